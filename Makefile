@@ -1,0 +1,121 @@
+# Aviary. `make help` lists what there is.
+
+B       ?= build
+PREFIX  ?= /usr/local
+CC      = gcc
+PYTHON  = /usr/bin/python3
+VERSION := 0.1.0
+JOBS    ?= $(shell nproc)
+ifeq ($(filter -j%,$(MAKEFLAGS)),)
+MAKEFLAGS += -j$(JOBS)
+endif
+
+WERROR  ?= -Werror
+WARN     = -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition -Wformat=2 \
+           -Wimplicit-fallthrough=5 -Wcast-align -Wlogical-op -Wundef -Wdate-time -Wvla -Wwrite-strings -Wpointer-arith \
+           -Wendif-labels -Wmissing-include-dirs -Wredundant-decls -Wnested-externs -Winit-self $(WERROR)
+OPT     ?= -O2
+ifdef SAN
+SANFLAGS = -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all
+B       := build/san
+endif
+ifdef COVERAGE
+OPT      = -O0
+SANFLAGS = --coverage
+B       := build/cov
+endif
+PKGS     = libuv libmicrohttpd libmosquitto sqlite3 libcjson openssl libcurl inih libsystemd
+CPPFLAGS = -Iinclude -D_GNU_SOURCE -DAVIARY_VERSION='"$(VERSION)"'
+CFLAGS   = -std=c11 -g $(OPT) -fno-common -fstack-protector-strong -ffile-prefix-map=$(CURDIR)=. $(WARN) $(SANFLAGS) $(XCFLAGS)
+LDFLAGS  = $(SANFLAGS) -Wl,-z,relro,-z,now $(XLDFLAGS)
+# The libraries' own flags, asked once, and only when something is compiled (packages may be installed by this very run).
+PKG_LIBS = $(shell pkg-config --libs $(PKGS)) -lpthread -lm
+
+LAYERS   = base core store service net api agent
+PROGRAMS = aviaryd aviaryctl aviary-agent aviary-sim
+objs     = $(patsubst src/%.c,$(B)/%.o,$(wildcard src/$(1)/*.c))
+LIBS     = $(foreach l,$(LAYERS),$(B)/lib$(l).a)
+.SECONDARY:
+
+all: $(addprefix $(B)/,$(PROGRAMS)) ## build the programs
+
+help: ## this list
+	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1\t/p' Makefile | sort | expand -t 24
+	@echo "Variables: B=build PREFIX=/usr/local DESTDIR= WERROR= SAN=address,undefined KEEP=1 MODEL=file"
+
+deps: ## install the Debian packages that are missing
+	@.ci/install
+
+$(B)/%.o: src/%.c
+	@mkdir -p $(@D)
+	@echo "  CC $<"
+	@$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+# libaviary-agent is C99 and freestanding in spirit: no extensions.
+$(B)/agent/%.o: src/agent/%.c
+	@mkdir -p $(@D)
+	@echo "  CC $<"
+	@$(CC) -Iinclude $(CFLAGS) -std=c99 -MMD -MP -c -o $@ $<
+
+$(B)/sql_embedded.c: $(wildcard sql/*.sql) sql/embed
+	@mkdir -p $(@D)
+	@sh sql/embed $(sort $(wildcard sql/*.sql)) > $@.tmp && mv $@.tmp $@
+$(B)/sql_embedded.o: $(B)/sql_embedded.c
+	@$(CC) $(CPPFLAGS) $(CFLAGS) -Wno-overlength-strings -c -o $@ $<
+
+define layer_lib
+$(B)/lib$(1).a: $(call objs,$(1)) $(if $(filter store,$(1)),$(B)/sql_embedded.o)
+	@rm -f $$@
+	@ar rcs $$@ $$^
+endef
+$(foreach l,$(LAYERS),$(eval $(call layer_lib,$(l))))
+
+lib = $(foreach l,$(1),$(B)/lib$(l).a)
+define program
+$(B)/$(1): $(call objs,$(1)) $(call lib,$(2))
+	@echo "  LD $$@"
+	@$(CC) $(LDFLAGS) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(PKG_LIBS)
+endef
+$(eval $(call program,aviaryd,api service store core net base))
+$(eval $(call program,aviaryctl,net core base))
+$(eval $(call program,aviary-agent,agent net base))
+$(eval $(call program,aviary-sim,agent net core base))
+
+# Unit tests: one program a file; what it may link is what its layer may include, so that an impurity breaks the link.
+UNIT_base    = base
+UNIT_core    = core base
+UNIT_store   = store core base
+UNIT_net     = net base
+UNIT_service = service store core base
+UNIT_api     = api service store core net base
+UNIT_agent   = agent base
+PURE_LIBS    = -lcmocka -lm $(shell pkg-config --libs libcjson openssl)
+define unit_rules
+UNIT_TESTS += $(patsubst tests/unit/$(1)/%.c,$(B)/tests/$(1)/%,$(wildcard tests/unit/$(1)/test_*.c))
+$(B)/tests/$(1)/%: tests/unit/$(1)/%.c $(call lib,$(UNIT_$(1)))
+	@mkdir -p $$(@D)
+	@echo "  TEST $$<"
+	@$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -MF $$@.d $(LDFLAGS) -o $$@ $$< -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group \
+		$(if $(filter base core agent,$(1)),$$(PURE_LIBS),$$(PKG_LIBS) -lcmocka)
+endef
+$(foreach l,$(LAYERS),$(eval $(call unit_rules,$(l))))
+-include $(wildcard $(B)/*/*.d $(B)/tests/*/*.d)
+
+unit: $(UNIT_TESTS) ## run the unit tests
+	@for t in $(sort $(UNIT_TESTS)); do echo "== $$t"; $$t || exit 1; done
+
+e2e: all ## run the end-to-end tests (real broker, real daemon)
+	$(PYTHON) -m pytest -q -p no:cacheprovider tests/e2e --build $(B) $(E2E)
+
+lint: deps ## layers, SQL, scripts, documents
+	$(PYTHON) tests/lint/run.py
+
+check: deps ## install what is missing, then run every test
+	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory e2e
+
+clean: ## remove what was built
+	rm -rf build
+
+.PHONY: all help deps unit e2e lint check clean
