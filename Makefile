@@ -57,9 +57,9 @@ $(B)/agent/%.o: src/agent/%.c
 	@echo "  CC $<"
 	@$(CC) -Iinclude $(CFLAGS) -std=c99 -MMD -MP -c -o $@ $<
 
-$(B)/sql_embedded.c: $(wildcard sql/*.sql) sql/embed
+$(B)/sql_embedded.c: $(wildcard sql/*/*.sql) sql/embed
 	@mkdir -p $(@D)
-	@sh sql/embed $(sort $(wildcard sql/*.sql)) > $@.tmp && mv $@.tmp $@
+	@sh sql/embed fleet sql/fleet telemetry sql/telemetry > $@.tmp && mv $@.tmp $@
 $(B)/sql_embedded.o: $(B)/sql_embedded.c
 	@$(CC) $(CPPFLAGS) $(CFLAGS) -Wno-overlength-strings -c -o $@ $<
 

@@ -1,0 +1,57 @@
+/* What every service call gets: who asks, when, where memory comes from, where the reason of a refusal goes.
+ *
+ * struct services is the list of rooms, built by the program in a visible order; a service reaches its neighbours through it.
+ */
+#ifndef AVIARY_SERVICE_CALL_H
+#define AVIARY_SERVICE_CALL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/err.h"
+
+struct db;
+struct outbox;
+struct access;
+struct registry;
+struct groups;
+struct catalog;
+struct rollouts;
+struct ingest;
+struct alerts;
+struct telemetry;
+
+enum role { ROLE_NONE, ROLE_ENROL, ROLE_VIEWER, ROLE_OPERATOR, ROLE_ADMIN };
+
+struct principal {
+	char name[80]; /* token name, "device:<id>", "aviary" */
+	enum role role;
+	int64_t token_id; /* 0: none */
+};
+extern const struct principal principal_server; /* what the server does by itself */
+
+struct services {
+	struct db *db; /* fleet.db; loop thread only */
+	struct outbox *outbox;
+	struct access *access;       /* tokens, audit, idempotency, counters */
+	struct registry *registry;   /* devices, twins */
+	struct groups *groups;
+	struct catalog *catalog;     /* models, versions, artifacts, releases, manifests */
+	struct rollouts *rollouts;
+	struct telemetry *telemetry; /* telemetry.db: writer, queries, retention */
+	struct ingest *ingest;       /* what arrives from devices */
+	struct alerts *alerts;
+	const char *state_dir;
+	struct ingest_limits *limits;
+};
+
+struct call {
+	struct services *s;
+	struct arena *arena;
+	struct fault *fault; /* never NULL */
+	const struct principal *who;
+	int64_t now_ms; /* wall clock, one value for the whole call */
+};
+
+#endif

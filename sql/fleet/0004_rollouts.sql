@@ -1,0 +1,127 @@
+-- Staged deployments of a release, their cohorts, and the judge's books.
+
+CREATE TABLE rollout (
+	id            INTEGER PRIMARY KEY,
+	name          TEXT NOT NULL,
+	release       INTEGER NOT NULL REFERENCES release (id),
+	target_filter TEXT NOT NULL,           -- RSQL, '' = every device
+	device_group  INTEGER REFERENCES device_group (id), -- NULL: by filter alone
+	status        TEXT NOT NULL CHECK (status IN ('creating', 'waiting_for_approval', 'ready', 'starting', 'running', 'paused',
+	                  'finished', 'stopping', 'stopped', 'reverting', 'reverted')),
+	reason        TEXT NOT NULL DEFAULT '', -- why it is in this status, for people
+	spec          TEXT NOT NULL,           -- the whole request as canonical JSON: policy, limits, windows, judge settings
+	guarantee     TEXT NOT NULL DEFAULT 'exact', -- 'exact' or why not (judge.md section 8)
+	seed_sha256   BLOB NOT NULL CHECK (length(seed_sha256) = 32), -- committed before the draw
+	seed          BLOB NOT NULL CHECK (length(seed) = 32),        -- shown by the API only once the draw is made
+	hold          INTEGER NOT NULL DEFAULT 0 CHECK (hold IN (0, 1)), -- the judge holds new installs
+	approved_by   TEXT,
+	created_at    INTEGER NOT NULL,
+	started_at    INTEGER,
+	ended_at      INTEGER,
+	revision      INTEGER NOT NULL DEFAULT 1
+) STRICT;
+CREATE INDEX rollout_active ON rollout (id) WHERE status NOT IN ('finished', 'stopped', 'reverted');
+CREATE INDEX rollout_release ON rollout (release);
+CREATE INDEX rollout_created ON rollout (created_at, id);
+CREATE INDEX rollout_status ON rollout (status, id);
+
+CREATE TABLE stage (
+	rollout      INTEGER NOT NULL REFERENCES rollout (id) ON DELETE CASCADE,
+	stage        INTEGER NOT NULL,         -- 0 is the canary
+	name         TEXT NOT NULL,
+	status       TEXT NOT NULL,            -- core/rollout.h has the table
+	planned      INTEGER NOT NULL,         -- devices, after percentages were applied
+	started_at   INTEGER,
+	installed_at INTEGER,                  -- success condition met: soak begins
+	ended_at     INTEGER,
+	verdict      TEXT NOT NULL DEFAULT 'continue', -- last of the judge
+	reports      INTEGER NOT NULL DEFAULT 0, -- label-blind report count of the blocks at the last look
+	next_look    INTEGER NOT NULL DEFAULT 1,
+	extended     INTEGER NOT NULL DEFAULT 0,
+	PRIMARY KEY (rollout, stage)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE deployment (
+	id           INTEGER PRIMARY KEY,
+	rollout      INTEGER NOT NULL REFERENCES rollout (id) ON DELETE CASCADE,
+	stage        INTEGER NOT NULL,
+	device       INTEGER NOT NULL REFERENCES device (id),
+	role         TEXT NOT NULL CHECK (role IN ('canary', 'wave')),
+	state        TEXT NOT NULL,            -- core/deployment.h has the table
+	attempt      INTEGER NOT NULL DEFAULT 1,
+	prev_release INTEGER REFERENCES release (id), -- what the device ran before; NULL: unknown, cannot be reverted
+	progress     INTEGER NOT NULL DEFAULT 0,
+	reason       TEXT NOT NULL DEFAULT '',
+	offered_at   INTEGER,                  -- of this attempt
+	deadline_at  INTEGER,                  -- of this attempt; NULL while not offered
+	ended_at     INTEGER,
+	revert_attempt INTEGER NOT NULL DEFAULT 0,
+	updated_at   INTEGER NOT NULL,
+	UNIQUE (rollout, device)
+) STRICT;
+CREATE INDEX deployment_stage ON deployment (rollout, stage, state, id);
+CREATE INDEX deployment_device ON deployment (device, id);
+CREATE INDEX deployment_deadline ON deployment (deadline_at) WHERE deadline_at IS NOT NULL;
+-- A device takes part in one rollout at a time: the row of its active deployment.
+CREATE TABLE active_deployment (
+	device     INTEGER PRIMARY KEY REFERENCES device (id) ON DELETE CASCADE,
+	deployment INTEGER NOT NULL UNIQUE REFERENCES deployment (id) ON DELETE CASCADE
+) STRICT;
+
+CREATE TABLE gate (
+	rollout   INTEGER NOT NULL REFERENCES rollout (id) ON DELETE CASCADE,
+	gate      INTEGER NOT NULL,            -- order in the request
+	metric    TEXT NOT NULL,
+	kind      TEXT NOT NULL CHECK (kind IN ('ratio', 'mean', 'logmean', 'quantile', 'event', 'silence')),
+	worse     TEXT NOT NULL CHECK (worse IN ('up', 'down')),
+	margin    REAL NOT NULL,               -- harm that is tolerated
+	ni_margin REAL,                        -- harm that must be ruled out to pass; NULL: no such test
+	weight    REAL NOT NULL,               -- share of alpha, sums to 1 over the rollout
+	PRIMARY KEY (rollout, gate)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE block_member (
+	rollout   INTEGER NOT NULL REFERENCES rollout (id) ON DELETE CASCADE,
+	stage     INTEGER NOT NULL,
+	block     INTEGER NOT NULL,
+	device    INTEGER NOT NULL REFERENCES device (id),
+	is_canary INTEGER NOT NULL CHECK (is_canary IN (0, 1)),
+	PRIMARY KEY (rollout, stage, block, device)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX block_member_device ON block_member (device, rollout, stage);
+
+CREATE TABLE block_start (
+	rollout INTEGER NOT NULL REFERENCES rollout (id) ON DELETE CASCADE,
+	stage   INTEGER NOT NULL,
+	block   INTEGER NOT NULL,
+	t0      INTEGER NOT NULL,              -- the window of every member begins here
+	PRIMARY KEY (rollout, stage, block)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE baseline (
+	rollout INTEGER NOT NULL REFERENCES rollout (id) ON DELETE CASCADE,
+	stage   INTEGER NOT NULL,
+	device  INTEGER NOT NULL REFERENCES device (id),
+	gate    INTEGER NOT NULL,
+	accum   BLOB NOT NULL,                 -- core's serialised metric accumulator, frozen when the cohort was drawn
+	PRIMARY KEY (rollout, stage, device, gate)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE look (
+	rollout    INTEGER NOT NULL REFERENCES rollout (id) ON DELETE CASCADE,
+	stage      INTEGER NOT NULL,
+	look       INTEGER NOT NULL,           -- k, from 1
+	gate       INTEGER NOT NULL,
+	at         INTEGER NOT NULL,
+	reports    INTEGER NOT NULL,           -- of all block members, when looked
+	blocks     INTEGER NOT NULL,
+	devices    INTEGER NOT NULL,
+	statistic  INTEGER NOT NULL,           -- S
+	p          REAL NOT NULL,
+	p_ni       REAL,
+	alpha_look REAL NOT NULL,              -- budget of this metric at this look
+	spent      REAL NOT NULL,              -- of alpha, whole rollout, this look included
+	verdict    TEXT NOT NULL,
+	data       TEXT NOT NULL,              -- JSON: effect, arms, scale, guarantee
+	PRIMARY KEY (rollout, stage, look, gate)
+) STRICT, WITHOUT ROWID;
