@@ -1,0 +1,355 @@
+/* libaviary-agent: the device side of docs/protocol.md as a non-blocking state machine (C99, freestanding in spirit).
+ *
+ * What it is: two slots, signed releases, resumable downloads, trial run with self-test, confirmation or fall-back by itself,
+ * numbered reports. One process can run thousands: a `struct agent` has a fixed size, nothing is allocated, nothing blocks.
+ * What it is not: it opens no socket or file, owns no thread, knows no credential. All that is behind `struct agent_ports`.
+ *
+ * Rules for the host:
+ *   - after every agent_on_*() call and whenever the deadline it returned has come, call agent_poll();
+ *   - ports never call back into the agent: results of http_get and self_test_start are delivered later, from the loop;
+ *   - text and tables given to agent_init (config, ports, host) outlive the agent.
+ * Times are milliseconds: mono_ms counts from anywhere, wall_ms from 1970 UTC.
+ */
+#ifndef AVIARY_AGENT_AGENT_H
+#define AVIARY_AGENT_AGENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define AGENT_NAME_MAX 64         /* device ids, hardware classes, names, versions, deployment ids: bytes without NUL */
+#define AGENT_COMPONENTS_MAX 16   /* components (= artifacts taken) of one release */
+#define AGENT_URL_MAX 192         /* path of the document or of an artifact */
+#define AGENT_REASON_MAX 120      /* reason text in a report (protocol: 200) */
+#define AGENT_ENROL_MAX 1024      /* token, name, attributes and tags of the enrolment together */
+#define AGENT_CAPABILITIES_MAX 512
+#define AGENT_REPORT_BYTES 4608   /* a whole report with all of the above */
+#define AGENT_DOCUMENT_BYTES 65536
+#define AGENT_MANIFEST_BYTES 16384
+#define AGENT_RECORD_HEAD_BYTES 1024 /* in front of the manifest in AGENT_PART_RELEASE */
+#define AGENT_STATE_BYTES 1024    /* one copy of the state record */
+#define AGENT_SHA256_BYTES 32
+#define AGENT_KEYS_MAX 4          /* pinned public keys */
+#define AGENT_TELEMETRY_BYTES 8192
+
+#define AGENT_SLOT_A 0
+#define AGENT_SLOT_B 1
+#define AGENT_SLOT_FACTORY 2      /* what the device was shipped with; never written, always there */
+#define AGENT_PART_RELEASE AGENT_COMPONENTS_MAX /* parts 0..15 hold artifacts; this one the signed release record */
+
+#define AGENT_WILL "{\"online\":false}" /* last will on AGENT_TOPIC_STATUS: QoS 1, retained */
+
+struct agent;
+
+enum agent_topic { AGENT_TOPIC_TELEMETRY, AGENT_TOPIC_STATUS, AGENT_TOPIC_REPORT, AGENT_TOPIC_DESIRED };
+
+/* Room for an incremental SHA-256; what is inside belongs to the crypto port. */
+union agent_sha {
+	uint64_t align;
+	unsigned char bytes[128];
+};
+
+enum agent_activation {
+	AGENT_ACTIVATE_DONE,   /* the slot's release is in use now */
+	AGENT_ACTIVATE_REBOOT, /* it will be after a restart: the agent asks for one with hooks.reboot */
+	AGENT_ACTIVATE_FAILED
+};
+
+/* For logs and simulators; `detail` is a short constant or a reason text. */
+enum agent_event {
+	AGENT_EVENT_BOOTED,    /* the running release is known */
+	AGENT_EVENT_DOCUMENT,  /* a new desired document was taken in */
+	AGENT_EVENT_ACCEPTED,  /* a deployment begins */
+	AGENT_EVENT_REJECTED,
+	AGENT_EVENT_RESUMED,   /* a download continues where it was cut */
+	AGENT_EVENT_REUSED,    /* an artifact was taken from a slot instead of the network */
+	AGENT_EVENT_TRIAL,     /* the trial run begins */
+	AGENT_EVENT_CONFIRMED,
+	AGENT_EVENT_FELL_BACK, /* the old release runs again */
+	AGENT_EVENT_CANCELLED,
+	AGENT_EVENT_FAILED,    /* before any switch; the old release never stopped */
+	AGENT_EVENT_RETRY,     /* something will be tried again after a pause */
+	AGENT_EVENT_STORAGE    /* storage failed or did not verify */
+};
+
+/* What a release contains, as a compatibility check sees it. */
+struct agent_component {
+	bool is_firmware; /* else a model */
+	char name[AGENT_NAME_MAX + 1];
+	char version[AGENT_NAME_MAX + 1];
+};
+struct agent_release {
+	char name[AGENT_NAME_MAX + 1];
+	uint64_t counter;
+	unsigned component_count;
+	struct agent_component components[AGENT_COMPONENTS_MAX]; /* components[i] lives in part i of its slot */
+};
+
+/* Every function gets the `host` pointer of agent_init. A false return is a failure, never an assertion. */
+struct agent_ports {
+	/* --- storage --- */
+	/* The state record: copies 0 and 1, at most AGENT_STATE_BYTES each. Reads `size` bytes; false when the copy is absent or shorter.
+	 * A write must be durable when it returns true. A power cut may leave that copy torn but may not touch the other one. */
+	bool (*state_read)(void *host, int copy, void *out, size_t size);
+	bool (*state_write)(void *host, int copy, const void *data, size_t size);
+	/* Makes part `part` of a slot empty and ready for size_bytes (erase, truncate, reserve); false when there is no room. sha256 is the
+	 * content to come (NULL for AGENT_PART_RELEASE): storage that shares content between agents may use it. */
+	bool (*part_begin)(void *host, int slot, int part, uint64_t size_bytes, const uint8_t *sha256);
+	/* Writes in ascending order; durable only after slot_sync. */
+	bool (*part_write)(void *host, int slot, int part, uint64_t offset, const void *data, size_t len);
+	/* Reads exactly len bytes. */
+	bool (*part_read)(void *host, int slot, int part, uint64_t offset, void *out, size_t len);
+	bool (*slot_sync)(void *host, int slot);
+	/* Big buffers, needed for moments (document: AGENT_DOCUMENT_BYTES while it is fetched; release record at boot, at a switch):
+	 * one static buffer, or malloc. NULL: the agent tries again later; during agent_boot it must not be NULL. */
+	void *(*memory_borrow)(void *host, size_t size_bytes);
+	void (*memory_return)(void *host, void *memory);
+
+	/* --- clock --- */
+	int64_t (*mono_ms)(void *host);
+	int64_t (*wall_ms)(void *host); /* 0 or less: not known */
+
+	/* --- crypto --- each sha_init is followed by exactly one sha_final. */
+	void (*sha_init)(void *host, union agent_sha *h);
+	void (*sha_update)(void *host, union agent_sha *h, const void *data, size_t len);
+	void (*sha_final)(void *host, union agent_sha *h, uint8_t out[AGENT_SHA256_BYTES]);
+	/* Ed25519 over `domain`, one zero byte, data. */
+	bool (*verify)(void *host, const uint8_t public_key[32], const char *domain, const void *data, size_t len, const uint8_t signature[64]);
+	void (*random)(void *host, void *out, size_t len);
+
+	/* --- transport --- */
+	/* QoS 1 publish; the payload is copied before it returns. False when it cannot be queued (the agent repeats reports). */
+	bool (*publish)(void *host, enum agent_topic topic, const char *payload, size_t len, bool retained);
+	/* Starts GET of a path on the server's HTTP base (with the device's Authorization). etag: 16 hex digits for If-None-Match, or NULL.
+	 * from: first byte wanted; > 0 means `Range: bytes=<from>-`. Answers come as agent_on_http_*() with this id. One at a time. */
+	bool (*http_get)(void *host, uint32_t id, const char *path, const char *etag, uint64_t from);
+	void (*http_cancel)(void *host, uint32_t id); /* no agent_on_http_*() with this id afterwards (later ones are ignored anyway) */
+
+	/* --- application hooks --- */
+	/* May this release run here (runtime version, operators...)? On false fills reason. NULL hook: yes. Nothing was written yet. */
+	bool (*is_compatible)(void *host, const struct agent_release *release, char *reason, size_t reason_size);
+	/* Makes `slot` the one in use; called at every boot and switch, idempotent. trial: not confirmed yet. */
+	enum agent_activation (*activate)(void *host, int slot, bool trial);
+	void (*reboot)(void *host); /* NULL when activate never answers AGENT_ACTIVATE_REBOOT */
+	/* Starts the self-test of the release in use; the result comes with agent_on_self_test. False = failed at once. NULL hook: passes. */
+	bool (*self_test_start)(void *host, int slot);
+	void (*self_test_cancel)(void *host); /* may be NULL */
+	/* The twin's desired document (`config`), compact JSON text, valid during the call. May be NULL. */
+	void (*config_changed)(void *host, const char *json, size_t len, int64_t rev);
+	void (*event)(void *host, enum agent_event event, const char *detail); /* may be NULL */
+};
+
+struct agent_config {
+	const char *device;   /* id */
+	const char *hardware; /* class */
+	const uint8_t (*keys)[32]; /* pinned public keys */
+	unsigned key_count;        /* 1..AGENT_KEYS_MAX */
+	struct agent_release factory; /* what AGENT_SLOT_FACTORY runs; its counter is the first floor. Empty name: none reported */
+	uint64_t slot_bytes;       /* most bytes of artifacts a slot holds */
+	const char *capabilities_json; /* members after slot_bytes, without braces: "\"runtime\":\"tflm\"", or NULL */
+	/* Enrolment; token NULL: none. attributes/tags are JSON text (object, array) or NULL. */
+	struct {
+		const char *token;
+		const char *secret_sha256; /* hex64 */
+		const char *name;          /* UTF-8 text or NULL */
+		const char *attributes_json;
+		const char *tags_json;
+	} enrol;
+	/* 0 = the default in brackets */
+	uint32_t report_retry_ms;     /* until acknowledged [10000] */
+	uint32_t retry_min_ms;        /* after a failed fetch, doubling with jitter [1000] */
+	uint32_t retry_max_ms;        /* [300000] */
+	uint32_t http_timeout_ms;     /* without any byte [60000] */
+	uint32_t trial_timeout_ms;    /* one boot's self-test and confirmation [120000] */
+	uint32_t trial_boots;         /* starts of an unconfirmed release before it is given up [3] */
+	uint32_t progress_step_bytes; /* progress is made durable this often [65536] */
+	uint32_t slice_bytes;         /* most bytes hashed or copied in one agent_poll [65536] */
+	uint32_t report_interval_ms;  /* until a document says otherwise [60000] */
+	bool confirm_needs_connection; /* a trial is confirmed only while MQTT is connected */
+};
+
+enum agent_state {
+	AGENT_OFF,         /* before agent_boot */
+	AGENT_IDLE,
+	AGENT_PREPARING,   /* deployment accepted, record being written, parts being looked at */
+	AGENT_DOWNLOADING,
+	AGENT_VERIFYING,   /* hashes over the stored bytes */
+	AGENT_TRIAL,       /* new release in use, not confirmed */
+	AGENT_REBOOTING    /* waiting for the host to restart */
+};
+
+/* The deployment's state in reports; final from AGENT_DEPLOYMENT_SUCCEEDED on. */
+enum agent_deployment {
+	AGENT_DEPLOYMENT_NONE, AGENT_DEPLOYMENT_ACCEPTED, AGENT_DEPLOYMENT_DOWNLOADING, AGENT_DEPLOYMENT_INSTALLING, AGENT_DEPLOYMENT_TRIAL,
+	AGENT_DEPLOYMENT_SUCCEEDED, AGENT_DEPLOYMENT_FAILED, AGENT_DEPLOYMENT_REJECTED, AGENT_DEPLOYMENT_CANCELLED
+};
+
+/* --- life ------------------------------------------------------------------------------------------------------------------------ */
+
+/* False when the configuration is refused: missing port, bad id, key count, texts too long. Touches no port. */
+bool agent_init(struct agent *a, const struct agent_config *config, const struct agent_ports *ports, void *host);
+/* Power-up: reads the state record, ends or continues a trial, verifies what will run (signature and hashes), activates it and starts a new boot id.
+ * Call it again after each simulated or real restart (agent_init first). False when memory could not be borrowed. */
+bool agent_boot(struct agent *a);
+/* Does what is due; returns the mono_ms when to call again at the latest (INT64_MAX: only after an input). */
+int64_t agent_poll(struct agent *a);
+
+/* --- inputs ---------------------------------------------------------------------------------------------------------------------- */
+
+void agent_on_mqtt_connected(struct agent *a); /* subscribed to AGENT_TOPIC_DESIRED */
+void agent_on_mqtt_disconnected(struct agent *a);
+void agent_on_desired(struct agent *a, const char *message, size_t len);
+/* Head of the answer. etag without quotes or NULL. first_byte: where a 206's Content-Range begins, else 0. False: stop the transfer
+ * (the agent has dropped the request; no http_cancel follows). */
+bool agent_on_http_response(struct agent *a, uint32_t id, int status, const char *etag, uint64_t first_byte);
+bool agent_on_http_data(struct agent *a, uint32_t id, const void *data, size_t len); /* false: stop the transfer */
+void agent_on_http_done(struct agent *a, uint32_t id, bool complete);               /* complete false: connection failed or was cut */
+void agent_on_self_test(struct agent *a, bool passed, const char *reason);          /* reason: UTF-8 or NULL; ignored outside a trial */
+
+/* --- outputs --------------------------------------------------------------------------------------------------------------------- */
+
+/* "aviary/v1/<device>/<topic>"; returns length or 0 when it does not fit (needs 96 bytes). */
+size_t agent_topic_name(enum agent_topic topic, const char *device, char *out, size_t out_size);
+enum agent_state agent_state(const struct agent *a);
+const char *agent_state_name(enum agent_state state);
+const char *agent_deployment_name(enum agent_deployment state); /* as in reports */
+const char *agent_event_name(enum agent_event event);
+const struct agent_release *agent_running(const struct agent *a); /* in use now, trial included */
+int agent_running_slot(const struct agent *a);
+const char *agent_boot_id(const struct agent *a);
+uint32_t agent_report_interval_ms(const struct agent *a);
+
+/* What a boot would choose, looked at without writing anything (agent_init before; memory is borrowed). */
+struct agent_inspection {
+	int slot;            /* that would run */
+	bool is_trial;       /* it is not confirmed yet */
+	bool is_verified;    /* record signed by a pinned key and every artifact's hash right (factory: always) */
+	bool has_state;      /* a state record was found */
+	uint64_t floor;      /* anti-rollback counter */
+	struct agent_release release;
+	char deployment[AGENT_NAME_MAX + 1]; /* newest deployment worked on */
+	uint32_t attempt;
+	enum agent_deployment deployment_state;
+};
+bool agent_inspect(struct agent *a, struct agent_inspection *out);
+
+/* --- telemetry ------------------------------------------------------------------------------------------------------------------- */
+
+/* One report, written into the caller's buffer (may be shared by all agents of a process; AGENT_TELEMETRY_BYTES is the protocol's limit).
+ * A metric that does not fit or is outside the protocol's ranges is left out and makes agent_telemetry_send return false. */
+struct agent_telemetry {
+	struct agent *agent;
+	char *out;
+	size_t size, len;
+	unsigned metrics;
+	bool failed;
+};
+/* model and version: both or NULL. */
+void agent_telemetry_begin(struct agent_telemetry *t, struct agent *a, char *out, size_t size, const char *model, const char *version);
+void agent_telemetry_number(struct agent_telemetry *t, const char *name, double value);
+void agent_telemetry_mean(struct agent_telemetry *t, const char *name, uint32_t n, double sum);
+void agent_telemetry_ratio(struct agent_telemetry *t, const char *name, uint32_t n, uint32_t k);
+/* DDSketch, relative accuracy 0.02: keys -1024..1024 with counts; zero counts are left out. */
+void agent_telemetry_sketch(struct agent_telemetry *t, const char *name, const int16_t *keys, const uint32_t *counts, size_t count);
+void agent_telemetry_histogram(struct agent_telemetry *t, const char *name, const uint32_t *counts, size_t count);
+/* Closes the report, takes the next telemetry seq and publishes it. Returns false when nothing was sent (not connected, overflow, no metric). After
+ * true, out[0..len) is the report. */
+bool agent_telemetry_send(struct agent_telemetry *t);
+
+/* --- private: here so that the host can place it -------------------------------------------------------------------------------------- */
+
+struct agent_artifact {
+	uint8_t sha256[AGENT_SHA256_BYTES];
+	uint64_t size_bytes;
+	char url[AGENT_URL_MAX + 1];
+};
+
+/* One slot as the state record knows it. A mark is the first 8 bytes of the hash of a completely stored part, or zeros. */
+struct agent_slot {
+	uint8_t manifest[AGENT_SHA256_BYTES]; /* hash of the manifest in its record */
+	uint8_t marks[AGENT_COMPONENTS_MAX][8];
+	bool is_complete;  /* all parts were verified */
+	bool is_confirmed; /* ran and was confirmed; may be booted when the other one is damaged */
+};
+
+/* The persistent state record in memory (src/agent/state.c writes and reads it). */
+struct agent_record {
+	uint64_t sequence;
+	uint64_t floor;
+	uint8_t active; /* AGENT_SLOT_* */
+	uint8_t trial;  /* slot in trial, or AGENT_SLOT_FACTORY for none */
+	uint8_t trial_boots;
+	uint8_t part;          /* being downloaded into the inactive slot */
+	uint64_t part_offset;  /* its bytes that are durable */
+	struct agent_slot slots[2];
+	char deployment[AGENT_NAME_MAX + 1];
+	uint32_t attempt;
+	uint8_t deployment_state; /* enum agent_deployment */
+	uint32_t spent_ms;        /* of the deployment's timeout */
+	char reason[AGENT_REASON_MAX + 1];
+};
+
+struct agent {
+	const struct agent_config *config;
+	const struct agent_ports *ports;
+	void *host;
+	struct agent_config limits; /* copy of config with defaults filled in */
+	struct agent_record record;
+	int record_copy;            /* where the last good one is */
+	bool has_record;
+
+	enum agent_state state;
+	struct agent_release running;
+	int running_slot;
+	char boot[17];
+
+	/* desired */
+	bool is_connected;
+	bool wants_document;
+	bool has_document;
+	int64_t desired_rev, document_rev;
+	char desired_etag[17], document_etag[17], fetching_etag[17];
+	char document_url[AGENT_URL_MAX + 1];
+	uint32_t report_interval_ms;
+
+	/* the one HTTP request */
+	uint32_t request_id;
+	uint8_t request; /* private enum */
+	int request_status;
+	int64_t request_deadline_ms;
+	char *document;
+	size_t document_len;
+	unsigned failures;
+	int64_t retry_at_ms;
+
+	/* the deployment being carried out */
+	uint32_t timeout_ms;
+	int64_t started_ms; /* mono, minus what earlier boots spent */
+	uint64_t counter;
+	uint8_t manifest[AGENT_SHA256_BYTES];
+	unsigned artifact_count;
+	struct agent_artifact artifacts[AGENT_COMPONENTS_MAX];
+	unsigned part;
+	uint64_t offset, durable_offset, copy_from;
+	int copy_slot;
+	unsigned copy_part;
+	uint64_t total_bytes, done_bytes;
+	uint32_t artifact_failures;
+	bool is_hashing;
+	union agent_sha sha;
+	int64_t trial_deadline_ms;
+	uint8_t self_test; /* private enum */
+
+	/* reports */
+	uint32_t seq, acknowledged_seq, telemetry_seq;
+	bool report_is_due;
+	bool identity_is_acknowledged; /* a report with enrol and capabilities was */
+	uint32_t identity_seq;         /* first report of this boot that had them */
+	int64_t report_at_ms, progress_at_ms;
+	unsigned progress;
+	size_t report_len;
+	char report[AGENT_REPORT_BYTES];
+	unsigned char scratch[1024];
+};
+
+#endif
