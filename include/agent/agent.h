@@ -139,12 +139,25 @@ struct agent_ports {
 	void (*event)(void *host, enum agent_event event, const char *detail); /* may be NULL */
 };
 
+/* Pauses and sizes; 0 = the default in brackets. */
+struct agent_limits {
+	uint32_t report_retry_ms;     /* until acknowledged [10000] */
+	uint32_t retry_min_ms;        /* after a failed fetch, doubling with jitter [1000] */
+	uint32_t retry_max_ms;        /* [300000] */
+	uint32_t http_timeout_ms;     /* without any byte [60000] */
+	uint32_t trial_timeout_ms;    /* one boot's self-test and confirmation [120000] */
+	uint32_t trial_boots;         /* starts of an unconfirmed release before it is given up [3] */
+	uint32_t progress_step_bytes; /* progress is made durable this often [65536] */
+	uint32_t slice_bytes;         /* most bytes hashed or copied in one agent_poll [65536] */
+	uint32_t report_interval_ms;  /* until a document says otherwise [60000] */
+};
+
 struct agent_config {
 	const char *device;   /* id */
 	const char *hardware; /* class */
 	const uint8_t (*keys)[32]; /* pinned public keys */
 	unsigned key_count;        /* 1..AGENT_KEYS_MAX */
-	struct agent_release factory; /* what AGENT_SLOT_FACTORY runs; its counter is the first floor. Empty name: none reported */
+	const struct agent_release *factory; /* what AGENT_SLOT_FACTORY runs; its counter is the first floor. NULL: nothing known */
 	uint64_t slot_bytes;       /* most bytes of artifacts a slot holds */
 	const char *capabilities_json; /* members after slot_bytes, without braces: "\"runtime\":\"tflm\"", or NULL */
 	/* Enrolment; token NULL: none. attributes/tags are JSON text (object, array) or NULL. */
@@ -155,16 +168,7 @@ struct agent_config {
 		const char *attributes_json;
 		const char *tags_json;
 	} enrol;
-	/* 0 = the default in brackets */
-	uint32_t report_retry_ms;     /* until acknowledged [10000] */
-	uint32_t retry_min_ms;        /* after a failed fetch, doubling with jitter [1000] */
-	uint32_t retry_max_ms;        /* [300000] */
-	uint32_t http_timeout_ms;     /* without any byte [60000] */
-	uint32_t trial_timeout_ms;    /* one boot's self-test and confirmation [120000] */
-	uint32_t trial_boots;         /* starts of an unconfirmed release before it is given up [3] */
-	uint32_t progress_step_bytes; /* progress is made durable this often [65536] */
-	uint32_t slice_bytes;         /* most bytes hashed or copied in one agent_poll [65536] */
-	uint32_t report_interval_ms;  /* until a document says otherwise [60000] */
+	struct agent_limits limits;
 	bool confirm_needs_connection; /* a trial is confirmed only while MQTT is connected */
 };
 
@@ -293,7 +297,7 @@ struct agent {
 	const struct agent_config *config;
 	const struct agent_ports *ports;
 	void *host;
-	struct agent_config limits; /* copy of config with defaults filled in */
+	struct agent_limits limits; /* with defaults filled in */
 	struct agent_record record;
 	int record_copy;            /* where the last good one is */
 	bool has_record;
