@@ -1,0 +1,69 @@
+/* Rollouts: a release goes out in stages, is judged on its canary, and is taken back when it is worse.
+ *
+ * Everything lives in the database; what is in memory here is a cache of immutable plans. rollouts_tick is the only place where time
+ * passes: it loads each active rollout, asks core/rollout what is to be done, and writes that. So a kill at any point loses nothing:
+ * the next tick decides again from the rows.
+ */
+#ifndef AVIARY_SERVICE_ROLLOUTS_H
+#define AVIARY_SERVICE_ROLLOUTS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "service/call.h"
+
+struct rollouts;
+struct rollout_request; /* service/rollout_spec.h */
+
+AVIARY_MUST_CHECK struct rollouts *rollouts_open(struct services *s, struct fault *f); /* NULL on failure */
+void rollouts_close(struct rollouts *r);
+/* COMMIT failed: forget everything that is not on disk. */
+void rollouts_reload(struct rollouts *r);
+
+/* ---- operators ---- */
+/* Checks, plans and stores; `start` of the request starts it at once. Writes the rollout as JSON. `dry_run` stores nothing. */
+AVIARY_MUST_CHECK enum err rollouts_create(struct call *c, const struct rollout_request *q, bool dry_run, struct buf *out, int64_t *id);
+enum rollout_action {
+	ROLLOUT_START, ROLLOUT_PAUSE, ROLLOUT_RESUME, ROLLOUT_ABORT, ROLLOUT_REVERT, ROLLOUT_APPROVE, ROLLOUT_RETRY, ROLLOUT_PROMOTE
+};
+/* ERR_CONFLICT with the status in the detail when the action is not allowed now; the same action again is no error where the goal is
+ * already reached. Writes the rollout as JSON. */
+AVIARY_MUST_CHECK enum err rollouts_act(struct call *c, int64_t id, enum rollout_action action, struct buf *out);
+AVIARY_MUST_CHECK enum err rollouts_delete(struct call *c, int64_t id); /* only one that has ended, or never started */
+
+/* ---- reads, as JSON ---- */
+AVIARY_MUST_CHECK enum err rollouts_show(struct call *c, int64_t id, struct buf *out, int64_t *revision);
+/* Pages: items newest first, `after` = 0 for the first page; *next = 0 at the end. */
+AVIARY_MUST_CHECK enum err rollouts_list(struct call *c, const char *status, int64_t after, int64_t limit, struct buf *out, int64_t *next);
+AVIARY_MUST_CHECK enum err rollouts_stages(struct call *c, int64_t id, struct buf *out);
+AVIARY_MUST_CHECK enum err rollouts_deployments(struct call *c, int64_t id, const char *state, int64_t stage, int64_t after, int64_t limit,
+	struct buf *out, int64_t *next);
+AVIARY_MUST_CHECK enum err rollouts_verdicts(struct call *c, int64_t id, struct buf *out);
+AVIARY_MUST_CHECK enum err rollouts_blocks(struct call *c, int64_t id, int64_t stage, struct buf *out);
+
+/* ---- devices ---- */
+/* What a device should run now, for its desired document. */
+struct desired_target {
+	int64_t release;     /* row id; 0: nothing is known */
+	int64_t counter;     /* of the manifest to hand out */
+	int64_t deployment;  /* row id, when has_deployment */
+	int attempt;
+	const char *action;  /* "install" or "revert" */
+	int64_t timeout_ms;
+	bool has_deployment; /* something is to be done */
+};
+AVIARY_MUST_CHECK enum err rollouts_desired(struct call *c, int64_t device, struct desired_target *out);
+/* A device's word about its deployment (protocol.md, /report); unknown, old or doubled ones change nothing. `state` as in the message. */
+AVIARY_MUST_CHECK enum err rollouts_on_progress(struct call *c, int64_t device, int64_t deployment, int64_t attempt, const char *state,
+	int64_t progress, const char *reason);
+/* A device is about to be deleted: its part in rollouts is cancelled; says in plain words what was done ("" = nothing). */
+AVIARY_MUST_CHECK enum err rollouts_forget_device(struct call *c, int64_t device, struct buf *what);
+/* Whether the device takes part in a rollout that has not ended; its id, or 0. */
+AVIARY_MUST_CHECK enum err rollouts_of_device(struct call *c, int64_t device, int64_t *rollout);
+
+/* Time passes: at most every 100 ms. */
+AVIARY_MUST_CHECK enum err rollouts_tick(struct call *c);
+
+#endif
