@@ -75,6 +75,7 @@ enum agent_event {
 /* What a release contains, as a compatibility check sees it. */
 struct agent_component {
 	bool is_firmware; /* else a model */
+	uint8_t part;     /* of the slot: where its artifact lies (components with equal artifacts share one) */
 	char name[AGENT_NAME_MAX + 1];
 	char version[AGENT_NAME_MAX + 1];
 };
@@ -82,7 +83,7 @@ struct agent_release {
 	char name[AGENT_NAME_MAX + 1];
 	uint64_t counter;
 	unsigned component_count;
-	struct agent_component components[AGENT_COMPONENTS_MAX]; /* components[i] lives in part i of its slot */
+	struct agent_component components[AGENT_COMPONENTS_MAX];
 };
 
 /* Every function gets the `host` pointer of agent_init. A false return is a failure, never an assertion. */
