@@ -1,0 +1,204 @@
+/* The devices of the fleet: what they are, what they run, what they should know, and whether they are there.
+ *
+ * Two things live behind this header. The store (table `device` and its children) is the truth. The fleet index is its
+ * mirror in memory: one `struct device_state` a device, found by public id or by row, so that a telemetry message costs
+ * no SQL. Presence (last seen, online) and acknowledged revisions change in memory and reach the store in bulk
+ * (registry_flush); everything else is written through.
+ *
+ * It is not: rollouts (who gets what), ingest (what messages mean), the API (JSON of requests).
+ *
+ * Rolled-back work: each change notes the device it touched. Whoever rolls a savepoint or the tick back calls
+ * registry_resync, which rereads those devices from the store; whoever commits calls registry_committed.
+ */
+#ifndef AVIARY_SERVICE_REGISTRY_H
+#define AVIARY_SERVICE_REGISTRY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "service/call.h"
+
+#define DEVICE_ID_MAX 64
+#define DEVICE_ATTRIBUTES_MAX 32        /* an attribute value is at most 256 bytes, a name 64 */
+#define DEVICE_TAGS_MAX 32
+#define DEVICE_MODELS_MAX 16            /* models in one report */
+#define DEVICE_CAPABILITIES_MAX 4096    /* bytes of the JSON text */
+#define TWIN_MAX 16384                  /* bytes of the JSON text */
+#define DESIRED_MESSAGE_MAX 200         /* bytes of an MQTT /desired message */
+#define DESIRED_ETAG_SIZE 17            /* 16 hex digits and NUL */
+
+struct registry;
+
+/* One device in memory. Its address and `index` are stable for as long as the device exists; indices of deleted devices
+ * are used again. Fields are read freely; they are changed by the functions below, except where noted. */
+struct device_state {
+	int64_t row;             /* device.id; 0 marks a free place (never handed out) */
+	const char *id;          /* public id */
+	int64_t created_at;
+	int64_t last_seen_ms;    /* 0: never */
+	int64_t running_counter; /* the manifest counter it confirmed */
+	int64_t desired_rev;
+	int64_t sent_rev;        /* newest rev that the broker acknowledged */
+	int64_t deployment;      /* id of its active deployment, 0: none. Set by rollouts after registry_touch() */
+	void *ingest_state;      /* belongs to service/ingest: see registry_on_forget */
+	uint32_t index;          /* dense number, < registry_span() */
+	uint32_t hardware;       /* interned: registry_text() */
+	uint32_t release;        /* interned name it said it runs; 0: unknown */
+	bool online;
+	bool dirty;              /* private: waits for registry_flush */
+	bool touched;            /* private: changed since the last commit */
+};
+
+/* Opens the store and loads the index. Devices count as offline until their status arrives again. `s->db` must be open;
+ * services that refer to devices (rollouts, ingest) are opened after this one. */
+AVIARY_MUST_CHECK enum err registry_open(struct services *s, struct registry **out, struct fault *f);
+void registry_close(struct registry *r); /* does not write; flush first. NULL is allowed */
+
+/* ---- the index: no SQL ---- */
+struct device_state *registry_find(const struct registry *r, const char *device_id);              /* NULL: unknown */
+struct device_state *registry_findn(const struct registry *r, const char *device_id, size_t len); /* a slice */
+struct device_state *registry_by_row(const struct registry *r, int64_t row);                      /* NULL: unknown */
+/* Iterates over all devices: uint32_t at = 0; while ((d = registry_each(r, &at))). Devices may be deleted while iterating. */
+struct device_state *registry_each(const struct registry *r, uint32_t *at);
+size_t registry_size(const struct registry *r);   /* devices */
+uint32_t registry_span(const struct registry *r); /* one above the highest index in use: for side arrays */
+size_t registry_online(const struct registry *r); /* devices that are online */
+/* Text of an interned `hardware` or `release`; "" for 0. Lives as long as the registry. */
+const char *registry_text(const struct registry *r, uint32_t interned);
+/* Number of a text, 0 when no device ever had it. For comparisons without strings. */
+uint32_t registry_interned(const struct registry *r, const char *text);
+/* `fn` is called before a device leaves the index (deleted, or its creation rolled back), to free ingest_state. One listener. */
+void registry_on_forget(struct registry *r, void (*fn)(void *ctx, struct device_state *d), void *ctx);
+
+/* ---- keeping the mirror true ---- */
+void registry_touch(struct registry *r, struct device_state *d); /* before changing a mirrored field by hand */
+void registry_committed(struct registry *r);                     /* after db_commit succeeded */
+/* After db_end(keep = false) or a failed db_commit: rereads what was touched since the last commit. Presence is kept and will
+ * be written again. Aborts when the store cannot be read: the mirror would lie. */
+void registry_resync(struct registry *r);
+
+/* ---- presence ---- */
+void registry_seen(struct registry *r, struct device_state *d, int64_t now_ms); /* any sign of life; memory only */
+void registry_set_online(struct registry *r, struct device_state *d, bool online, int64_t now_ms); /* memory only; also "seen" when true */
+/* Writes at most `max` waiting presences and acknowledged revisions (0: all), in one unit of work. Call every few seconds
+ * with a maximum that keeps the loop short (2000), and with 0 at shutdown. */
+AVIARY_MUST_CHECK enum err registry_flush(struct call *c, size_t max);
+size_t registry_waiting(const struct registry *r); /* how many wait */
+
+/* ---- devices ---- */
+struct device_attribute {
+	const char *name, *value;
+};
+/* What an operator or an enrolment says about a device. For create: id and hardware are required, NULL elsewhere means empty.
+ * For update: NULL means "leave as it is", also for `attributes` and `tags`; an attribute with value NULL is removed. */
+struct device_spec {
+	const char *id;
+	const char *name;
+	const char *hardware;                      /* never changes after creation, except by upsert */
+	const struct device_attribute *attributes; /* update: merged; upsert: replaced */
+	size_t attribute_count;
+	const char *const *tags;                   /* replaced as a whole */
+	size_t tag_count;
+};
+/* ERR_INVALID with a pointer for a broken value, ERR_CONFLICT when the id exists. Audited, event device.created. */
+AVIARY_MUST_CHECK enum err registry_create(struct call *c, const struct device_spec *spec, struct device_state **out);
+/* Audited, event device.updated; the revision grows by one. `if_revision` > 0 must be the current one (ERR_PRECONDITION). */
+AVIARY_MUST_CHECK enum err registry_update(struct call *c, struct device_state *d, const struct device_spec *change, int64_t if_revision);
+/* What bulk registration does with a line: creates, or makes the device what the line says (members that are absent are left).
+ * One audit entry for the whole request is the caller's (registry_note_bulk), so that a million lines are not a million entries. */
+enum upsert { UPSERT_CREATED, UPSERT_UPDATED, UPSERT_UNCHANGED };
+AVIARY_MUST_CHECK enum err registry_upsert(struct call *c, const struct device_spec *spec, enum upsert *did);
+AVIARY_MUST_CHECK enum err registry_note_bulk(struct call *c, int64_t created, int64_t updated, int64_t unchanged, int64_t refused);
+/* Deletes a device and what only it owns. In an active deployment: ERR_CONFLICT unless `force`; `what` (may be NULL) gets JSON
+ * members that say what was done. `d` is gone afterwards. Its retained MQTT messages are cleared after the commit. */
+AVIARY_MUST_CHECK enum err registry_delete(struct call *c, struct device_state *d, bool force, int64_t if_revision, struct buf *what);
+/* Writes the device as the JSON object that the API shows. */
+AVIARY_MUST_CHECK enum err registry_encode(struct call *c, const struct device_state *d, struct buf *out);
+AVIARY_MUST_CHECK enum err registry_revision(struct call *c, const struct device_state *d, int64_t *revision);
+/* The attribute's value in the call's arena, NULL when it has none. */
+AVIARY_MUST_CHECK enum err registry_attribute(struct call *c, const struct device_state *d, const char *name, const char **value);
+/* The version of `model` that it said it runs, NULL when it did not say. */
+AVIARY_MUST_CHECK enum err registry_model(struct call *c, const struct device_state *d, const char *model, const char **version);
+/* Its capabilities as JSON text in the arena ("{}" when it told none), and the firmware version it said it runs (NULL: not said). */
+AVIARY_MUST_CHECK enum err registry_capabilities(struct call *c, const struct device_state *d, const char **json);
+AVIARY_MUST_CHECK enum err registry_firmware(struct call *c, const struct device_state *d, const char **firmware);
+
+/* ---- credentials ---- */
+/* A new secret: 64 hex digits, shown once; the store keeps SHA-256 of the text. Audited without it. */
+AVIARY_MUST_CHECK enum err registry_make_secret(struct call *c, struct device_state *d, char secret[65]);
+AVIARY_MUST_CHECK enum err registry_clear_secret(struct call *c, struct device_state *d); /* lets the device enrol again */
+/* True when `secret` (text, any length) is the device's; takes the same time for a wrong one. `len` bytes, no NUL needed. */
+bool registry_check_secret(struct call *c, const char *device_id, const char *secret, size_t len);
+
+struct device_enrolment {
+	const char *token;
+	const char *secret_sha256; /* 64 hex digits */
+	struct device_spec spec;   /* id is not read; hardware is required */
+};
+/* Enrols a device: unknown -> created (uses the token up by one); known without a secret -> gets this one (likewise);
+ * known with the same secret -> ERR_OK and nothing changes, whatever the token; with another secret -> ERR_FORBIDDEN.
+ * A bad token -> ERR_UNAUTHORIZED; another hardware class than registered -> ERR_CONFLICT. */
+AVIARY_MUST_CHECK enum err registry_enrol(struct call *c, const char *device_id, const struct device_enrolment *e, struct device_state **out);
+
+/* ---- reports ---- */
+struct device_running_model {
+	const char *name, *version;
+};
+struct device_report {
+	const char *boot;
+	int64_t seq;               /* 1 .. 2^31-1 */
+	bool has_running;          /* the next six replace what was known */
+	const char *release;       /* NULL or "": unknown */
+	int64_t counter;
+	const char *firmware;      /* NULL: none */
+	const struct device_running_model *models;
+	size_t model_count;        /* at most DEVICE_MODELS_MAX */
+	const char *capabilities;  /* JSON object text; NULL: nothing said */
+	const char *reported;      /* reported twin, JSON object text, replaces; NULL: nothing said */
+};
+/* Applies a report in the running unit of work and asks the outbox to acknowledge it (also a duplicate). *is_new is false for a
+ * duplicate (same boot, seq not above the last): then nothing else may be done with the report's content either. */
+AVIARY_MUST_CHECK enum err registry_apply_report(struct call *c, struct device_state *d, const struct device_report *report, bool *is_new);
+
+/* ---- desired ---- */
+/* What this device should do has changed: the next rev, and the outbox tells it. */
+AVIARY_MUST_CHECK enum err registry_bump_desired(struct call *c, struct device_state *d);
+/* Identity of the desired document at the current rev. */
+void registry_desired_etag(const struct device_state *d, char etag[DESIRED_ETAG_SIZE]);
+/* The /desired MQTT message, appended; at most DESIRED_MESSAGE_MAX bytes. */
+AVIARY_MUST_CHECK enum err registry_desired_message(struct call *c, const struct device_state *d, struct buf *out);
+void registry_mark_sent(struct registry *r, struct device_state *d, int64_t rev); /* after PUBACK; written by registry_flush */
+void registry_tell_unsent(struct call *c); /* at start and after a reconnect: every device with rev > sent_rev goes to the outbox */
+
+/* ---- twins: JSON objects of at most TWIN_MAX bytes ---- */
+enum twin { TWIN_DESIRED, TWIN_REPORTED };
+AVIARY_MUST_CHECK enum err registry_twin(struct call *c, const struct device_state *d, enum twin which, const char **json, int64_t *revision);
+/* Replaces the desired twin; `merge` applies an RFC 7396 merge patch instead. Audited; bumps desired when the content changes. */
+AVIARY_MUST_CHECK enum err registry_set_twin(struct call *c, struct device_state *d, const char *json, bool merge, int64_t if_revision, int64_t *revision);
+
+/* ---- selection (RSQL: docs/filters.md) ---- */
+/* `filter` NULL or "": every device. `group`: row of a group, 0: none. ERR_BAD_REQUEST with the offset for a broken filter. */
+AVIARY_MUST_CHECK enum err registry_check_filter(struct call *c, const char *filter);
+AVIARY_MUST_CHECK enum err registry_count(struct call *c, const char *filter, int64_t group, int64_t *count);
+/* Calls `fn` for every match in order of device row, until it returns an error, which is passed on. `fn` may write (also to the matched
+ * device), but must not select with the same filter again. */
+typedef enum err registry_visit(void *ctx, struct device_state *d);
+AVIARY_MUST_CHECK enum err registry_select(struct call *c, const char *filter, int64_t group, registry_visit *fn, void *ctx);
+AVIARY_MUST_CHECK enum err registry_matches(struct call *c, const struct device_state *d, const char *filter, int64_t group, bool *matches);
+
+/* A page of devices as JSON objects: `sort` NULL, or one of id name hardware lastSeen createdAt with '-' before it for
+ * descending. *next is the cursor of the next page in the arena, NULL on the last. *total is counted when not NULL. */
+struct device_query {
+	const char *filter;
+	int64_t group;
+	const char *sort;
+	const char *cursor;
+	int64_t limit; /* 1 .. 1000 */
+};
+/* Each row is written by json_* into `out`, which must have an open array. */
+AVIARY_MUST_CHECK enum err registry_list(struct call *c, const struct device_query *q, struct buf *out, const char **next, int64_t *total);
+
+#endif
