@@ -1,8 +1,9 @@
 /* One metric of one device over a window: an accumulator whose content does not depend on the order of its reports.
  *
- * Counts are integers and the sum is fixed-point (128 bits, unit 2^-50), so that adding, merging and reading it back from disk are
- * exact; the same reports give the same bits in any order. Duplicates are the caller's to drop (by device, boot, seq).
- * A baseline is an accumulator that was closed when the device was assigned. Values in range: docs/protocol.md.
+ * Counts are integers and the sum is fixed-point (128 bits, unit 2^-50), so that adding, merging and reading it back
+ * from disk are exact; the same reports give the same bits in any order. Duplicates are the caller's to drop (by
+ * device, boot, seq). A baseline is an accumulator that was closed when the device was assigned. Values in range:
+ * docs/protocol.md.
  */
 #ifndef AVIARY_CORE_ACCUM_H
 #define AVIARY_CORE_ACCUM_H
@@ -41,7 +42,8 @@ const char *metric_kind_name(enum metric_kind k); /* "ratio" "mean" "logmean" "q
 bool metric_kind_parse(const char *text, enum metric_kind *k, double *quantile); /* also "p50" to "p99.9", which set *quantile */
 
 void accum_init(struct metric_accum *a);
-/* ERR_INVALID, and nothing changes: not finite, outside the ranges above, n < 1, k < 0, k > n, or a total that would overflow. */
+/* ERR_INVALID, and nothing changes: not finite, outside the ranges above, n < 1, k < 0, k > n, or a total that would
+ * overflow. */
 AVIARY_MUST_CHECK enum err accum_add_number(struct metric_accum *a, double v);
 AVIARY_MUST_CHECK enum err accum_add_mean(struct metric_accum *a, int64_t n, double sum);
 AVIARY_MUST_CHECK enum err accum_add_ratio(struct metric_accum *a, int64_t n, int64_t k);
@@ -50,10 +52,11 @@ AVIARY_MUST_CHECK enum err accum_add_sketch(struct metric_accum *a, struct ddske
 AVIARY_MUST_CHECK enum err accum_merge(struct metric_accum *into, const struct metric_accum *from);
 double accum_sum(const struct metric_accum *a);
 double accum_mean(const struct metric_accum *a); /* NAN without sums */
-/* The summary of a kind: `s` and `quantile` are only for METRIC_QUANTILE. reports = 0 where the accumulator has no such data. */
+/* The summary of a kind: `s` and `quantile` are only for METRIC_QUANTILE. reports = 0 where the accumulator has no
+ * such data. */
 struct metric_point accum_point(const struct metric_accum *a, enum metric_kind kind, const struct ddsketch *s, double quantile);
-/* Bytes for a BLOB (versioned, equal content gives equal bytes); `s` may be NULL. Returns the length: at most ACCUM_ENCODED_SMALL
- * without a sketch, ACCUM_ENCODED_MAX with one. */
+/* Bytes for a BLOB (versioned, equal content gives equal bytes); `s` may be NULL. Returns the length: at most
+ * ACCUM_ENCODED_SMALL without a sketch, ACCUM_ENCODED_MAX with one. */
 size_t accum_encode(const struct metric_accum *a, const struct ddsketch *s, uint8_t *out);
 /* `s` may be NULL: then the sketch in the bytes, if any, is not read. Without one in the bytes, *s becomes empty. */
 AVIARY_MUST_CHECK enum err accum_decode(struct metric_accum *a, struct ddsketch *s, const uint8_t *data, size_t len);

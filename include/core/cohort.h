@@ -1,9 +1,10 @@
 /* Drawing a canary: strata, blocks of neighbours, one canary in each block by a committed seed.
  *
- * This is the statistics: the coin that is tossed here is the only randomness that the judge relies on. Devices of a stratum are sorted
- * by their baseline of the priority metric and cut into blocks of r+1 neighbours; in each block one unit is drawn to be the canary,
- * the others are its controls. The result depends on the set of devices and the seed, not on the order in which they are given.
- * Who is eligible (online now, on the old version, has a baseline) is the caller's to decide.
+ * This is the statistics: the coin that is tossed here is the only randomness that the judge relies on. Devices of a
+ * stratum are sorted by their baseline of the priority metric and cut into blocks of r+1 neighbours; in each block one
+ * unit is drawn to be the canary, the others are its controls. The result depends on the set of devices and the seed,
+ * not on the order in which they are given. Who is eligible (online now, on the old version, has a baseline) is the
+ * caller's to decide.
  */
 #ifndef AVIARY_CORE_COHORT_H
 #define AVIARY_CORE_COHORT_H
@@ -56,9 +57,10 @@ struct cohort_plan {
 };
 
 size_t cohort_workspace_bytes(size_t device_count);
-/* Writes at most device_count members, ordered by block and inside it by place. r is the largest number up to controls_max with which
- * enough blocks exist, at least 1; where the strata's remainders cost blocks, r gives way before canaries do. Blocks are shared among strata in
- * proportion to their units. ERR_INVALID: no canary wanted, a key twice, too many devices. An empty plan (blocks = 0) is not an error. */
+/* Writes at most device_count members, ordered by block and inside it by place. r is the largest number up to
+ * controls_max with which enough blocks exist, at least 1; where the strata's remainders cost blocks, r gives way
+ * before canaries do. Blocks are shared among strata in proportion to their units. ERR_INVALID: no canary wanted, a
+ * key twice, too many devices. An empty plan (blocks = 0) is not an error. */
 AVIARY_MUST_CHECK enum err cohort_draw(const struct cohort_request *q, const struct cohort_device *devices, size_t device_count,
 	struct cohort_member *members, size_t *member_count, struct cohort_plan *plan, void *workspace, size_t workspace_bytes);
 

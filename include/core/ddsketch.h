@@ -1,8 +1,9 @@
 /* DDSketch (Masson, Rim, Lee; VLDB 2019) with relative accuracy 0.02 and a fixed range of keys, no collapsing.
  *
- * A value v > 0 is counted under key ceil(ln v / ln gamma), gamma = 1.02/0.98; every quantile comes back within 2 % of the true one.
- * Counts are integers, so merging is exact: any order of reports gives the same sketch, bit for bit. Values below the range
- * (zero included) count under the lowest key, values above under the highest. About 16 KiB dense; 3 to 6 bytes a key encoded.
+ * A value v > 0 is counted under key ceil(ln v / ln gamma), gamma = 1.02/0.98; every quantile comes back within 2 % of
+ * the true one. Counts are integers, so merging is exact: any order of reports gives the same sketch, bit for bit.
+ * Values below the range (zero included) count under the lowest key, values above under the highest. About 16 KiB
+ * dense; 3 to 6 bytes a key encoded.
  */
 #ifndef AVIARY_CORE_DDSKETCH_H
 #define AVIARY_CORE_DDSKETCH_H
@@ -37,7 +38,8 @@ AVIARY_MUST_CHECK enum err ddsketch_merge(struct ddsketch *into, const struct dd
 double ddsketch_quantile(const struct ddsketch *s, double q);
 /* The share of values above `v`'s bin; NAN when empty. */
 double ddsketch_share_above(const struct ddsketch *s, double v);
-/* Sparse text-free form for a BLOB: equal sketches give equal bytes. Returns the length (at most DDSKETCH_ENCODED_MAX). */
+/* Sparse text-free form for a BLOB: equal sketches give equal bytes. Returns the length (at most
+ * DDSKETCH_ENCODED_MAX). */
 size_t ddsketch_encode(const struct ddsketch *s, uint8_t *out);
 /* ERR_INVALID: not what ddsketch_encode writes (foreign keys, zero counts, wrong order, trailing bytes). */
 AVIARY_MUST_CHECK enum err ddsketch_decode(struct ddsketch *s, const uint8_t *data, size_t len);

@@ -1,4 +1,5 @@
-/* What the judge's numbers are worth, said aloud: the plan and every verdict carry one of these. Never a silent downgrade. */
+/* What the judge's numbers are worth, said aloud: the plan and every verdict carry one of these. Never a silent
+ * downgrade. */
 #ifndef AVIARY_CORE_GUARANTEE_H
 #define AVIARY_CORE_GUARANTEE_H
 
@@ -6,12 +7,21 @@
 
 /* X(name, wire text, sentence); the first that applies, from the bottom up, is the one told */
 #define GUARANTEE_TABLE(X)                                                                                             \
-	X(EXACT, "exact", "The canary was drawn at random with a committed seed; a harmless rollout is reverted with probability at most alpha.") \
-	X(SHAM_FREE, "exact (installation not shammed)", "As exact; only canaries installed anything, so an effect of installing as such would count as harm.") \
-	X(INTERFERENCE, "conditional on no interference", "Canaries and controls share gateways or sites and no unit key was given: what one does may reach the other.") \
-	X(SHADOW, "conditional on exchangeable pairs", "Both versions saw the same inputs on the same device; the bound holds if equal versions could be swapped.") \
-	X(STATIONARITY, "conditional on stationarity", "There are no control devices: each canary is compared with its own past, and a change of the world counts as harm.") \
-	X(NAMED, "none (non-random cohort)", "The canaries were named by hand, not drawn: differences between devices may look like harm of the version.") \
+	X(EXACT, "exact",                                                                                                  \
+	  "The canary was drawn at random with a committed seed: a harmless rollout is reverted with at most the "         \
+	  "probability alpha. Only canaries installed anything, so an effect of installing as such counts as harm.")       \
+	X(SHAM, "exact (sham installs)",                                                                                   \
+	  "The canary was drawn at random with a committed seed and controls re-installed their version: a harmless "      \
+	  "rollout is reverted with at most the probability alpha.")                                                       \
+	X(INTERFERENCE, "conditional on no interference",                                                                  \
+	  "Canaries and controls share gateways or sites and no unit key was given: what one does may reach the other.")   \
+	X(SHADOW, "conditional on exchangeable pairs",                                                                     \
+	  "Both versions saw the same inputs on the same device; the bound holds if equal versions could be swapped.")     \
+	X(STATIONARITY, "conditional on stationarity",                                                                     \
+	  "There are no control devices: each canary is compared with its own past, and a change of the world counts "     \
+	  "as harm.")                                                                                                      \
+	X(NAMED, "none (non-random cohort)",                                                                               \
+	  "The canaries were named by hand, not drawn: differences between devices may look like harm of the version.")    \
 	X(NO_CONTROL, "none (no control)", "There is nothing to compare with: only the hard stop and thresholds act.")
 
 enum guarantee {
@@ -23,6 +33,6 @@ enum guarantee {
 
 const char *guarantee_name(enum guarantee g); /* wire text */
 const char *guarantee_text(enum guarantee g); /* a sentence */
-bool guarantee_is_exact(enum guarantee g);    /* EXACT and SHAM_FREE */
+bool guarantee_is_exact(enum guarantee g);    /* EXACT and SHAM */
 
 #endif

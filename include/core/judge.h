@@ -1,9 +1,10 @@
 /* The judge: when a canary is bad, and how sure we are (docs/judge.md).
  *
- * An exact randomisation test over the blocks that cohort.h drew, at looks that are scheduled on label-blind counts, against a ledger that
- * spends alpha over waves, gates and looks: P(a harmless rollout is ever reverted) <= alpha, however often anyone looks. This file is
- * the one door for services and programs: check and plan a configuration, then judge one wave at a time. Pure: no clock, no memory of
- * its own (workspace), and the same rows give the same p bit for bit in any order.
+ * An exact randomisation test over the blocks that cohort.h drew, at looks that are scheduled on label-blind counts,
+ * against a ledger that spends alpha over waves, gates and looks: P(a harmless rollout is ever reverted) <= alpha,
+ * however often anyone looks. This file is the one door for services and programs: check and plan a configuration,
+ * then judge one wave at a time. Pure: no clock, no memory of its own (workspace), and the same rows give the same p
+ * bit for bit in any order.
  */
 #ifndef AVIARY_CORE_JUDGE_H
 #define AVIARY_CORE_JUDGE_H
@@ -31,8 +32,9 @@ enum judge_mode {
 enum judge_worse { JUDGE_WORSE_UP, JUDGE_WORSE_DOWN };
 enum judge_inconclusive { INCONCLUSIVE_HOLD, INCONCLUSIVE_PROMOTE, INCONCLUSIVE_REVERT };
 
-/* Margins are in units of the score: ratio: a difference of shares (0.005 = half a percentage point); mean: the metric's unit; logmean and
- * quantile: a log ratio (judge_margin_percent(5) = ln 1.05). Events and silence have neither margin. */
+/* Margins are in units of the score: ratio: a difference of shares (0.005 = half a percentage point); mean: the
+ * metric's unit; logmean and quantile: a log ratio (judge_margin_percent(5) = ln 1.05). Events and silence have
+ * neither margin. */
 struct judge_gate {
 	const char *name;       /* metric name; borrowed */
 	enum metric_kind kind;
@@ -42,7 +44,7 @@ struct judge_gate {
 	double ni_margin;       /* Delta: PASS needs harm >= Delta to be excluded at beta; 0 = no such test */
 	double weight;          /* share of alpha; judge_config_normalise fills zeros and scales to a sum of 1 */
 	double fixed_scale;     /* > 0: scale fixed in advance (from baselines), else robust and label-blind at the look */
-	int64_t min_devices;    /* exposure: canaries with at least min_reports reports in the window, for PASS */
+	int64_t min_devices;    /* exposure: canaries with at least min_reports reports in the window, for PASS; 0 = half */
 	int64_t min_reports;
 	bool per_stratum;       /* half of the weight goes to tests of each stratum alone */
 };
@@ -58,7 +60,7 @@ struct judge_config {
 	double release_p;       /* suspicion over when every p is above; default 0.01 */
 	uint32_t waves;         /* judged waves of the rollout */
 	uint32_t wave;          /* this one, from 1 */
-	uint32_t blocks;        /* planned for this wave */
+	uint32_t blocks;        /* planned for this wave at its start (fixes K; extensions do not change it) */
 	uint32_t controls;      /* r in each block */
 	int64_t reports_planned; /* L: reports a device in a bake */
 	uint32_t extensions_max;
@@ -76,9 +78,9 @@ void judge_gate_init(struct judge_gate *g, const char *name, enum metric_kind ki
 /* Fills zero weights (silence .2, crash .2, the others .15 each) and scales all to a sum of 1. */
 void judge_gates_normalise(struct judge_gate *gates, uint32_t count);
 double judge_margin_percent(double percent); /* ln(1 + percent/100) */
-/* Refuses what can never work, with the number that would do: margins of the wrong sign, alpha outside (0, 0.5), a canary that can never
- * revert (blocks < n_min), weights that exceed 1, gates named twice. The pointer is relative: "/alpha", "/gates/2/margin". `refuse_weak` false
- * skips the n_min rule (for named cohorts judged for information). */
+/* Refuses what can never work, with the number that would do: margins of the wrong sign, alpha outside (0, 0.5), a
+ * canary that can never revert (blocks < n_min), weights that exceed 1, gates named twice. The pointer is relative:
+ * "/alpha", "/gates/2/margin". `refuse_weak` false skips the n_min rule (for named cohorts judged for information). */
 AVIARY_MUST_CHECK enum err judge_check(const struct judge_config *c, bool refuse_weak, struct fault *f);
 
 /* ---- planning ---- */
@@ -89,7 +91,7 @@ struct judge_gate_plan {
 	double detectable;      /* smallest harm found with 90 % power by the end of the bake, in units of the score (events: share of
 	                           canaries with an event); NAN where the spread is unknown */
 	double detectable_percent; /* the same for logmean and quantile as a change in percent; ratios: percentage points; else NAN */
-	uint32_t blocks_for_margin; /* blocks with which harm of margin + ni_margin would be found; 0 = unknown */
+	uint32_t blocks_for_margin; /* blocks with which harm of ni_margin would be found; 0 = unknown */
 	bool ni_reachable;      /* blocks suffice for p_NI <= beta at all */
 };
 struct judge_plan {
@@ -102,8 +104,8 @@ struct judge_plan {
 	enum guarantee guarantee;
 	struct judge_gate_plan gates[JUDGE_GATES_MAX];
 };
-/* `sigma`: per gate the expected standard deviation of a device's score over a bake (planning.h estimates it from two halves of the
- * baseline); NULL or NAN = unknown. Does not refuse: call judge_check first. */
+/* `sigma`: per gate the expected standard deviation of a device's score over a bake (planning.h estimates it from two
+ * halves of the baseline); NULL or NAN = unknown. Does not refuse: call judge_check first. */
 void judge_plan(const struct judge_config *c, const double *sigma, struct judge_plan *out);
 
 /* ---- judging one wave ---- */
@@ -116,8 +118,9 @@ struct judge_row {
 	int64_t reports;   /* reports since the block's t0 (any metric): label-blind exposure, drives the looks */
 	bool is_canary;
 };
-/* A gate's data of a row. METRIC_EVENT: window.value = count since t0, reports >= 1 even when the count is 0. METRIC_SILENCE: window.value
- * 0 or 1, reports >= 1. window.reports = 0 or (except for events) baseline.reports = 0: no data. */
+/* A gate's data of a row. METRIC_EVENT: window.value = count since t0, reports >= 1 even when the count is 0.
+ * METRIC_SILENCE: window.value 0 or 1, reports >= 1. window.reports = 0 or (except for events) baseline.reports = 0:
+ * no data. */
 struct judge_cell {
 	struct metric_point baseline, window;
 };
@@ -182,9 +185,10 @@ struct judge_result {
 size_t judge_workspace_bytes(size_t row_count, uint32_t gate_count);
 /* Whether calling judge_look could execute a scheduled look: cheap, for the caller's loop. */
 bool judge_is_look_due(const struct judge_config *c, const struct judge_state *s, int64_t reports);
-/* Judges what is known now. `bake_over`: the bake's end, decided on time alone; it also executes the next look. Changes `state` to what the
- * caller is to store together with the result, in one transaction. ERR_INVALID: NaN or infinite values, k > n (value outside 0..1 for ratios), negative
- * counts, a block without exactly one canary unit, a row twice. No rows: CONTINUE (or INCONCLUSIVE at the end of the bake), never PASS. */
+/* Judges what is known now. `bake_over`: the bake's end, decided on time alone; it also executes the next look.
+ * Changes `state` to what the caller is to store together with the result, in one transaction. ERR_INVALID: NaN or
+ * infinite values, k > n (value outside 0..1 for ratios), negative counts, a block without exactly one canary unit, a
+ * row twice. No rows: CONTINUE (or INCONCLUSIVE at the end of the bake), never PASS. */
 AVIARY_MUST_CHECK enum err judge_look(const struct judge_config *c, struct judge_state *state, const struct judge_row *rows,
 	const struct judge_cell *cells, size_t row_count, bool bake_over, struct judge_result *out, void *workspace, size_t workspace_bytes,
 	struct fault *f);

@@ -1,7 +1,9 @@
-/* When a device is silent, by its own habits: no report for longer than three intervals and longer than its usual gaps.
+/* When a device is silent, by its own habits: no report for longer than three intervals and longer than its usual
+ * gaps.
  *
- * Usual gaps are an exponentially weighted mean plus four mean deviations (as RFC 6298 does for round trips), in integers, by the
- * server's clock of receipt. The fleet's offline rate plays no part: concurrent controls cancel outages of broker and network.
+ * Usual gaps are an exponentially weighted mean plus four mean deviations (as RFC 6298 does for round trips), in
+ * integers, by the server's clock of receipt. The fleet's offline rate plays no part: concurrent controls cancel
+ * outages of broker and network.
  */
 #ifndef AVIARY_CORE_SILENCE_H
 #define AVIARY_CORE_SILENCE_H

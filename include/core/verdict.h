@@ -26,7 +26,6 @@ enum verdict {
 	X(NOT_WORSE, "the bake is over and every gate is met")                                                        \
 	X(NOT_SHOWN, "the bake is over and a gate could not show that the version is not worse")                      \
 	X(EXPOSURE, "the bake is over and a gate has too little data")                                                \
-	X(EXTENDED, "the bake was extended to collect more evidence")                                                 \
 	X(REVERTED, "the wave was reverted before")
 
 enum verdict_reason {
