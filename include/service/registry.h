@@ -185,8 +185,8 @@ AVIARY_MUST_CHECK enum err registry_check_filter(struct call *c, const char *fil
 AVIARY_MUST_CHECK enum err registry_count(struct call *c, const char *filter, int64_t group, int64_t *count);
 /* Calls `fn` for every match in order of device row, until it returns an error, which is passed on. `fn` may write (also to the matched
  * device), but must not select with the same filter again. */
-typedef enum err registry_visit(void *ctx, struct device_state *d);
-AVIARY_MUST_CHECK enum err registry_select(struct call *c, const char *filter, int64_t group, registry_visit *fn, void *ctx);
+AVIARY_MUST_CHECK enum err registry_select(struct call *c, const char *filter, int64_t group,
+                                           enum err (*fn)(void *ctx, struct device_state *d), void *ctx);
 AVIARY_MUST_CHECK enum err registry_matches(struct call *c, const struct device_state *d, const char *filter, int64_t group, bool *matches);
 
 /* A page of devices as JSON objects: `sort` NULL, or one of id name hardware lastSeen createdAt with '-' before it for
