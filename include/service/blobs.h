@@ -1,0 +1,73 @@
+/* Artifact contents on disk: half-finished uploads and the content-addressed store. Files only; rows are service/catalog.h's.
+ *
+ *   <state>/uploads/<artifact id>.part     what was received so far
+ *   <state>/blobs/ab/<sha256>              complete, checked, never changed
+ *
+ * Bytes are written and hashed as they come, in constant memory. Whatever may wait for the disk (fdatasync, hashing a prefix that was received
+ * before a restart, the final fsync and rename) is a job: a closed structure that runs on any thread.
+ */
+#ifndef AVIARY_SERVICE_BLOBS_H
+#define AVIARY_SERVICE_BLOBS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/crypto.h"
+#include "base/err.h"
+
+struct blobs;
+struct upload; /* one request's hold on an upload */
+
+enum blob_job_kind {
+	BLOB_SYNC,   /* the part's bytes up to `received_bytes` are made durable */
+	BLOB_PUBLISH /* synced, hashed where the running hash is not known, compared, renamed into the store */
+};
+
+struct blob_job {
+	enum blob_job_kind kind;
+	int64_t artifact;        /* row id */
+	int64_t received_bytes;  /* what is durable once the job has run */
+	int fd;                  /* its own descriptor of the part; closed by blob_job_free */
+	bool is_hashed;          /* the content was hashed as it came, and is right */
+	char sha256[SHA256_HEX]; /* wanted */
+	char *part, *blob;       /* paths */
+	enum err result;
+	struct fault fault;
+};
+
+AVIARY_MUST_CHECK enum err blobs_open(const char *state_dir, int64_t sync_bytes, int64_t reserve_bytes, struct blobs **out, struct fault *f);
+void blobs_close(struct blobs *b); /* NULL is allowed */
+
+/* `received` and `size`: from the row. The memory of an upload that was cut goes on where it stopped (it may know more than the row).
+ * first, len: as in catalog_begin_upload. */
+struct blob_target {
+	int64_t artifact;
+	int64_t size_bytes;
+	int64_t received_bytes;
+	const char *sha256;
+};
+AVIARY_MUST_CHECK enum err blobs_begin(struct blobs *b, const struct blob_target *t, int64_t first, int64_t len, struct upload **out,
+	struct fault *f);
+/* ERR_TOO_LARGE: more than announced; ERR_FULL: disk full, what fits up to the last whole chunk stays; ERR_CONFLICT: taken over. */
+AVIARY_MUST_CHECK enum err blobs_write(struct upload *u, const void *data, size_t len, struct fault *f);
+struct blob_job *blobs_progress_job(struct upload *u); /* NULL: not due, or one is under way */
+/* End of the request. Complete and wrong: ERR_INVALID, the part is gone. Complete: a publishing job. Else a syncing job, or NULL. Frees u. */
+AVIARY_MUST_CHECK enum err blobs_finish(struct upload *u, struct blob_job **job, struct fault *f);
+void blobs_abort(struct upload *u, struct blob_job **job);
+int64_t blobs_received(const struct blobs *b, int64_t artifact); /* -1: memory knows nothing of it */
+void blobs_forget(struct blobs *b, int64_t artifact, bool remove_part); /* its row is gone, or memory is not to be trusted */
+void blobs_forget_all(struct blobs *b);
+
+void blob_job_run(struct blob_job *job);  /* any thread; sets result and fault */
+void blobs_job_done(struct blobs *b, const struct blob_job *job); /* on the loop, after it ran */
+void blob_job_free(struct blob_job *job);
+
+/* Path of a blob into out (at least as long as state_dir + 80). */
+void blobs_path(const struct blobs *b, const char *sha256, char *out, size_t out_size);
+bool blobs_has(const struct blobs *b, const char *sha256, int64_t size_bytes);
+void blobs_remove(struct blobs *b, const char *sha256);
+/* Calls keep for each part in uploads/; where it says no, the file goes. At start. */
+void blobs_sweep_parts(struct blobs *b, bool (*keep)(void *ctx, int64_t artifact), void *ctx);
+
+#endif
