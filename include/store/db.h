@@ -16,19 +16,25 @@
 #include "store/migration.h"
 
 struct db;
-struct stmt; /* a prepared statement: sqlite3_stmt */
+struct stmt; /* a prepared statement */
 
 /* Opens (and creates) the file in WAL mode with synchronous=FULL and foreign keys, runs the missing migrations, refuses a
- * database of a newer schema (ERR_CONFLICT). ":memory:" is for tests. `read_only` opens for queries and migrates nothing. */
+ * database of a newer schema (ERR_CONFLICT). ":memory:" is for tests. `read_only` opens for queries and migrates nothing;
+ * `set` may be NULL: no schema is looked at. */
 AVIARY_MUST_CHECK enum err db_open(const char *path, const struct migration *set, bool read_only, struct db **out, struct fault *f);
 void db_close(struct db *db); /* finalizes its statements; a transaction that is open is rolled back; NULL is allowed */
+
+/* Statements that are still running at that monotonic time end with ERR_TIMEOUT; 0: no deadline. For queries of clients. */
+void db_set_deadline(struct db *db, int64_t mono_ms);
 
 /* Unit of work. db_begin opens the tick's transaction when there is none, then a savepoint; db_end releases it (keep) or rolls back to
  * it. They nest. */
 AVIARY_MUST_CHECK enum err db_begin(struct db *db, struct fault *f);
 AVIARY_MUST_CHECK enum err db_end(struct db *db, bool keep, struct fault *f);
 /* Commits the tick's transaction, if one is open. On failure everything since the last commit is rolled back: the caller must drop
- * caches and outbox. ERR_FULL for a full disk. */
+ * caches and outbox. ERR_FULL for a full disk. Where SQLite rolled the transaction back by itself in the middle of a tick, every later
+ * unit and write of the tick is refused and this reports it. A write outside of a unit opens the transaction too: nothing ever commits
+ * by itself. */
 AVIARY_MUST_CHECK enum err db_commit(struct db *db, struct fault *f);
 bool db_is_dirty(const struct db *db);   /* a transaction is open */
 void db_rollback(struct db *db);
