@@ -1,0 +1,44 @@
+/* What the judge sees of devices: baselines, windows of a stage, report counts, habits. Loop thread only.
+ *
+ * Every figure here is a function of the durable log of reports (service/telemetry.h): it changes only when a batch has been committed,
+ * and after a kill and a restart it is the same, bit for bit. Devices are row ids, metrics are names.
+ * Not here: what a figure means (core/judge.h).
+ */
+#ifndef AVIARY_SERVICE_OBSERVE_H
+#define AVIARY_SERVICE_OBSERVE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/accum.h"
+#include "core/ddsketch.h"
+#include "core/silence.h"
+#include "service/call.h"
+
+/* The device's rolling baseline of a metric: what it reported under the version that it reports now, over between one half and the whole
+ * of the baseline window. It starts anew when the version in the device's telemetry changes. `s` may be NULL when no sketch is wanted.
+ * false, and empty accumulators, when there is no data. */
+bool observe_baseline(struct call *c, int64_t device, const char *metric, struct metric_accum *a, struct ddsketch *s);
+/* One half of it, for the spread between two windows of the same device: 0 = the older, complete one, 1 = the one being filled. */
+bool observe_baseline_half(struct call *c, int64_t device, const char *metric, int half, struct metric_accum *a, struct ddsketch *s);
+
+/* Follows every metric of a device from `since_ms` (server time of receipt, inclusive) on. since_ms may lie in the past: what the log has since
+ * then is counted too. The same call again changes nothing; another since_ms starts the window anew. After a restart call it again
+ * for each device of an active stage: windows come back from disk, or from the log. */
+void observe_follow(struct call *c, int64_t rollout, int64_t stage, int64_t device, int64_t since_ms);
+void observe_unfollow(struct call *c, int64_t rollout); /* all stages and devices of it */
+void observe_unfollow_device(struct call *c, int64_t rollout, int64_t stage, int64_t device);
+/* The window so far; false, and empty accumulators, when nothing was reported (or the device is not followed). */
+bool observe_window(struct call *c, int64_t rollout, int64_t stage, int64_t device, const char *metric, struct metric_accum *a,
+	struct ddsketch *s);
+/* Reports of any metric in the window: of one device, and of all followed devices of the stage. */
+int64_t observe_device_reports(struct call *c, int64_t rollout, int64_t stage, int64_t device);
+int64_t observe_report_count(struct call *c, int64_t rollout, int64_t stage);
+
+/* Times of receipt: the last report and the usual gaps. false when the device never sent telemetry. */
+bool observe_habit(struct call *c, int64_t device, struct silence_habit *h);
+
+/* Called on the loop after each durable batch, in order of registration; `ctx` is passed back. At most 8. */
+void observe_on_reports(struct telemetry *t, void (*fn)(struct call *c, void *ctx), void *ctx);
+
+#endif

@@ -1,0 +1,92 @@
+/* telemetry.db: the log of reports, roll-ups, retention, and queries. The log is the truth; everything else is derived from it.
+ *
+ * Reports gather in one open batch on the loop. telemetry_seal closes it; the writer thread commits it (telemetry_write, one in flight);
+ * back on the loop telemetry_settle makes its reports visible to observe.h and alerts. So what anybody can see is durable, and a
+ * kill at any point leaves the same numbers as no kill. A batch that could not be written is written again, never dropped: its
+ * messages stay unacknowledged meanwhile, and the caller stops reading.
+ */
+#ifndef AVIARY_SERVICE_TELEMETRY_H
+#define AVIARY_SERVICE_TELEMETRY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "service/call.h"
+
+struct telemetry;
+struct telemetry_batch;
+struct telemetry_query;
+
+struct telemetry_options {
+	const char *path;            /* of telemetry.db */
+	int64_t baseline_ms;         /* how far back a device's baseline reaches, about; default 24 h */
+	int64_t raw_keep_ms;         /* age at which raw reports are dropped; 0 = never */
+	int64_t minute_keep_ms;      /* of minute roll-ups */
+	int64_t hour_keep_ms;        /* of hour roll-ups */
+	int64_t max_bytes;           /* size of the database above which the oldest raw reports go; 0 = no bound */
+	int64_t checkpoint_ms;       /* how often changed device states are written; bounds the replay at start */
+};
+void telemetry_options_init(struct telemetry_options *o);
+
+/* Opens (and migrates) the database, reads names and device states back, replays the log's end. `now_ms` is the wall clock. */
+AVIARY_MUST_CHECK struct telemetry *telemetry_open(const struct telemetry_options *o, int64_t now_ms, struct fault *f);
+void telemetry_close(struct telemetry *t); /* no batch may be in flight; NULL is allowed */
+
+/* ---- writing: loop thread, except telemetry_write and telemetry_maintain ---- */
+size_t telemetry_pending(const struct telemetry *t); /* reports in the open batch */
+bool telemetry_is_due(const struct telemetry *t, const struct ingest_limits *l, int64_t now_ms); /* a batch should be written now */
+/* Closes the open batch, together with some device states whose turn it is. NULL when there is nothing to write. One at a time. */
+struct telemetry_batch *telemetry_seal(struct telemetry *t, int64_t now_ms);
+/* On the writer thread. ERR_FULL and ERR_UNAVAILABLE: call again later with the same batch. */
+AVIARY_MUST_CHECK enum err telemetry_write(struct telemetry_batch *b, struct fault *f);
+/* The batch is durable: applies it, calls the hooks, frees it. */
+void telemetry_settle(struct call *c, struct telemetry_batch *b);
+/* On the writer thread, while no batch is being written: one bounded step of hour roll-ups and retention. *more: call again soon. */
+AVIARY_MUST_CHECK enum err telemetry_maintain(struct telemetry *t, int64_t now_ms, bool *more, struct fault *f);
+
+struct telemetry_counters {
+	int64_t batches, reports, bytes; /* written */
+	int64_t failures;                /* of telemetry_write */
+	int64_t commit_us;               /* total time of commits */
+	int64_t log_bytes;               /* size of the database */
+};
+struct telemetry_counters telemetry_counters(const struct telemetry *t);
+
+/* ---- queries ---- */
+enum telemetry_aggregate { AGG_COUNT, AGG_SUM, AGG_MEAN, AGG_MIN, AGG_MAX, AGG_P50, AGG_P95, AGG_P99, AGG_REPORTS, AGG_ENUM };
+const char *telemetry_aggregate_name(enum telemetry_aggregate a);
+
+struct telemetry_question {
+	const char *metric;
+	const int64_t *devices;      /* row ids; NULL: every device */
+	size_t device_count;
+	const char *model, *version; /* NULL: any; version needs model */
+	int64_t from_ms, to_ms;      /* [from, to) by time of receipt */
+	int64_t step_ms;             /* 0: one row for the whole range */
+	bool by_version;             /* a row for each version too */
+	bool raw;                    /* single points, newest first, at most `limit`, instead of aggregates */
+	int64_t limit;
+	unsigned aggregates;         /* bits 1u << enum telemetry_aggregate */
+	int64_t deadline_ms;         /* how long it may run */
+};
+#define TELEMETRY_ROWS_MAX 10000 /* rows of an answer */
+
+/* Checks and copies the question; the query then has no pointer into live state. ERR_INVALID with the query parameter in the fault. */
+AVIARY_MUST_CHECK enum err telemetry_query_new(struct telemetry *t, const struct telemetry_question *q, struct telemetry_query **out,
+	struct fault *f);
+/* Any one thread, on a read-only connection of its own. ERR_TIMEOUT at the deadline. */
+AVIARY_MUST_CHECK enum err telemetry_query_run(struct telemetry_query *q, struct fault *f);
+/* The rows as one JSON array: [{"at":..,"version":..,"count":..},...]; raw: [{"at":..,"ts":..,"boot":..,"seq":..,"value":...},...]. The array
+ * is valid after a successful run, until telemetry_query_free. */
+const char *telemetry_query_json(const struct telemetry_query *q);
+void telemetry_query_free(struct telemetry_query *q);
+/* Known metric names as a JSON array of {"name","kind","last_at"}. */
+void telemetry_metrics_json(const struct telemetry *t, struct buf *out);
+
+/* A device was deleted: its state in memory and its row go; its history stays until retention. */
+void telemetry_forget_device(struct telemetry *t, int64_t device);
+
+#endif
