@@ -24,13 +24,12 @@
 #define DEVICE_ID_MAX 64
 #define DEVICE_ATTRIBUTES_MAX 32        /* an attribute value is at most 256 bytes, a name 64 */
 #define DEVICE_TAGS_MAX 32
-#define DEVICE_MODELS_MAX 16            /* models in one report */
-#define DEVICE_CAPABILITIES_MAX 4096    /* bytes of the JSON text */
 #define TWIN_MAX 16384                  /* bytes of the JSON text */
 #define DESIRED_MESSAGE_MAX 200         /* bytes of an MQTT /desired message */
 #define DESIRED_ETAG_SIZE 17            /* 16 hex digits and NUL */
 
 struct registry;
+struct device_report; /* core/report.h */
 
 /* One device in memory. Its address and `index` are stable for as long as the device exists; indices of deleted devices
  * are used again. Fields are read freely; they are changed by the functions below, except where noted. */
@@ -133,34 +132,16 @@ AVIARY_MUST_CHECK enum err registry_clear_secret(struct call *c, struct device_s
 /* True when `secret` (text, any length) is the device's; takes the same time for a wrong one. `len` bytes, no NUL needed. */
 bool registry_check_secret(struct call *c, const char *device_id, const char *secret, size_t len);
 
-struct device_enrolment {
-	const char *token;
-	const char *secret_sha256; /* 64 hex digits */
-	struct device_spec spec;   /* id is not read; hardware is required */
-};
-/* Enrols a device: unknown -> created (uses the token up by one); known without a secret -> gets this one (likewise);
- * known with the same secret -> ERR_OK and nothing changes, whatever the token; with another secret -> ERR_FORBIDDEN.
- * A bad token -> ERR_UNAUTHORIZED; another hardware class than registered -> ERR_CONFLICT. */
-AVIARY_MUST_CHECK enum err registry_enrol(struct call *c, const char *device_id, const struct device_enrolment *e, struct device_state **out);
+/* Enrols a device by the `enrol` member of its report: unknown -> created (uses the token up by one); known without a secret
+ * -> gets this one (likewise), what operators said about it stays; known with the same secret -> ERR_OK and nothing changes,
+ * whatever the token; with another secret -> ERR_FORBIDDEN. A bad token -> ERR_UNAUTHORIZED; another hardware class than
+ * registered -> ERR_CONFLICT. */
+AVIARY_MUST_CHECK enum err registry_enrol(struct call *c, const char *device_id, const struct device_report *report, struct device_state **out);
 
 /* ---- reports ---- */
-struct device_running_model {
-	const char *name, *version;
-};
-struct device_report {
-	const char *boot;
-	int64_t seq;               /* 1 .. 2^31-1 */
-	bool has_running;          /* the next six replace what was known */
-	const char *release;       /* NULL or "": unknown */
-	int64_t counter;
-	const char *firmware;      /* NULL: none */
-	const struct device_running_model *models;
-	size_t model_count;        /* at most DEVICE_MODELS_MAX */
-	const char *capabilities;  /* JSON object text; NULL: nothing said */
-	const char *reported;      /* reported twin, JSON object text, replaces; NULL: nothing said */
-};
-/* Applies a report in the running unit of work and asks the outbox to acknowledge it (also a duplicate). *is_new is false for a
- * duplicate (same boot, seq not above the last): then nothing else may be done with the report's content either. */
+/* Applies what a report says about the device (`running`, `capabilities`; not `enrol`, not `deployment`) in the running unit of
+ * work and asks the outbox to acknowledge it, also a duplicate. *is_new is false for a duplicate (same boot, seq not above the
+ * last): then nothing else may be done with the report's content either. */
 AVIARY_MUST_CHECK enum err registry_apply_report(struct call *c, struct device_state *d, const struct device_report *report, bool *is_new);
 
 /* ---- desired ---- */
