@@ -13,8 +13,9 @@ CREATE TABLE rollout (
 	guarantee     TEXT NOT NULL DEFAULT 'exact', -- 'exact' or why not (judge.md section 8)
 	seed_sha256   BLOB NOT NULL CHECK (length(seed_sha256) = 32), -- committed before the draw
 	seed          BLOB NOT NULL CHECK (length(seed) = 32),        -- shown by the API only once the draw is made
-	hold          INTEGER NOT NULL DEFAULT 0 CHECK (hold IN (0, 1)), -- the judge holds new installs
+	created_by    TEXT NOT NULL,
 	approved_by   TEXT,
+	target        INTEGER NOT NULL DEFAULT 0, -- devices of the plan
 	created_at    INTEGER NOT NULL,
 	started_at    INTEGER,
 	ended_at      INTEGER,
@@ -26,19 +27,33 @@ CREATE INDEX rollout_created ON rollout (created_at, id);
 CREATE INDEX rollout_status ON rollout (status, id);
 
 CREATE TABLE stage (
-	rollout      INTEGER NOT NULL REFERENCES rollout (id) ON DELETE CASCADE,
-	stage        INTEGER NOT NULL,         -- 0 is the canary
-	name         TEXT NOT NULL,
-	status       TEXT NOT NULL,            -- core/rollout.h has the table
-	planned      INTEGER NOT NULL,         -- devices, after percentages were applied
-	started_at   INTEGER,
-	installed_at INTEGER,                  -- success condition met: soak begins
-	ended_at     INTEGER,
-	verdict      TEXT NOT NULL DEFAULT 'continue', -- last of the judge
-	reports      INTEGER NOT NULL DEFAULT 0, -- label-blind report count of the blocks at the last look
-	next_look    INTEGER NOT NULL DEFAULT 1,
-	extended     INTEGER NOT NULL DEFAULT 0,
+	rollout     INTEGER NOT NULL REFERENCES rollout (id) ON DELETE CASCADE,
+	stage       INTEGER NOT NULL,          -- 0 is the canary
+	name        TEXT NOT NULL,
+	status      TEXT NOT NULL,             -- core/rollout.h has the table
+	planned     INTEGER NOT NULL,          -- devices, after percentages were applied; the last stage takes what is left
+	is_judged   INTEGER NOT NULL DEFAULT 0 CHECK (is_judged IN (0, 1)), -- blocks were drawn
+	started_at  INTEGER,
+	baking_at   INTEGER,                   -- success condition met: soak begins
+	ended_at    INTEGER,
+	error_floor INTEGER NOT NULL DEFAULT 0, -- errors that an operator resumed past
+	blocks      INTEGER NOT NULL DEFAULT 0,
+	controls    INTEGER NOT NULL DEFAULT 0, -- in each block
+	verdict     TEXT NOT NULL DEFAULT 'continue', -- last of the judge
+	look        INTEGER NOT NULL DEFAULT 0, -- last executed scheduled look
+	extension   INTEGER NOT NULL DEFAULT 0,
+	held        INTEGER NOT NULL DEFAULT 0 CHECK (held IN (0, 1)),
 	PRIMARY KEY (rollout, stage)
+) STRICT, WITHOUT ROWID;
+
+-- How many deployments of a stage are in which state: kept in the same unit of work as the states, so that no tick counts rows.
+CREATE TABLE stage_count (
+	rollout INTEGER NOT NULL,
+	stage   INTEGER NOT NULL,
+	state   TEXT NOT NULL,
+	n       INTEGER NOT NULL CHECK (n >= 0),
+	PRIMARY KEY (rollout, stage, state),
+	FOREIGN KEY (rollout, stage) REFERENCES stage (rollout, stage) ON DELETE CASCADE
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE deployment (
@@ -55,7 +70,8 @@ CREATE TABLE deployment (
 	offered_at   INTEGER,                  -- of this attempt
 	deadline_at  INTEGER,                  -- of this attempt; NULL while not offered
 	ended_at     INTEGER,
-	revert_attempt INTEGER NOT NULL DEFAULT 0,
+	reverts      INTEGER NOT NULL DEFAULT 0, -- attempts to send the previous release back
+	counter      INTEGER NOT NULL DEFAULT 0, -- of the manifest that was last handed out
 	updated_at   INTEGER NOT NULL,
 	UNIQUE (rollout, device)
 ) STRICT;
@@ -67,18 +83,6 @@ CREATE TABLE active_deployment (
 	device     INTEGER PRIMARY KEY REFERENCES device (id) ON DELETE CASCADE,
 	deployment INTEGER NOT NULL UNIQUE REFERENCES deployment (id) ON DELETE CASCADE
 ) STRICT;
-
-CREATE TABLE gate (
-	rollout   INTEGER NOT NULL REFERENCES rollout (id) ON DELETE CASCADE,
-	gate      INTEGER NOT NULL,            -- order in the request
-	metric    TEXT NOT NULL,
-	kind      TEXT NOT NULL CHECK (kind IN ('ratio', 'mean', 'logmean', 'quantile', 'event', 'silence')),
-	worse     TEXT NOT NULL CHECK (worse IN ('up', 'down')),
-	margin    REAL NOT NULL,               -- harm that is tolerated
-	ni_margin REAL,                        -- harm that must be ruled out to pass; NULL: no such test
-	weight    REAL NOT NULL,               -- share of alpha, sums to 1 over the rollout
-	PRIMARY KEY (rollout, gate)
-) STRICT, WITHOUT ROWID;
 
 CREATE TABLE block_member (
 	rollout   INTEGER NOT NULL REFERENCES rollout (id) ON DELETE CASCADE,
@@ -102,7 +106,7 @@ CREATE TABLE baseline (
 	rollout INTEGER NOT NULL REFERENCES rollout (id) ON DELETE CASCADE,
 	stage   INTEGER NOT NULL,
 	device  INTEGER NOT NULL REFERENCES device (id),
-	gate    INTEGER NOT NULL,
+	gate    INTEGER NOT NULL,              -- place in the spec's list
 	accum   BLOB NOT NULL,                 -- core's serialised metric accumulator, frozen when the cohort was drawn
 	PRIMARY KEY (rollout, stage, device, gate)
 ) STRICT, WITHOUT ROWID;
