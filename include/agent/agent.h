@@ -26,6 +26,7 @@
 #define AGENT_REPORT_BYTES 4608   /* a whole report with all of the above */
 #define AGENT_DOCUMENT_BYTES 65536
 #define AGENT_MANIFEST_BYTES 16384
+#define AGENT_MEMORY_BYTES (AGENT_DOCUMENT_BYTES + 4096) /* most that is ever borrowed at once */
 #define AGENT_RECORD_HEAD_BYTES 1024 /* in front of the manifest in AGENT_PART_RELEASE */
 #define AGENT_STATE_BYTES 1024    /* one copy of the state record */
 #define AGENT_SHA256_BYTES 32
@@ -101,8 +102,8 @@ struct agent_ports {
 	/* Reads exactly len bytes. */
 	bool (*part_read)(void *host, int slot, int part, uint64_t offset, void *out, size_t len);
 	bool (*slot_sync)(void *host, int slot);
-	/* Big buffers, needed for moments (document: AGENT_DOCUMENT_BYTES while it is fetched; release record at boot, at a switch):
-	 * one static buffer, or malloc. NULL: the agent tries again later; during agent_boot it must not be NULL. */
+	/* One big buffer for moments (while the document is fetched; for the release record at boot and at a switch), at most
+	 * AGENT_MEMORY_BYTES, aligned for any type: a static buffer shared by agents, or malloc. NULL: tried again soon, but agent_boot fails. */
 	void *(*memory_borrow)(void *host, size_t size_bytes);
 	void (*memory_return)(void *host, void *memory);
 
@@ -178,7 +179,8 @@ enum agent_state {
 	AGENT_IDLE,
 	AGENT_PREPARING,   /* deployment accepted, record being written, parts being looked at */
 	AGENT_DOWNLOADING,
-	AGENT_VERIFYING,   /* hashes over the stored bytes */
+	AGENT_VERIFYING,   /* hash over a part's stored bytes */
+	AGENT_INSTALLING,  /* complete and verified; about to switch */
 	AGENT_TRIAL,       /* new release in use, not confirmed */
 	AGENT_REBOOTING    /* waiting for the host to restart */
 };
@@ -263,10 +265,10 @@ bool agent_telemetry_send(struct agent_telemetry *t);
 
 /* --- private: here so that the host can place it -------------------------------------------------------------------------------------- */
 
-struct agent_artifact {
+/* What one part of a slot is to hold. */
+struct agent_part {
 	uint8_t sha256[AGENT_SHA256_BYTES];
 	uint64_t size_bytes;
-	char url[AGENT_URL_MAX + 1];
 };
 
 /* One slot as the state record knows it. A mark is the first 8 bytes of the hash of a completely stored part, or zeros. */
@@ -285,6 +287,7 @@ struct agent_record {
 	uint8_t trial;  /* slot in trial, or AGENT_SLOT_FACTORY for none */
 	uint8_t trial_boots;
 	uint8_t part;          /* being downloaded into the inactive slot */
+	uint8_t part_mark[8];  /* of what it will hold */
 	uint64_t part_offset;  /* its bytes that are durable */
 	struct agent_slot slots[2];
 	char deployment[AGENT_NAME_MAX + 1];
@@ -302,27 +305,30 @@ struct agent {
 	struct agent_record record;
 	int record_copy;            /* where the last good one is */
 	bool has_record;
+	bool record_is_dirty;       /* a save failed and must be tried again */
 
 	enum agent_state state;
 	struct agent_release running;
 	int running_slot;
 	char boot[17];
+	int64_t work_at_ms;         /* when the current state wants to go on; INT64_MAX: it waits for an input */
 
 	/* desired */
 	bool is_connected;
 	bool wants_document;
-	bool has_document;
-	int64_t desired_rev, document_rev;
-	char desired_etag[17], document_etag[17], fetching_etag[17];
+	int64_t document_rev;
+	char desired_etag[17], document_etag[17];
 	char document_url[AGENT_URL_MAX + 1];
 	uint32_t report_interval_ms;
 
 	/* the one HTTP request */
 	uint32_t request_id;
-	uint8_t request; /* private enum */
+	uint8_t request; /* enum agent_request */
 	int request_status;
+	char request_etag[17];
+	size_t request_ignored_bytes;
 	int64_t request_deadline_ms;
-	char *document;
+	char *document; /* borrowed while it is fetched */
 	size_t document_len;
 	unsigned failures;
 	int64_t retry_at_ms;
@@ -330,31 +336,31 @@ struct agent {
 	/* the deployment being carried out */
 	uint32_t timeout_ms;
 	int64_t started_ms; /* mono, minus what earlier boots spent */
-	uint64_t counter;
-	uint8_t manifest[AGENT_SHA256_BYTES];
-	unsigned artifact_count;
-	struct agent_artifact artifacts[AGENT_COMPONENTS_MAX];
-	unsigned part;
-	uint64_t offset, durable_offset, copy_from;
-	int copy_slot;
+	unsigned part_count;
+	struct agent_part parts[AGENT_COMPONENTS_MAX];
+	char urls[AGENT_COMPONENTS_MAX][AGENT_URL_MAX + 1];
+	unsigned part; /* being worked on */
+	uint64_t offset, durable_offset;
+	int copy_slot; /* source of a local copy, or -1 */
 	unsigned copy_part;
-	uint64_t total_bytes, done_bytes;
-	uint32_t artifact_failures;
+	uint16_t must_download; /* bit p: local copies of part p turned out wrong */
+	bool is_downloaded;     /* the current part came over the network in this boot */
+	unsigned bad_downloads;
 	bool is_hashing;
 	union agent_sha sha;
+
+	/* trial */
 	int64_t trial_deadline_ms;
-	uint8_t self_test; /* private enum */
+	uint8_t self_test; /* enum agent_self_test */
 
 	/* reports */
-	uint32_t seq, acknowledged_seq, telemetry_seq;
+	uint32_t seq, acknowledged_seq, identity_seq, telemetry_seq;
 	bool report_is_due;
-	bool identity_is_acknowledged; /* a report with enrol and capabilities was */
-	uint32_t identity_seq;         /* first report of this boot that had them */
-	int64_t report_at_ms, progress_at_ms;
-	unsigned progress;
+	bool identity_is_acknowledged; /* a report of this boot with enrol and capabilities was */
+	int64_t report_at_ms, repeat_at_ms;
 	size_t report_len;
 	char report[AGENT_REPORT_BYTES];
-	unsigned char scratch[1024];
+	unsigned char scratch[2048];
 };
 
 #endif

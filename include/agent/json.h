@@ -20,6 +20,7 @@ struct agent_slice {
 
 enum agent_member_kind {
 	AGENT_MEMBER_NAME,  /* char[size], NUL-terminated: letters, digits, "._:-", first a letter or digit */
+	AGENT_MEMBER_LABEL, /* char[size], NUL-terminated: printable ASCII without blanks, quotes and backslashes; not empty */
 	AGENT_MEMBER_TEXT,  /* struct agent_slice: a string, still escaped, without quotes */
 	AGENT_MEMBER_COUNT, /* int64_t, 0 or more */
 	AGENT_MEMBER_HEX,   /* uint8_t[size] from exactly 2*size lower-case hex digits */

@@ -27,14 +27,12 @@ bool agent_slice_equals(struct agent_slice s, const char *text)
 	return s.text && s.len == strlen(text) && memcmp(s.text, text, s.len) == 0;
 }
 
-static bool is_path(const char *text, size_t len)
+static bool is_label(const char *text, size_t len)
 {
-	if (len == 0 || text[0] != '/')
-		return false;
 	for (size_t i = 0; i < len; i++)
-		if (text[i] <= ' ' || text[i] > '~' || text[i] == '\\')
+		if (text[i] <= ' ' || text[i] > '~' || text[i] == '\\' || text[i] == '"')
 			return false;
-	return true;
+	return len > 0;
 }
 
 static void copy_text(void *out, const char *text, size_t len)
@@ -80,7 +78,10 @@ static bool bind_value(const struct agent_member *m, const struct jp *p, enum jp
 		copy_text(out, string.text, string.len);
 		return true;
 	case AGENT_MEMBER_PATH:
-		if (event != JP_STRING || string.len >= m->size || !is_path(string.text, string.len))
+	case AGENT_MEMBER_LABEL:
+		if (event != JP_STRING || string.len >= m->size || !is_label(string.text, string.len))
+			return false;
+		if (m->kind == AGENT_MEMBER_PATH && string.text[0] != '/')
 			return false;
 		copy_text(out, string.text, string.len);
 		return true;
