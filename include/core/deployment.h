@@ -21,7 +21,7 @@
 	X(CANCELLED, "cancelled", DEPLOYMENT_DONE)                                                                     \
 	X(REVERTING, "reverting", DEPLOYMENT_ACTIVE)      /* the previous release is desired again */                  \
 	X(REVERTED, "reverted", DEPLOYMENT_DONE)                                                                       \
-	X(REVERT_FAILED, "revert_failed", DEPLOYMENT_DONE) /* not heard or failed in time; a late success still counts */ \
+	X(REVERT_FAILED, "revert_failed", DEPLOYMENT_DONE) /* in time; a late success still counts */ \
 	X(NOT_REVERTIBLE, "not_revertible", DEPLOYMENT_DONE) /* no earlier release is known: an alert */
 
 enum deployment_class { DEPLOYMENT_NOT_BEGUN, DEPLOYMENT_ACTIVE, DEPLOYMENT_DONE };

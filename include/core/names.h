@@ -26,7 +26,7 @@ bool slice_copy(struct slice s, char *out, size_t out_size);
 
 bool name_is_device_id(struct slice s); /* [A-Za-z0-9][A-Za-z0-9._:-]{0,63} */
 bool name_is_name(struct slice s);      /* [A-Za-z0-9][A-Za-z0-9._-]{0,63} */
-bool name_is_version(struct slice s);   /* [A-Za-z0-9][A-Za-z0-9._+-]{0,63}: every SemVer fits, and what foreign devices call a version */
+bool name_is_version(struct slice s);   /* [A-Za-z0-9][A-Za-z0-9._+-]{0,63}: wider than SemVer */
 bool name_is_boot(struct slice s);      /* [A-Za-z0-9._-]{1,32} */
 bool name_is_metric(struct slice s);    /* [A-Za-z_][A-Za-z0-9_.]{0,47} */
 

@@ -30,7 +30,8 @@ bool rate_is_valid(const struct rate_config *c);
 double rate_per_minute(const struct rate_config *c, uint32_t notified, uint32_t succeeded);
 /* Fills the bucket up to now (at most ten seconds' worth, at least one token) and says how many may be taken. A clock
  * that goes back gives nothing and is taken as the new time. */
-uint32_t rate_allowance(const struct rate_config *c, struct rate_state *s, int64_t now_ms, uint32_t notified, uint32_t succeeded);
+uint32_t rate_allowance(const struct rate_config *c, struct rate_state *s, int64_t now_ms, uint32_t notified,
+                        uint32_t succeeded);
 /* Takes what was really offered, at most the last allowance. */
 void rate_take(const struct rate_config *c, struct rate_state *s, uint32_t count);
 /* Milliseconds until the next token; 0 = now. */

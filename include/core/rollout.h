@@ -66,7 +66,7 @@ bool stage_can_move(enum stage_status from, enum stage_status to);
 void stage_move(enum stage_status *status, enum stage_status to); /* asserts */
 
 /* What an operator can ask for. X(NAME, text) */
-#define ROLLOUT_COMMAND_TABLE(X)                                                                                        \
+#define ROLLOUT_COMMAND_TABLE(X)                                                                                       \
 	X(PLAN, "plan")       /* draw the cohorts */                                                                   \
 	X(APPROVE, "approve")                                                                                          \
 	X(START, "start")                                                                                              \
@@ -108,7 +108,7 @@ bool rollout_policy_parse(const char *text, enum rollout_policy *out);
 
 struct rollout_stage {
 	enum stage_status status;
-	uint32_t counts[DEPLOYMENT_STATUS_COUNT]; /* its deployments by status; the total leaves the cancelled ones out */
+	uint32_t counts[DEPLOYMENT_STATUS_COUNT]; /* its deployments; the total leaves the cancelled ones out */
 	double success_percent; /* met when succeeded * 100 >= it * total, 0..100 */
 	uint32_t min_succeeded; /* and at least so many (capped by the total); 0 = none */
 	double error_percent;   /* met when (failed + timed_out) * 100 > it * total; below 0 = no error condition */
@@ -118,7 +118,7 @@ struct rollout_stage {
 	int64_t baking_since_ms; /* when it became STAGE_BAKING */
 	bool needs_approval, is_approved; /* before it begins */
 	bool has_gates;
-	enum verdict verdict; /* VERDICT_CONTINUE: nothing said yet. Without gates too: an alert on its cohort may HOLD it */
+	enum verdict verdict; /* VERDICT_CONTINUE: nothing said yet. An alert may HOLD it, gates or not */
 };
 
 struct rollout_state {
@@ -192,7 +192,7 @@ struct rollout_decision {
 	bool cancel_offered;   /* and all that were offered and have not begun */
 	bool revert_begun;     /* apply deployment_on_revert to every deployment */
 	bool again;            /* something moves: decide once more after carrying it out */
-	int64_t wake_ms;       /* time alone (soak) changes the answer then; 0 = not. Windows and rate are the caller's */
+	int64_t wake_ms;       /* time alone (soak) changes the answer then; 0 = never */
 };
 
 void rollout_decide(const struct rollout_state *in, struct rollout_decision *out);

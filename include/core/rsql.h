@@ -76,7 +76,7 @@ struct rsql_node {
 	int16_t next;  /* next sibling, -1 = none */
 	/* comparisons */
 	const struct rsql_field *field;
-	struct slice key;        /* the selector's rest after a prefix; empty otherwise. In the tree's own memory, NUL-terminated */
+	struct slice key;        /* the selector's rest after a prefix, else empty; in the tree's memory, with NUL */
 	uint16_t value_first;    /* index into values */
 	uint16_t value_count;    /* 1, or 1.. for IN and OUT */
 };
@@ -98,8 +98,8 @@ struct rsql_error {
 
 /* `fields` must outlive the tree. ERR_TOO_LARGE above the limits, else ERR_INVALID; `e` may be NULL. now_ms is for
  * relative times. */
-AVIARY_MUST_CHECK enum err rsql_parse(struct rsql *q, const char *text, const struct rsql_field *fields, size_t field_count, int64_t now_ms,
-                                      struct rsql_error *e);
+AVIARY_MUST_CHECK enum err rsql_parse(struct rsql *q, const char *text, const struct rsql_field *fields, size_t field_count,
+                                      int64_t now_ms, struct rsql_error *e);
 
 /* One value of a field, as the evaluator asks for it. */
 struct rsql_operand {
@@ -110,8 +110,12 @@ struct rsql_operand {
 };
 /* The index-th value (from 0) of a field of the thing at `context`; false when there is none. `key` is empty unless the
  * field is a prefix. */
-typedef bool rsql_get_fn(const void *context, const struct rsql_field *field, struct slice key, unsigned index, struct rsql_operand *out);
-bool rsql_matches(const struct rsql *q, rsql_get_fn *get, const void *context);
+struct rsql_subject {
+	bool (*get)(const void *context, const struct rsql_field *field, struct slice key, unsigned index,
+	            struct rsql_operand *out);
+	const void *context;
+};
+bool rsql_matches(const struct rsql *q, const struct rsql_subject *subject);
 
 /* Canonical text: ; and , as connectors, long operators, quotes only where needed, no needless parentheses. Parsing it
  * gives the same tree. Returns its length, or -1 when it does not fit (RSQL_PRINT_BYTES always does). */

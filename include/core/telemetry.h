@@ -75,27 +75,21 @@ enum value_type {
 	VALUE_NUMBER, /* value; n is 1 */
 	VALUE_SUM,    /* value is the sum of n */
 	VALUE_RATIO,  /* k of n */
-	VALUE_SKETCH, /* bins; n is the sum of their counts */
+	VALUE_SKETCH, /* keys and counts of a DDSketch; n is the sum of the counts */
 	VALUE_HIST,   /* counts by class; n is their sum, which may be 0 */
 	VALUE_TYPE_COUNT
 };
 const char *value_type_text(enum value_type type); /* "number" "sum" "ratio" "sketch" "hist" */
 
-/* One bin of a DDSketch with relative accuracy 0.02: key = ceil(ln v / ln(1.02/0.98)). */
-struct sketch_bin {
-	int16_t key;
-	uint32_t count; /* 1..2^31-1 */
-};
-
 struct metric_value {
 	struct slice name; /* of the message; 1..48 bytes, needs no unescaping */
 	enum value_type type;
-	uint32_t k;        /* VALUE_RATIO */
-	uint64_t n;        /* how many values stand behind this one */
-	double value;      /* VALUE_NUMBER and VALUE_SUM; k for VALUE_RATIO */
 	unsigned bin_count; /* VALUE_SKETCH: 1..334; VALUE_HIST: 1..256; else 0 */
-	const struct sketch_bin *bins; /* VALUE_SKETCH: keys distinct, in the order they came */
-	const uint32_t *counts;        /* VALUE_HIST */
+	int64_t n;          /* how many values stand behind this one */
+	int64_t k;          /* VALUE_RATIO: 0..n */
+	double value;       /* VALUE_NUMBER, VALUE_SUM; VALUE_RATIO: k */
+	const int32_t *keys;    /* VALUE_SKETCH: -1024..1024, distinct, in any order: ceil(ln v / ln(1.02/0.98)) */
+	const uint64_t *counts; /* VALUE_SKETCH: 1..2^31-1 each; VALUE_HIST: 0..2^31-1 each */
 };
 
 struct telemetry_report {
@@ -116,7 +110,7 @@ struct telemetry_reject {
 	struct slice member; /* the name at fault as the device wrote it (untrusted, still escaped), or empty */
 };
 
-/* The caller's workspace: about 350 KiB, of which a message touches what it needs. Needs no initialisation, is
+/* The caller's workspace: about 500 KiB, of which a message touches what it needs. Needs no initialisation, is
  * overwritten by each parse. The pools are as large as 64 KiB of JSON can ask for: "1":1, is the shortest bin and 1,
  * the shortest count. */
 struct telemetry_message { /* `struct telemetry` is the service */
@@ -127,10 +121,10 @@ struct telemetry_message { /* `struct telemetry` is the service */
 	struct telemetry_report reports[TELEMETRY_REPORTS];
 	struct telemetry_reject rejects[TELEMETRY_REPORTS];
 	/* private */
-	unsigned metric_used, bin_used, count_used;
+	unsigned metric_used, key_used, count_used;
 	struct metric_value metrics[TELEMETRY_REPORTS * TELEMETRY_METRICS];
-	struct sketch_bin bins[TELEMETRY_MESSAGE_BYTES / 6 + 1];
-	uint32_t counts[TELEMETRY_MESSAGE_BYTES / 2 + 1];
+	int32_t keys[TELEMETRY_MESSAGE_BYTES / 6 + 1];
+	uint64_t counts[TELEMETRY_MESSAGE_BYTES / 2 + 1];
 };
 
 /* Parses a message; all slices and arrays live as long as both `text` and `t`. Returns t->error == TELEMETRY_OK &&

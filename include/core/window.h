@@ -11,7 +11,7 @@
 #define WINDOW_EVERY_DAY 0x7f
 
 struct window {
-	uint8_t days;              /* bit 0 Monday ... bit 6 Sunday: the days on which it begins, at its own offset; at least one */
+	uint8_t days;              /* on which it begins, at its own offset: bit 0 Monday ... bit 6 Sunday; not none */
 	uint16_t start_minute;     /* of the day, 0..1439 */
 	uint16_t duration_minutes; /* 1..10080 (a week); may reach into the following days */
 	int16_t utc_offset_minutes; /* east is positive, -840..840 */
