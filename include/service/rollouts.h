@@ -12,6 +12,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "core/rollout.h"
 #include "service/call.h"
 
 struct rollouts;
@@ -25,9 +26,6 @@ void rollouts_reload(struct rollouts *r);
 /* ---- operators ---- */
 /* Checks, plans and stores; `start` of the request starts it at once. Writes the rollout as JSON. `dry_run` stores nothing. */
 AVIARY_MUST_CHECK enum err rollouts_create(struct call *c, const struct rollout_request *q, bool dry_run, struct buf *out, int64_t *id);
-enum rollout_action {
-	ROLLOUT_START, ROLLOUT_PAUSE, ROLLOUT_RESUME, ROLLOUT_ABORT, ROLLOUT_REVERT, ROLLOUT_APPROVE, ROLLOUT_RETRY, ROLLOUT_PROMOTE
-};
 /* ERR_CONFLICT with the status in the detail when the action is not allowed now; the same action again is no error where the goal is
  * already reached. Writes the rollout as JSON. */
 AVIARY_MUST_CHECK enum err rollouts_act(struct call *c, int64_t id, enum rollout_action action, struct buf *out);
