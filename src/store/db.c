@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/str.h"
+#include "store/db_native.h"
 
 #define BUSY_TIMEOUT_MS 5000        /* only a backup or a person with sqlite3 can ever hold the file */
 #define TEXT_STATEMENTS_MAX 128     /* cached run-time statements; a filter's shape is the client's, so they are bounded */
@@ -531,4 +532,9 @@ void db_each_plan(struct db *db, void (*fn)(void *ctx, const struct statement *s
 		each_line(db, s, fn, ctx);
 	for (size_t i = 0; i < db->cached_count; i++)
 		each_line(db, db->cached[i], fn, ctx);
+}
+
+struct sqlite3 *db_native(struct db *db)
+{
+	return db->sql3;
 }
