@@ -23,6 +23,15 @@ bool outbox_is_empty(const struct outbox *o);
 bool outbox_next_device(struct outbox *o, int64_t *device);
 bool outbox_next_clear(struct outbox *o, char device_id[65]);
 int64_t outbox_last_event(const struct outbox *o); /* 0: none in this tick */
-void outbox_drop(struct outbox *o); /* COMMIT failed */
+size_t outbox_waiting(const struct outbox *o);   /* devices to tell */
+void outbox_committed(struct outbox *o); /* COMMIT succeeded: what is inside may leave; the tick's event mark is taken back */
+/* A unit of work that may be refused: taken before, given back when it was rolled back. Nothing is drained in between. */
+struct outbox_mark {
+	size_t devices, clears;
+	int64_t last_event;
+};
+struct outbox_mark outbox_mark(const struct outbox *o);
+void outbox_undo(struct outbox *o, struct outbox_mark mark);
+void outbox_drop(struct outbox *o);      /* COMMIT failed: forgets what was added since the last outbox_committed */
 
 #endif
