@@ -67,8 +67,9 @@ uint32_t registry_span(const struct registry *r); /* one above the highest index
 size_t registry_online(const struct registry *r); /* devices that are online */
 /* Text of an interned `hardware` or `release`; "" for 0. Lives as long as the registry. */
 const char *registry_text(const struct registry *r, uint32_t interned);
-/* Number of a text, 0 when no device ever had it. For comparisons without strings. */
-uint32_t registry_interned(const struct registry *r, const char *text);
+/* Number of a text, 0 when no device had it since the start. For comparisons without strings. */
+uint32_t registry_hardware_number(const struct registry *r, const char *hardware);
+uint32_t registry_release_number(const struct registry *r, const char *release);
 /* `fn` is called before a device leaves the index (deleted, or its creation rolled back), to free ingest_state. One listener. */
 void registry_on_forget(struct registry *r, void (*fn)(void *ctx, struct device_state *d), void *ctx);
 

@@ -8,8 +8,8 @@ CREATE TABLE device (
 	capabilities      TEXT NOT NULL DEFAULT '{}', -- JSON object, as the device reported it
 	desired           TEXT NOT NULL DEFAULT '{}', -- twin: JSON object by operators
 	desired_revision  INTEGER NOT NULL DEFAULT 0,
-	reported          TEXT NOT NULL DEFAULT '{}', -- twin: JSON object by the device
-	reported_revision INTEGER NOT NULL DEFAULT 0,
+	reported          TEXT NOT NULL DEFAULT '{}', -- JSON object: `running` as the device last reported it
+	reported_revision INTEGER NOT NULL DEFAULT 0, -- of the reported twin: running and capabilities
 	running_release   TEXT,                   -- name as reported; may be unknown here
 	running_counter   INTEGER NOT NULL DEFAULT 0, -- manifest counter that the device confirmed: its floor
 	running_firmware  TEXT,
@@ -19,7 +19,7 @@ CREATE TABLE device (
 	report_boot       TEXT,                   -- last report that is durable
 	report_seq        INTEGER NOT NULL DEFAULT 0,
 	online            INTEGER NOT NULL DEFAULT 0 CHECK (online IN (0, 1)),
-	last_seen_at      INTEGER,
+	last_seen_at      INTEGER NOT NULL DEFAULT 0, -- 0: never
 	revision          INTEGER NOT NULL DEFAULT 1, -- ETag of the editable part
 	created_at        INTEGER NOT NULL,
 	updated_at        INTEGER NOT NULL
@@ -29,7 +29,6 @@ CREATE INDEX device_last_seen ON device (last_seen_at, id);
 CREATE INDEX device_name ON device (name, id);
 CREATE INDEX device_created ON device (created_at, id);
 CREATE INDEX device_release ON device (running_release, id);
-CREATE INDEX device_unsent ON device (id) WHERE desired_rev > sent_rev;
 
 CREATE TABLE device_attribute (
 	device INTEGER NOT NULL REFERENCES device (id) ON DELETE CASCADE,
