@@ -15,7 +15,9 @@
 #include "base/json.h"
 #include "service/call.h"
 
+struct api;
 struct http_request;
+struct jobs;
 struct route;
 
 #define ROUTE_MAX_PARAMS 4
@@ -36,6 +38,10 @@ struct api_request {
 	const char *location;        /* Location header, arena */
 	int64_t etag_revision;       /* > 0: ETag: "<n>" */
 	bool deferred;               /* the handler answers later, by api_finish() */
+	bool taken;                  /* the handler has answered through rq->http by itself (a file, a stream) */
+	bool gone;                   /* deferred, and the client is gone: api_finish() is still to be called */
+	void *state;                 /* a deferred or streaming handler's own */
+	struct api *api;
 };
 
 enum route_flags {
@@ -44,10 +50,12 @@ enum route_flags {
 	ROUTE_CREATED = 2,     /* success is 201 */
 	ROUTE_IF_MATCH = 4,    /* If-Match required (428 without), compared by the service with api_if_match() */
 	ROUTE_STREAM = 8,      /* body arrives in chunks: `stream` functions instead of a bound body */
-	ROUTE_NO_CONTENT = 16  /* success is 204 */
+	ROUTE_NO_CONTENT = 16, /* success is 204 */
+	ROUTE_SECRET = 32,     /* the reply shows a secret once: it is never kept for Idempotency-Key */
+	ROUTE_METRICS = 64     /* open to everybody where the configuration says so ([http] open_metrics) */
 };
 
-/* A streamed body. begin may refuse before the first byte is read; chunk runs on the loop in constant memory; finish answers. */
+/* A streamed body. With ROUTE_WRITE each of begin, chunk and finish is a unit of work of its own; finish may defer. begin may refuse before the first byte is read; chunk runs on the loop in constant memory; finish answers. */
 struct route_stream {
 	enum err (*begin)(struct api_request *rq, void **state);
 	enum err (*chunk)(struct api_request *rq, void *state, const void *data, size_t len);
@@ -86,11 +94,23 @@ AVIARY_MUST_CHECK enum err api_param_id(struct api_request *rq, size_t at, int64
 /* If-Match against the current revision: ERR_PRECONDITION when it differs. "*" matches any. */
 AVIARY_MUST_CHECK enum err api_if_match(struct api_request *rq, int64_t revision);
 
+/* Pages: `limit` (1..1000, 100 when absent) and a cursor that carries one number, the last id of the page before (0: first page). A cursor
+ * is opaque base64url text; one of another list is refused. */
+AVIARY_MUST_CHECK enum err api_query_page(struct api_request *rq, int64_t *limit, int64_t *after);
+const char *api_cursor_of(struct api_request *rq, int64_t last_id); /* 0: NULL */
+/* The same with the service's own text inside: NULL when the parameter is absent. */
+AVIARY_MUST_CHECK enum err api_query_cursor(struct api_request *rq, const char **text);
+const char *api_cursor_of_text(struct api_request *rq, const char *text); /* NULL: NULL */
+
 /* A list page: {"items":[ ... ],"next":"opaque"}; item writers put JSON objects between these. */
 void api_list_open(struct api_request *rq);
 void api_list_close(struct api_request *rq, const char *next_cursor, int64_t total); /* NULL: last page; total < 0: not told */
 
-/* Answers a deferred request, later, from a job's completion on the loop. `e` ERR_OK: rq->out etc. are the reply. */
+/* The pool for work off the loop. */
+struct jobs *api_jobs(const struct api_request *rq);
+
+/* Answers a deferred request, later, from a job's completion on the loop. `e` ERR_OK: rq->out etc. are the reply. rq is
+ * gone after. The request's memory and parameters live until then, also where the client is gone. */
 void api_finish(struct api_request *rq, enum err e);
 
 #endif

@@ -13,6 +13,7 @@
 
 struct db;
 struct outbox;
+struct units;
 struct access;
 struct registry;
 struct groups;
@@ -34,6 +35,7 @@ extern const struct principal principal_server; /* what the server does by itsel
 struct services {
 	struct db *db; /* fleet.db; loop thread only */
 	struct outbox *outbox;
+	struct units *units;         /* units of work, and who hears how they end */
 	struct access *access;       /* tokens, audit, idempotency, counters */
 	struct registry *registry;   /* devices, twins */
 	struct groups *groups;
