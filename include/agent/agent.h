@@ -148,7 +148,7 @@ struct agent_limits {
 	uint32_t retry_max_ms;        /* [300000] */
 	uint32_t http_timeout_ms;     /* without any byte [60000] */
 	uint32_t trial_timeout_ms;    /* one boot's self-test and confirmation [120000] */
-	uint32_t trial_boots;         /* starts of an unconfirmed release before it is given up [3] */
+	uint32_t trial_boots;         /* restarts into an unconfirmed release before it is given up [3] */
 	uint32_t progress_step_bytes; /* progress is made durable this often [65536] */
 	uint32_t slice_bytes;         /* most bytes hashed or copied in one agent_poll [65536] */
 	uint32_t report_interval_ms;  /* until a document says otherwise [60000] */
@@ -231,6 +231,7 @@ struct agent_inspection {
 	int slot;            /* that would run */
 	bool is_trial;       /* it is not confirmed yet */
 	bool is_verified;    /* record signed by a pinned key and every artifact's hash right (factory: always) */
+	bool is_damaged;     /* what the state record names did not verify; `slot` is what runs instead */
 	bool has_state;      /* a state record was found */
 	uint64_t floor;      /* anti-rollback counter */
 	struct agent_release release;
