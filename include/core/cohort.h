@@ -18,6 +18,7 @@
 
 #define COHORT_CONTROLS_MAX 99
 #define COHORT_DEVICES_MAX 4000000
+#define COHORT_STRATA_MAX 65536
 
 struct cohort_device {
 	uint64_t key;      /* stable identity of the device (its row id); unique */
@@ -61,7 +62,8 @@ size_t cohort_workspace_bytes(size_t device_count);
  * controls_max with which enough blocks exist, at least 1; where the strata's remainders cost blocks, r gives way
  * before canaries do. Blocks are shared among strata in proportion to their units. ERR_INVALID: no canary wanted, a
  * key twice, too many devices. An empty plan (blocks = 0) is not an error. */
-AVIARY_MUST_CHECK enum err cohort_draw(const struct cohort_request *q, const struct cohort_device *devices, size_t device_count,
-	struct cohort_member *members, size_t *member_count, struct cohort_plan *plan, void *workspace, size_t workspace_bytes);
+AVIARY_MUST_CHECK enum err cohort_draw(const struct cohort_request *q, const struct cohort_device *devices,
+	size_t device_count, struct cohort_member *members, size_t *member_count, struct cohort_plan *plan, void *workspace,
+	size_t workspace_bytes);
 
 #endif

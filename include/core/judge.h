@@ -27,7 +27,7 @@
 enum judge_mode {
 	JUDGE_COHORT, /* blocks of one canary and its controls */
 	JUDGE_SELF,   /* blocks of one device: its window now ("canary") and its r earlier windows */
-	JUDGE_SHADOW  /* blocks of one: cells' baseline is the old version's, window the new version's, on the same inputs */
+	JUDGE_SHADOW  /* blocks of one: baseline is the old version's window, window the new one's, on the same inputs */
 };
 enum judge_worse { JUDGE_WORSE_UP, JUDGE_WORSE_DOWN };
 enum judge_inconclusive { INCONCLUSIVE_HOLD, INCONCLUSIVE_PROMOTE, INCONCLUSIVE_REVERT };
@@ -66,7 +66,7 @@ struct judge_config {
 	uint32_t extensions_max;
 	enum judge_inconclusive on_inconclusive;
 	uint32_t hard_stop_silent; /* k canaries silent: revert at once; 0 = none */
-	double silence_rate;    /* p0, upper bound of the share of recently-online devices that are silent at any look; for the price */
+	double silence_rate;    /* p0: upper bound of the share of recently-online devices that fall silent; for the price */
 	const struct judge_gate *gates;
 	uint32_t gate_count;
 };
@@ -88,9 +88,9 @@ struct judge_gate_plan {
 	double alpha_look;      /* budget of one scheduled look for this gate in this wave */
 	uint32_t n_min;         /* blocks below which no p could ever be within it */
 	bool can_revert;        /* blocks >= n_min */
-	double detectable;      /* smallest harm found with 90 % power by the end of the bake, in units of the score (events: share of
-	                           canaries with an event); NAN where the spread is unknown */
-	double detectable_percent; /* the same for logmean and quantile as a change in percent; ratios: percentage points; else NAN */
+	double detectable;      /* smallest harm found with 90 % power by the end of the bake, in units of the score (events:
+	                           share of canaries with an event); NAN where the spread is unknown */
+	double detectable_percent; /* logmean, quantile: as a change in percent; ratios: percentage points; else NAN */
 	uint32_t blocks_for_margin; /* blocks with which harm of ni_margin would be found; 0 = unknown */
 	bool ni_reachable;      /* blocks suffice for p_NI <= beta at all */
 };
@@ -129,6 +129,7 @@ struct judge_cell {
 struct judge_state {
 	uint32_t look;      /* last executed scheduled look */
 	uint32_t extension; /* extensions so far */
+	uint32_t bake_ends; /* bake ends judged: each counts once, however often the judge is asked while the operator thinks */
 	enum verdict verdict;
 	bool held;
 	double spent[JUDGE_GATES_MAX]; /* alpha spent by executed looks */
@@ -156,12 +157,13 @@ struct judge_gate_result {
 	double p;                   /* exact or Chernoff; 1 without data */
 	double p_error;             /* bound of p's relative rounding error; decisions use p * (1 + p_error) */
 	bool is_exact;              /* not Chernoff */
-	char p_fraction[JUDGE_FRACTION_BYTES]; /* "163/390625" where p is known as a fraction of 128-bit integers, else "" */
-	double p_ni;                /* NAN without a non-inferiority margin or data */
+	char p_fraction[JUDGE_FRACTION_BYTES]; /* "163/390625" where p is a fraction of 128-bit integers, else "" */
+	double p_ni;                /* P of at least this little harm if it were ni_margin; NAN without such a margin or data */
 	double alpha_look;          /* budget of this look; 0 when no look was due */
 	double spent;               /* by this gate up to now, this wave */
-	double effect;              /* mean over blocks of (canary's score - mean of controls' scores), harm-positive, margin not taken off */
-	double canary_value, control_value; /* medians of window values */
+	double effect;              /* mean over blocks of canary's score - mean of its controls' (shadow: mean score); harm-
+	                               positive, the margin not taken off; NAN without data */
+	double canary_value, control_value; /* medians of window values (events, silence: means); NAN without data */
 	double canary_baseline, control_baseline; /* medians of baselines; NAN for events and silence */
 	uint32_t stratum;           /* of the smallest p; JUDGE_NO_GATE = pooled */
 };
@@ -189,9 +191,9 @@ bool judge_is_look_due(const struct judge_config *c, const struct judge_state *s
  * Changes `state` to what the caller is to store together with the result, in one transaction. ERR_INVALID: NaN or
  * infinite values, k > n (value outside 0..1 for ratios), negative counts, a block without exactly one canary unit, a
  * row twice. No rows: CONTINUE (or INCONCLUSIVE at the end of the bake), never PASS. */
-AVIARY_MUST_CHECK enum err judge_look(const struct judge_config *c, struct judge_state *state, const struct judge_row *rows,
-	const struct judge_cell *cells, size_t row_count, bool bake_over, struct judge_result *out, void *workspace, size_t workspace_bytes,
-	struct fault *f);
+AVIARY_MUST_CHECK enum err judge_look(const struct judge_config *c, struct judge_state *state,
+	const struct judge_row *rows, const struct judge_cell *cells, size_t row_count, bool bake_over,
+	struct judge_result *out, void *workspace, size_t workspace_bytes, struct fault *f);
 /* Guarantee of a configuration, without data. */
 enum guarantee judge_guarantee(const struct judge_config *c);
 
