@@ -22,8 +22,9 @@
 #define REPORT_REASON_BYTES 201
 #define REPORT_MODELS 16
 #define REPORT_TAGS 32
-#define REPORT_ATTRIBUTES 32       /* members of an attributes or capabilities object */
+#define REPORT_ATTRIBUTES 32       /* members of an attributes object */
 #define REPORT_ATTRIBUTE_BYTES 256 /* of one text value, as written */
+#define REPORT_CAPABILITIES 64     /* members of each object in capabilities */
 
 /* What a device says about its deployment. X(NAME, text, final for this attempt) */
 #define REPORT_STATE_TABLE(X)                                                                                          \

@@ -98,8 +98,8 @@ struct rsql_error {
 
 /* `fields` must outlive the tree. ERR_TOO_LARGE above the limits, else ERR_INVALID; `e` may be NULL. now_ms is for
  * relative times. */
-AVIARY_MUST_CHECK enum err rsql_parse(struct rsql *q, const char *text, const struct rsql_field *fields, size_t field_count,
-                                      int64_t now_ms, struct rsql_error *e);
+AVIARY_MUST_CHECK enum err rsql_parse(struct rsql *q, const char *text, const struct rsql_field *fields,
+                                      size_t field_count, int64_t now_ms, struct rsql_error *e);
 
 /* One value of a field, as the evaluator asks for it. */
 struct rsql_operand {
