@@ -16,6 +16,8 @@
 #include "base/crypto.h"
 #include "base/err.h"
 
+#define BLOBS_PARTS_MAX 64 /* uploads that memory follows; each holds a descriptor and a hash */
+
 struct blobs;
 struct upload; /* one request's hold on an upload */
 
@@ -28,10 +30,12 @@ struct blob_job {
 	enum blob_job_kind kind;
 	int64_t artifact;        /* row id */
 	int64_t received_bytes;  /* what is durable once the job has run */
+	uint64_t generation;     /* of the part: a job that was overtaken by a new beginning changes nothing */
 	int fd;                  /* its own descriptor of the part; closed by blob_job_free */
 	bool is_hashed;          /* the content was hashed as it came, and is right */
 	char sha256[SHA256_HEX]; /* wanted */
 	char *part, *blob;       /* paths */
+	char *uploads, *blobs;   /* their directories */
 	enum err result;
 	struct fault fault;
 };
@@ -39,35 +43,45 @@ struct blob_job {
 AVIARY_MUST_CHECK enum err blobs_open(const char *state_dir, int64_t sync_bytes, int64_t reserve_bytes, struct blobs **out, struct fault *f);
 void blobs_close(struct blobs *b); /* NULL is allowed */
 
-/* `received` and `size`: from the row. The memory of an upload that was cut goes on where it stopped (it may know more than the row).
- * first, len: as in catalog_begin_upload. */
+/* What the row says. */
 struct blob_target {
 	int64_t artifact;
 	int64_t size_bytes;
 	int64_t received_bytes;
 	const char *sha256;
 };
+#define UPLOAD_WHOLE (-1) /* first: the whole content, what came before is dropped */
+#define UPLOAD_REST (-2)  /* first: from where it stopped, wherever that is */
+/* An upload that was cut goes on where it stopped: memory may know of more bytes than the row. `len` -1: not announced. Errors as in
+ * catalog_begin_upload. */
 AVIARY_MUST_CHECK enum err blobs_begin(struct blobs *b, const struct blob_target *t, int64_t first, int64_t len, struct upload **out,
 	struct fault *f);
 /* ERR_TOO_LARGE: more than announced; ERR_FULL: disk full, what fits up to the last whole chunk stays; ERR_CONFLICT: taken over. */
 AVIARY_MUST_CHECK enum err blobs_write(struct upload *u, const void *data, size_t len, struct fault *f);
 struct blob_job *blobs_progress_job(struct upload *u); /* NULL: not due, or one is under way */
-/* End of the request. Complete and wrong: ERR_INVALID, the part is gone. Complete: a publishing job. Else a syncing job, or NULL. Frees u. */
+/* End of the request. Complete: a publishing job, also when the bytes are known to be wrong (the job's result says so). Else a syncing
+ * job, or NULL. ERR_CONFLICT: taken over. Frees u. */
 AVIARY_MUST_CHECK enum err blobs_finish(struct upload *u, struct blob_job **job, struct fault *f);
 void blobs_abort(struct upload *u, struct blob_job **job);
-int64_t blobs_received(const struct blobs *b, int64_t artifact); /* -1: memory knows nothing of it */
-void blobs_forget(struct blobs *b, int64_t artifact, bool remove_part); /* its row is gone, or memory is not to be trusted */
-void blobs_forget_all(struct blobs *b);
+int64_t blobs_received(const struct blobs *b, const struct blob_target *t); /* where to resume */
+void blobs_forget(struct blobs *b, int64_t artifact); /* its row is gone, or its bytes are wrong: so is the part */
+bool blobs_is_busy(const struct blobs *b, int64_t artifact); /* a request is uploading it, or it is being published */
 
 void blob_job_run(struct blob_job *job);  /* any thread; sets result and fault */
-void blobs_job_done(struct blobs *b, const struct blob_job *job); /* on the loop, after it ran */
+/* On the loop, after it ran. False when it no longer counts: the upload began anew or is gone. */
+bool blobs_job_done(struct blobs *b, const struct blob_job *job);
 void blob_job_free(struct blob_job *job);
 
 /* Path of a blob into out (at least as long as state_dir + 80). */
 void blobs_path(const struct blobs *b, const char *sha256, char *out, size_t out_size);
 bool blobs_has(const struct blobs *b, const char *sha256, int64_t size_bytes);
 void blobs_remove(struct blobs *b, const char *sha256);
-/* Calls keep for each part in uploads/; where it says no, the file goes. At start. */
-void blobs_sweep_parts(struct blobs *b, bool (*keep)(void *ctx, int64_t artifact), void *ctx);
+/* Asks about each file that a crash may have left; where the answer is no, it goes. At start, before anything is uploaded. */
+struct blobs_keep {
+	bool (*part)(void *ctx, int64_t artifact);
+	bool (*blob)(void *ctx, const char *sha256);
+	void *ctx;
+};
+void blobs_sweep(struct blobs *b, const struct blobs_keep *keep);
 
 #endif

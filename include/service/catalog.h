@@ -34,8 +34,6 @@ AVIARY_MUST_CHECK enum err catalog_open(struct db *db, const char *state_dir, co
 void catalog_close(struct catalog *c); /* NULL is allowed */
 /* Periodic, about once a minute: drops stale uploads and blobs that no row names. Opens its own unit of work. */
 AVIARY_MUST_CHECK enum err catalog_maintain(struct call *c);
-/* After a COMMIT that failed: what memory knows about uploads beyond the rows is forgotten. */
-void catalog_reload(struct catalog *c);
 
 /* Models. ERR_CONFLICT: the name exists; deleting: it has versions. */
 struct model_input {
@@ -74,15 +72,15 @@ AVIARY_MUST_CHECK enum err catalog_delete_artifact(struct call *c, const struct 
 /* Path of the content of a ready artifact, in the arena. */
 const char *catalog_blob_path(struct call *c, const char *sha256);
 
-/* Uploading. begin checks the row and the range, write appends (loop thread, constant memory), then catalog_take_job gives what must be
- * done off the loop (fdatasync; or fsync, check and rename at the end) and catalog_end_job, back on the loop, notes it in the row.
- * first < 0: the whole content, whatever was received before is dropped. Otherwise the part from `first`, which must be received_bytes
- * (ERR_RANGE tells it). A newer upload of the same artifact takes over: the older one's next write gets ERR_CONFLICT.
+/* Uploading. begin checks the row and the range, write appends (loop thread, constant memory), then catalog_finish_upload gives what must
+ * be done off the loop (fdatasync; or fsync, check and rename at the end) and catalog_end_job, back on the loop, notes it in the row.
+ * first: UPLOAD_WHOLE, UPLOAD_REST, or an offset, which must be received_bytes (ERR_RANGE tells it). len: bytes that follow, -1: not
+ * announced. UPLOAD_REST without bytes publishes what had come completely before a crash. A newer upload of the same artifact takes over: the older one's next write gets ERR_CONFLICT.
  * ERR_CONFLICT: the artifact is ready, or is being verified. ERR_TOO_MANY: too many at once. ERR_FULL: no space. */
 AVIARY_MUST_CHECK enum err catalog_begin_upload(struct call *c, int64_t artifact, int64_t first, int64_t len, struct upload **out);
 AVIARY_MUST_CHECK enum err catalog_write_upload(struct upload *u, const void *data, size_t len, struct fault *f);
-/* The request is over (finished: its body came whole). Returns the job that makes what was received durable, and, when the content is
- * complete, checks and publishes it; NULL when there is nothing to do or (error) the bytes were wrong. `u` is gone after. */
+/* The request is over (finished: its body came whole). Gives the job that makes what was received durable, and, when the content is
+ * complete, checks and publishes it; NULL when there is nothing to do. `u` is gone after. */
 AVIARY_MUST_CHECK enum err catalog_finish_upload(struct call *c, struct upload *u, struct blob_job **job);
 /* Client gone: what came stays. May give a job, too. */
 void catalog_abort_upload(struct call *c, struct upload *u, struct blob_job **job);

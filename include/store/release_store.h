@@ -69,8 +69,9 @@ AVIARY_MUST_CHECK enum err release_store_pick(struct release_store *s, int64_t r
 	struct artifact_row *out, struct fault *f);
 
 AVIARY_MUST_CHECK enum err release_store_insert_manifest(struct release_store *s, const struct manifest_row *row, struct fault *f);
-/* Newest of the release; ERR_NOT_FOUND. */
-AVIARY_MUST_CHECK enum err release_store_newest_manifest(struct release_store *s, int64_t release, int64_t *counter, struct fault *f);
+/* Newest of the release that this key signed; ERR_NOT_FOUND. */
+AVIARY_MUST_CHECK enum err release_store_newest_manifest(struct release_store *s, int64_t release, const char *key_id, int64_t *counter,
+	struct fault *f);
 AVIARY_MUST_CHECK enum err release_store_manifest(struct release_store *s, int64_t counter, struct arena *a, struct manifest_row *out, struct fault *f);
 
 #endif
