@@ -1,0 +1,71 @@
+/* telemetry.db as its writer sees it: batches in, minute and hour roll-ups, device states, retention.
+ *
+ * One thread at a time. A batch is one transaction: packed reports, new names, device states whose turn it is, and, when a minute has ended,
+ * its roll-ups. The open minute is in memory only and comes back from the log. Queries: store/telemetry_query.h.
+ */
+#ifndef AVIARY_STORE_TELEMETRY_STORE_H
+#define AVIARY_STORE_TELEMETRY_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+struct telemetry_store;
+
+#define TELEMETRY_MINUTE_MS 60000
+#define TELEMETRY_HOUR_MS 3600000
+
+struct stored_symbol {
+	int64_t id;
+	const char *kind; /* "metric" "version" */
+	const char *model, *text;
+};
+struct stored_state {
+	int64_t device;
+	int64_t batch;    /* the state holds every report up to this one */
+	const void *data; /* NULL: the device is gone, delete its row */
+	size_t len;
+};
+struct stored_batch {
+	int64_t id;       /* one above the last one written */
+	int64_t first_ms, last_ms, reports;
+	const void *data; /* store/report_log.h */
+	size_t len;
+	const struct stored_symbol *symbols;
+	size_t symbol_count;
+	const struct stored_state *states;
+	size_t state_count;
+	int64_t states_batch; /* > 0: now every state on disk holds every report up to this batch */
+};
+
+AVIARY_MUST_CHECK enum err telemetry_store_open(const char *path, struct telemetry_store **out, struct fault *f);
+void telemetry_store_close(struct telemetry_store *s); /* NULL is allowed */
+
+/* Writes and commits. On failure nothing has changed, and the same call may be made again. */
+AVIARY_MUST_CHECK enum err telemetry_store_write(struct telemetry_store *s, const struct stored_batch *b, struct fault *f);
+
+struct telemetry_retention {
+	int64_t raw_before_ms, minute_before_ms, hour_before_ms; /* what is older goes; 0 = keep */
+	int64_t max_bytes; /* 0 = no bound; above it the oldest raw batches go, then the oldest minutes */
+};
+/* One bounded step, committed: the roll-ups of a minute that has ended without a batch after it, or a part of an hour's, or of retention. */
+AVIARY_MUST_CHECK enum err telemetry_store_maintain(struct telemetry_store *s, const struct telemetry_retention *r, int64_t now_ms, bool *more,
+	struct fault *f);
+AVIARY_MUST_CHECK enum err telemetry_store_bytes(struct telemetry_store *s, int64_t *used, struct fault *f); /* pages in use */
+
+/* ---- reading back, at start ---- */
+AVIARY_MUST_CHECK enum err telemetry_store_last(struct telemetry_store *s, int64_t *batch, int64_t *states_batch, struct fault *f);
+AVIARY_MUST_CHECK enum err telemetry_store_each_symbol(struct telemetry_store *s, void (*fn)(void *ctx, const struct stored_symbol *symbol),
+	void *ctx, struct fault *f);
+AVIARY_MUST_CHECK enum err telemetry_store_each_state(struct telemetry_store *s, void (*fn)(void *ctx, const struct stored_state *state), void *ctx,
+	struct fault *f);
+/* Batches with id > after, in order; id, times, reports and data are filled. */
+AVIARY_MUST_CHECK enum err telemetry_store_each_batch(struct telemetry_store *s, int64_t after,
+	void (*fn)(void *ctx, const struct stored_batch *batch), void *ctx, struct fault *f);
+/* Batches whose last report was received at from_ms or later, up to batch `upto`; on a connection of its own, so from any thread. */
+AVIARY_MUST_CHECK enum err telemetry_log_since(const char *path, int64_t from_ms, int64_t upto,
+	void (*fn)(void *ctx, const struct stored_batch *batch), void *ctx, struct fault *f);
+
+#endif

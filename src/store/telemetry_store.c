@@ -1,0 +1,506 @@
+#include "store/telemetry_store.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/db.h"
+#include "store/rollup.h"
+#include "store/telemetry_sql.h"
+
+#define MINUTE_GRACE_MS 2000   /* a batch takes this long from its last report to its commit, at most, when nothing fails */
+#define ROLLUP_ROWS_MAX 1000000 /* of the open minute, some 150 MB; more are written before the minute ends */
+#define HOUR_SPAN 2000         /* device rows an hour's step: some ten milliseconds */
+#define RAW_STEP 64            /* batches deleted in one step */
+
+#define ROLLUP_UPSERT                                                                                                  \
+	" (bucket, metric, device, version, reports, n, sum, min, max, sketch) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)" \
+	" ON CONFLICT (bucket, metric, device, version) DO UPDATE SET reports = reports + excluded.reports, n = n + excluded.n," \
+	" sum = sum + excluded.sum, min = min(min, excluded.min), max = max(max, excluded.max), sketch = sketch_add(sketch, excluded.sketch)"
+
+enum {
+	S_LAST, S_GET, S_SET, S_SYMBOL_ADD, S_SYMBOLS, S_STATE_PUT, S_STATE_DELETE, S_STATES, S_DEVICE_MAX, S_RAW_ADD, S_RAW_AFTER, S_RAW_OLDEST,
+	S_RAW_DELETE, S_MINUTE_ADD, S_MINUTE_FIRST, S_MINUTE_DELETE, S_HOUR_ADD, S_HOUR_PART, S_HOUR_FIRST, S_HOUR_DELETE, S_METRIC_AFTER, S_SIZE,
+	S_COUNT
+};
+static const struct statement statements[S_COUNT] = {
+	[S_LAST] = {"SELECT coalesce(max(id), 0) FROM raw", false},
+	[S_GET] = {"SELECT value FROM progress WHERE name = ?1", false},
+	[S_SET] = {"UPDATE progress SET value = ?2 WHERE name = ?1", false},
+	[S_SYMBOL_ADD] = {"INSERT INTO symbol (id, kind, model, text) VALUES (?1, ?2, ?3, ?4)", false},
+	[S_SYMBOLS] = {"SELECT id, kind, model, text FROM symbol ORDER BY id", true}, /* at start */
+	[S_STATE_PUT] = {"INSERT INTO device_state (device, batch, state) VALUES (?1, ?2, ?3)"
+	                 " ON CONFLICT (device) DO UPDATE SET batch = excluded.batch, state = excluded.state", false},
+	[S_STATE_DELETE] = {"DELETE FROM device_state WHERE device = ?1", false},
+	[S_STATES] = {"SELECT device, batch, state FROM device_state ORDER BY device", true}, /* at start */
+	[S_DEVICE_MAX] = {"SELECT coalesce(max(device), 0) FROM device_state", false},
+	[S_RAW_ADD] = {"INSERT INTO raw (id, first_ms, last_ms, reports, data) VALUES (?1, ?2, ?3, ?4, ?5)", false},
+	[S_RAW_AFTER] = {"SELECT id, first_ms, last_ms, reports, data FROM raw WHERE id > ?1 ORDER BY id", false},
+	[S_RAW_OLDEST] = {"SELECT id, last_ms FROM raw WHERE id > 0 ORDER BY id LIMIT 1", false},
+	[S_RAW_DELETE] = {"DELETE FROM raw WHERE id BETWEEN ?1 AND ?2 AND last_ms < ?3", false},
+	[S_MINUTE_ADD] = {"INSERT INTO minute" ROLLUP_UPSERT, false},
+	[S_MINUTE_FIRST] = {"SELECT bucket, metric FROM minute WHERE bucket >= ?1 ORDER BY bucket, metric LIMIT 1", false},
+	[S_MINUTE_DELETE] = {"DELETE FROM minute WHERE bucket = ?1 AND metric = ?2", false},
+	[S_HOUR_ADD] = {"INSERT INTO hour" ROLLUP_UPSERT, false},
+	[S_HOUR_PART] = {"WITH RECURSIVE minutes (at) AS (VALUES (?1) UNION ALL SELECT at + 60000 FROM minutes WHERE at + 60000 < ?1 + 3600000)"
+	                 " INSERT OR REPLACE INTO hour (bucket, metric, device, version, reports, n, sum, min, max, sketch)"
+	                 " SELECT ?1, ?2, device, version, sum(reports), sum(n), sum(sum), CASE WHEN count(min) = count(*) THEN min(min) END,"
+	                 " CASE WHEN count(max) = count(*) THEN max(max) END, sketch_merge(sketch)"
+	                 " FROM minutes CROSS JOIN minute WHERE bucket = at AND metric = ?2 AND device >= ?3 AND device < ?4"
+	                 " GROUP BY device, version", true}, /* of the 60 generated rows */
+	[S_HOUR_FIRST] = {"SELECT bucket, metric FROM hour WHERE bucket >= ?1 ORDER BY bucket, metric LIMIT 1", false},
+	[S_HOUR_DELETE] = {"DELETE FROM hour WHERE bucket = ?1 AND metric = ?2", false},
+	[S_METRIC_AFTER] = {"SELECT id FROM symbol WHERE id > ?1 AND kind = 'metric' ORDER BY id LIMIT 1", false},
+	[S_SIZE] = {"SELECT (SELECT page_count FROM pragma_page_count) - (SELECT freelist_count FROM pragma_freelist_count),"
+	            " (SELECT page_size FROM pragma_page_size)", true}, /* of the pragmas' single rows */
+};
+
+struct telemetry_store {
+	struct db *db;
+	struct stmt *s[S_COUNT];
+	struct rollup *open; /* batches above rolled_batch */
+	int64_t last_batch, rolled_batch, states_batch, hours_before;
+	/* the hour that is being rolled up: the next metric and device */
+	int64_t hour, hour_metric, hour_device;
+};
+
+/* ---- small statements ---- */
+
+static enum err get_int(struct telemetry_store *s, int statement, const char *name, int64_t *value, struct fault *f)
+{
+	bool row = false;
+	if (name != NULL)
+		stmt_bind_text(s->s[statement], 1, name);
+	enum err e = stmt_step(s->s[statement], &row, f);
+	if (e == ERR_OK && row)
+		*value = stmt_int(s->s[statement], 0);
+	stmt_reset(s->s[statement]);
+	return e;
+}
+
+static enum err set_progress(struct telemetry_store *s, const char *name, int64_t value, struct fault *f)
+{
+	stmt_bind_text(s->s[S_SET], 1, name);
+	stmt_bind_int(s->s[S_SET], 2, value);
+	return stmt_run(s->s[S_SET], f);
+}
+
+/* ---- opening ---- */
+
+static void reopen_minute(void *ctx, const struct stored_batch *b)
+{
+	struct telemetry_store *s = ctx;
+	rollup_add(s->open, b->data, b->len, b->first_ms);
+}
+
+static enum err load(struct telemetry_store *s, struct fault *f)
+{
+	enum err e = get_int(s, S_LAST, NULL, &s->last_batch, f);
+	if (e == ERR_OK)
+		e = get_int(s, S_GET, "rolled_batch", &s->rolled_batch, f);
+	if (e == ERR_OK)
+		e = get_int(s, S_GET, "states_batch", &s->states_batch, f);
+	if (e == ERR_OK)
+		e = get_int(s, S_GET, "hours_before", &s->hours_before, f);
+	if (e == ERR_OK)
+		e = telemetry_store_each_batch(s, s->rolled_batch, reopen_minute, s, f);
+	return e;
+}
+
+enum err telemetry_store_open(const char *path, struct telemetry_store **out, struct fault *f)
+{
+	*out = NULL;
+	struct telemetry_store *s = calloc(1, sizeof *s);
+	if (s == NULL)
+		abort();
+	s->open = rollup_new();
+	enum err e = db_open(path, migrations_telemetry, false, &s->db, f);
+	if (e == ERR_OK)
+		e = telemetry_sql_register(s->db, NULL, f);
+	if (e == ERR_OK)
+		e = db_prepare(s->db, statements, S_COUNT, s->s, f);
+	if (e == ERR_OK)
+		e = load(s, f);
+	if (e != ERR_OK) {
+		telemetry_store_close(s);
+		return e;
+	}
+	*out = s;
+	return ERR_OK;
+}
+
+void telemetry_store_close(struct telemetry_store *s)
+{
+	if (s == NULL)
+		return;
+	db_close(s->db);
+	rollup_free(s->open);
+	free(s);
+}
+
+/* ---- writing ---- */
+
+static enum err write_rollup_row(struct stmt *st, const struct rollup_row *r, int64_t bucket, struct fault *f)
+{
+	stmt_bind_int(st, 1, bucket);
+	stmt_bind_int(st, 2, r->metric);
+	stmt_bind_int(st, 3, r->device);
+	stmt_bind_int(st, 4, r->version);
+	stmt_bind_int(st, 5, r->reports);
+	stmt_bind_int(st, 6, r->n);
+	stmt_bind_real(st, 7, r->sum);
+	if (r->has_values) {
+		stmt_bind_real(st, 8, r->min);
+		stmt_bind_real(st, 9, r->max);
+	}
+	if (r->sketch.data != NULL)
+		stmt_bind_blob(st, 10, r->sketch.data, r->sketch.len);
+	return stmt_run(st, f);
+}
+
+/* Writes the open minute inside the running transaction; the caller clears it once that is committed. */
+static enum err flush_minute(struct telemetry_store *s, struct fault *f)
+{
+	const struct rollup_row *const *rows = rollup_sorted(s->open);
+	enum err e = ERR_OK;
+	for (size_t i = 0; i < rollup_count(s->open) && e == ERR_OK; i++) {
+		e = write_rollup_row(s->s[S_MINUTE_ADD], rows[i], rows[i]->bucket, f);
+		/* The clock went back: that hour was complete already. */
+		if (e == ERR_OK && rows[i]->bucket < s->hours_before)
+			e = write_rollup_row(s->s[S_HOUR_ADD], rows[i], rows[i]->bucket - rows[i]->bucket % TELEMETRY_HOUR_MS, f);
+	}
+	return e == ERR_OK ? set_progress(s, "rolled_batch", s->last_batch, f) : e;
+}
+
+static enum err write_symbols(struct telemetry_store *s, const struct stored_batch *b, struct fault *f)
+{
+	enum err e = ERR_OK;
+	for (size_t i = 0; i < b->symbol_count && e == ERR_OK; i++) {
+		struct stmt *st = s->s[S_SYMBOL_ADD];
+		stmt_bind_int(st, 1, b->symbols[i].id);
+		stmt_bind_text(st, 2, b->symbols[i].kind);
+		stmt_bind_text(st, 3, b->symbols[i].model);
+		stmt_bind_text(st, 4, b->symbols[i].text);
+		e = stmt_run(st, f);
+	}
+	return e;
+}
+
+static enum err write_states(struct telemetry_store *s, const struct stored_batch *b, struct fault *f)
+{
+	enum err e = ERR_OK;
+	for (size_t i = 0; i < b->state_count && e == ERR_OK; i++) {
+		const struct stored_state *state = &b->states[i];
+		struct stmt *st = s->s[state->data != NULL ? S_STATE_PUT : S_STATE_DELETE];
+		stmt_bind_int(st, 1, state->device);
+		if (state->data != NULL) {
+			stmt_bind_int(st, 2, state->batch);
+			stmt_bind_blob(st, 3, state->data, state->len);
+		}
+		e = stmt_run(st, f);
+	}
+	if (e == ERR_OK && b->states_batch > 0)
+		e = set_progress(s, "states_batch", b->states_batch, f);
+	return e;
+}
+
+static enum err write_raw(struct telemetry_store *s, const struct stored_batch *b, struct fault *f)
+{
+	struct stmt *st = s->s[S_RAW_ADD];
+	stmt_bind_int(st, 1, b->id);
+	stmt_bind_int(st, 2, b->first_ms);
+	stmt_bind_int(st, 3, b->last_ms);
+	stmt_bind_int(st, 4, b->reports);
+	stmt_bind_blob(st, 5, b->data, b->len);
+	return stmt_run(st, f);
+}
+
+static bool is_minute_over(const struct telemetry_store *s, const struct stored_batch *b)
+{
+	return rollup_count(s->open) > 0 &&
+	       (b->first_ms - b->first_ms % TELEMETRY_MINUTE_MS != rollup_newest(s->open) || rollup_count(s->open) > ROLLUP_ROWS_MAX);
+}
+
+enum err telemetry_store_write(struct telemetry_store *s, const struct stored_batch *b, struct fault *f)
+{
+	assert(b->id == s->last_batch + 1);
+	bool flush = is_minute_over(s, b);
+	enum err e = flush ? flush_minute(s, f) : ERR_OK;
+	if (e == ERR_OK)
+		e = write_symbols(s, b, f);
+	if (e == ERR_OK)
+		e = write_states(s, b, f);
+	if (e == ERR_OK)
+		e = write_raw(s, b, f);
+	if (e == ERR_OK)
+		e = db_commit(s->db, f);
+	if (e != ERR_OK) {
+		db_rollback(s->db);
+		return e;
+	}
+	if (flush) {
+		rollup_clear(s->open);
+		s->rolled_batch = s->last_batch;
+	}
+	s->last_batch = b->id;
+	if (b->states_batch > 0)
+		s->states_batch = b->states_batch;
+	rollup_add(s->open, b->data, b->len, b->first_ms);
+	return ERR_OK;
+}
+
+/* ---- maintenance ---- */
+
+static enum err finish(struct telemetry_store *s, enum err e, struct fault *f)
+{
+	if (e == ERR_OK)
+		e = db_commit(s->db, f);
+	if (e != ERR_OK)
+		db_rollback(s->db);
+	return e;
+}
+
+static enum err step_minute(struct telemetry_store *s, int64_t now_ms, bool *did, struct fault *f)
+{
+	if (rollup_count(s->open) == 0 || now_ms < rollup_newest(s->open) + TELEMETRY_MINUTE_MS + MINUTE_GRACE_MS)
+		return ERR_OK;
+	enum err e = finish(s, flush_minute(s, f), f);
+	if (e == ERR_OK) {
+		rollup_clear(s->open);
+		s->rolled_batch = s->last_batch;
+		*did = true;
+	}
+	return e;
+}
+
+/* The first row of a roll-up at `from` or later; *bucket is -1 when there is none. */
+static enum err first_of(struct telemetry_store *s, int statement, int64_t from, int64_t *bucket, int64_t *metric, struct fault *f)
+{
+	struct stmt *st = s->s[statement];
+	bool row = false;
+	*bucket = -1;
+	stmt_bind_int(st, 1, from);
+	enum err e = stmt_step(st, &row, f);
+	if (e == ERR_OK && row) {
+		*bucket = stmt_int(st, 0);
+		*metric = stmt_int(st, 1);
+	}
+	stmt_reset(st);
+	return e;
+}
+
+/* Finds the next hour that is over and not rolled up. */
+static enum err begin_hour(struct telemetry_store *s, int64_t now_ms, struct fault *f)
+{
+	int64_t bucket, metric;
+	enum err e = first_of(s, S_MINUTE_FIRST, s->hours_before, &bucket, &metric, f);
+	if (e != ERR_OK || bucket < 0)
+		return e;
+	int64_t hour = bucket - bucket % TELEMETRY_HOUR_MS, end = hour + TELEMETRY_HOUR_MS;
+	bool is_written = rollup_count(s->open) == 0 || rollup_newest(s->open) >= end;
+	if (is_written && now_ms >= end + TELEMETRY_MINUTE_MS + MINUTE_GRACE_MS) {
+		s->hour = hour;
+		s->hour_metric = 0;
+		s->hour_device = INT64_MAX;
+	}
+	return ERR_OK;
+}
+
+static enum err roll_hour_part(struct telemetry_store *s, struct fault *f)
+{
+	int64_t max = 0;
+	enum err e = get_int(s, S_DEVICE_MAX, NULL, &max, f);
+	if (e != ERR_OK)
+		return e;
+	bool is_last = max - s->hour_device < HOUR_SPAN; /* devices that are gone lie above, perhaps */
+	struct stmt *st = s->s[S_HOUR_PART];
+	stmt_bind_int(st, 1, s->hour);
+	stmt_bind_int(st, 2, s->hour_metric);
+	stmt_bind_int(st, 3, s->hour_device);
+	stmt_bind_int(st, 4, is_last ? INT64_MAX : s->hour_device + HOUR_SPAN);
+	e = finish(s, stmt_run(st, f), f);
+	if (e == ERR_OK)
+		s->hour_device = is_last ? INT64_MAX : s->hour_device + HOUR_SPAN;
+	return e;
+}
+
+/* One part of an hour: INSERT OR REPLACE, so that an hour which a restart broke off begins again from its first part. */
+static enum err step_hour(struct telemetry_store *s, int64_t now_ms, bool *did, struct fault *f)
+{
+	enum err e = s->hour == 0 ? begin_hour(s, now_ms, f) : ERR_OK;
+	if (e != ERR_OK || s->hour == 0)
+		return e;
+	*did = true;
+	if (s->hour_device < INT64_MAX)
+		return roll_hour_part(s, f);
+	int64_t metric = 0;
+	stmt_bind_int(s->s[S_METRIC_AFTER], 1, s->hour_metric);
+	e = get_int(s, S_METRIC_AFTER, NULL, &metric, f);
+	if (e != ERR_OK)
+		return e;
+	if (metric != 0) {
+		s->hour_metric = metric;
+		s->hour_device = 0;
+		return roll_hour_part(s, f);
+	}
+	e = finish(s, set_progress(s, "hours_before", s->hour + TELEMETRY_HOUR_MS, f), f);
+	if (e == ERR_OK) {
+		s->hours_before = s->hour + TELEMETRY_HOUR_MS;
+		s->hour = 0;
+	}
+	return e;
+}
+
+/* Deletes some of the oldest batches if they are from before `before_ms`; never what is still to be replayed or rolled up. */
+static enum err drop_raw(struct telemetry_store *s, int64_t before_ms, bool *did, struct fault *f)
+{
+	struct stmt *st = s->s[S_RAW_OLDEST];
+	bool row = false;
+	int64_t id = 0, last_ms = 0;
+	enum err e = stmt_step(st, &row, f);
+	if (e == ERR_OK && row) {
+		id = stmt_int(st, 0);
+		last_ms = stmt_int(st, 1);
+	}
+	stmt_reset(st);
+	int64_t upto = s->rolled_batch < s->states_batch ? s->rolled_batch : s->states_batch;
+	if (upto >= s->last_batch)
+		upto = s->last_batch - 1; /* the newest one keeps the number line */
+	if (e != ERR_OK || !row || last_ms >= before_ms || id > upto)
+		return e;
+	st = s->s[S_RAW_DELETE];
+	stmt_bind_int(st, 1, id);
+	stmt_bind_int(st, 2, id + RAW_STEP < upto ? id + RAW_STEP : upto);
+	stmt_bind_int(st, 3, before_ms);
+	e = stmt_run(st, f);
+	*did = e == ERR_OK;
+	return e;
+}
+
+static enum err drop_rollup(struct telemetry_store *s, int first, int delete, int64_t before_ms, bool *did, struct fault *f)
+{
+	int64_t bucket, metric;
+	enum err e = first_of(s, first, 0, &bucket, &metric, f);
+	if (e != ERR_OK || bucket < 0 || bucket >= before_ms)
+		return e;
+	stmt_bind_int(s->s[delete], 1, bucket);
+	stmt_bind_int(s->s[delete], 2, metric);
+	e = stmt_run(s->s[delete], f);
+	*did = e == ERR_OK;
+	return e;
+}
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+static enum err step_retention(struct telemetry_store *s, const struct telemetry_retention *r, bool *did, struct fault *f)
+{
+	int64_t used = 0;
+	enum err e = r->max_bytes > 0 ? telemetry_store_bytes(s, &used, f) : ERR_OK;
+	bool is_full = r->max_bytes > 0 && used > r->max_bytes;
+	if (e == ERR_OK)
+		e = drop_raw(s, is_full ? INT64_MAX : r->raw_before_ms, did, f);
+	/* Minutes of an hour that is not rolled up yet stay, whatever their age. */
+	if (e == ERR_OK && !*did)
+		e = drop_rollup(s, S_MINUTE_FIRST, S_MINUTE_DELETE, earlier(is_full ? INT64_MAX : r->minute_before_ms, s->hours_before), did, f);
+	if (e == ERR_OK && !*did)
+		e = drop_rollup(s, S_HOUR_FIRST, S_HOUR_DELETE, earlier(is_full ? INT64_MAX : r->hour_before_ms, s->hours_before), did, f);
+	return finish(s, e, f);
+}
+
+enum err telemetry_store_maintain(struct telemetry_store *s, const struct telemetry_retention *r, int64_t now_ms, bool *more, struct fault *f)
+{
+	*more = false;
+	enum err e = step_minute(s, now_ms, more, f);
+	if (e == ERR_OK && !*more)
+		e = step_hour(s, now_ms, more, f);
+	if (e == ERR_OK && !*more)
+		e = step_retention(s, r, more, f);
+	return e;
+}
+
+enum err telemetry_store_bytes(struct telemetry_store *s, int64_t *used, struct fault *f)
+{
+	bool row = false;
+	enum err e = stmt_step(s->s[S_SIZE], &row, f);
+	if (e == ERR_OK && row)
+		*used = stmt_int(s->s[S_SIZE], 0) * stmt_int(s->s[S_SIZE], 1);
+	stmt_reset(s->s[S_SIZE]);
+	return e;
+}
+
+/* ---- reading back ---- */
+
+enum err telemetry_store_last(struct telemetry_store *s, int64_t *batch, int64_t *states_batch, struct fault *f)
+{
+	(void)f;
+	*batch = s->last_batch;
+	*states_batch = s->states_batch;
+	return ERR_OK;
+}
+
+enum err telemetry_store_each_symbol(struct telemetry_store *s, void (*fn)(void *, const struct stored_symbol *), void *ctx, struct fault *f)
+{
+	struct stmt *st = s->s[S_SYMBOLS];
+	for (;;) {
+		bool row = false;
+		enum err e = stmt_step(st, &row, f);
+		if (e != ERR_OK || !row)
+			return e;
+		fn(ctx, &(struct stored_symbol){stmt_int(st, 0), stmt_text(st, 1), stmt_text(st, 2), stmt_text(st, 3)});
+	}
+}
+
+enum err telemetry_store_each_state(struct telemetry_store *s, void (*fn)(void *, const struct stored_state *), void *ctx, struct fault *f)
+{
+	struct stmt *st = s->s[S_STATES];
+	for (;;) {
+		bool row = false;
+		enum err e = stmt_step(st, &row, f);
+		if (e != ERR_OK || !row)
+			return e;
+		struct stored_state state = {.device = stmt_int(st, 0), .batch = stmt_int(st, 1)};
+		state.data = stmt_blob(st, 2, &state.len);
+		fn(ctx, &state);
+	}
+}
+
+static enum err each_batch(struct stmt *st, void (*fn)(void *, const struct stored_batch *), void *ctx, struct fault *f)
+{
+	for (;;) {
+		bool row = false;
+		enum err e = stmt_step(st, &row, f);
+		if (e != ERR_OK || !row)
+			return e;
+		struct stored_batch b = {.id = stmt_int(st, 0), .first_ms = stmt_int(st, 1), .last_ms = stmt_int(st, 2), .reports = stmt_int(st, 3)};
+		b.data = stmt_blob(st, 4, &b.len);
+		fn(ctx, &b);
+	}
+}
+
+enum err telemetry_store_each_batch(struct telemetry_store *s, int64_t after, void (*fn)(void *, const struct stored_batch *), void *ctx,
+	struct fault *f)
+{
+	stmt_bind_int(s->s[S_RAW_AFTER], 1, after);
+	return each_batch(s->s[S_RAW_AFTER], fn, ctx, f);
+}
+
+enum err telemetry_log_since(const char *path, int64_t from_ms, int64_t upto, void (*fn)(void *, const struct stored_batch *), void *ctx,
+	struct fault *f)
+{
+	struct db *db;
+	struct stmt *st;
+	enum err e = db_open(path, NULL, true, &db, f);
+	if (e != ERR_OK)
+		return e;
+	e = db_prepare_text(db, "SELECT id, first_ms, last_ms, reports, data FROM raw WHERE last_ms >= ?1 AND id <= ?2", &st, f);
+	if (e == ERR_OK) {
+		stmt_bind_int(st, 1, from_ms);
+		stmt_bind_int(st, 2, upto);
+		e = each_batch(st, fn, ctx, f);
+	}
+	db_close(db);
+	return e;
+}
