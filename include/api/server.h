@@ -16,6 +16,7 @@ struct loop;
 
 /* What the configuration says; read at each use, so a reload may change it in place. */
 struct api_options {
+	bool log_requests;          /* every one; else only failures and slow ones */
 	bool open_metrics;          /* /metrics without a token */
 	int64_t listeners_max;      /* open streams of /events */
 	int64_t listener_queue_bytes; /* a slower listener is dropped */

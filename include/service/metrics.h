@@ -1,6 +1,7 @@
-/* The daemon's counters, gauges and histograms: one table, one row a time series; api/metrics.c writes it as Prometheus text.
+/* The daemon's counters, gauges and histograms: one table, one row a time series, written as Prometheus text. ("Meters", because
+ * a metric is what devices report.) What a service counts for itself (service/ingest.h, service/telemetry.h) is read there by /metrics.
  *
- * Everything is process-global on purpose: a metric is a fact about this process. Adding is one relaxed atomic addition, so jobs may do
+ * Everything is process-global on purpose: a meter is a fact about this process. Adding is one relaxed atomic addition, so jobs may do
  * it, too. Rows of one name stand together; `labels` are constants. Units are Prometheus' base units: seconds, bytes.
  */
 #ifndef AVIARY_SERVICE_METRICS_H
@@ -11,7 +12,7 @@
 #include "base/buf.h"
 
 /* X(enum name, type, metric name, labels, help) */
-#define METRIC_TABLE(X)                                                                                                                       \
+#define METER_TABLE(X)                                                                                                                        \
 	X(HTTP_2XX, "counter", "aviary_http_requests_total", "code=\"2xx\"", "HTTP requests answered")                                               \
 	X(HTTP_3XX, "counter", "aviary_http_requests_total", "code=\"3xx\"", "HTTP requests answered")                                               \
 	X(HTTP_4XX, "counter", "aviary_http_requests_total", "code=\"4xx\"", "HTTP requests answered")                                               \
@@ -21,21 +22,7 @@
 	X(MQTT_CONNECTED, "gauge", "aviary_mqtt_connected", "", "1 while the broker is connected (ingest client)")                                   \
 	X(MQTT_OUT, "counter", "aviary_mqtt_published_total", "", "messages to devices that the broker acknowledged")                                 \
 	X(MQTT_OUT_WAITING, "gauge", "aviary_mqtt_waiting", "", "devices that wait to be told")                                                       \
-	X(MQTT_IN_TELEMETRY, "counter", "aviary_mqtt_received_total", "topic=\"telemetry\"", "messages from devices")                                 \
-	X(MQTT_IN_STATUS, "counter", "aviary_mqtt_received_total", "topic=\"status\"", "messages from devices")                                       \
-	X(MQTT_IN_REPORT, "counter", "aviary_mqtt_received_total", "topic=\"report\"", "messages from devices")                                       \
-	X(MQTT_IN_OTHER, "counter", "aviary_mqtt_received_total", "topic=\"other\"", "messages from devices")                                         \
-	X(REPORTS_ACCEPTED, "counter", "aviary_telemetry_reports_total", "result=\"accepted\"", "telemetry reports")                                  \
-	X(REPORTS_DUPLICATE, "counter", "aviary_telemetry_reports_total", "result=\"duplicate\"", "telemetry reports")                                \
-	X(REPORTS_INVALID, "counter", "aviary_telemetry_reports_total", "result=\"invalid\"", "telemetry reports")                                    \
-	X(REPORTS_UNKNOWN_DEVICE, "counter", "aviary_telemetry_reports_total", "result=\"unknown_device\"", "telemetry reports")                      \
-	X(REPORTS_LIMITED, "counter", "aviary_telemetry_reports_total", "result=\"limited\"", "telemetry reports")                                    \
-	X(TELEMETRY_SAMPLES, "counter", "aviary_telemetry_samples_total", "", "values of metrics stored")                                             \
 	X(TELEMETRY_QUEUED, "gauge", "aviary_telemetry_queued_reports", "", "reports that wait for the writer")                                       \
-	X(TELEMETRY_BYTES, "gauge", "aviary_telemetry_db_bytes", "", "size of telemetry.db")                                                          \
-	X(DEVICE_REPORTS, "counter", "aviary_device_reports_total", "result=\"accepted\"", "messages on /report")                                     \
-	X(DEVICE_REPORTS_DUPLICATE, "counter", "aviary_device_reports_total", "result=\"duplicate\"", "messages on /report")                          \
-	X(DEVICE_REPORTS_REFUSED, "counter", "aviary_device_reports_total", "result=\"refused\"", "messages on /report")                              \
 	X(DEVICES, "gauge", "aviary_devices", "", "registered devices")                                                                               \
 	X(DEVICES_ONLINE, "gauge", "aviary_devices_online", "", "devices that are connected")                                                         \
 	X(ALERTS_FIRING, "gauge", "aviary_alerts_firing", "", "alerts that fire")                                                                     \
@@ -56,11 +43,11 @@
 	X(RESIDENT_BYTES, "gauge", "process_resident_memory_bytes", "", "resident memory")                                                            \
 	X(START_SECONDS, "gauge", "process_start_time_seconds", "", "start time since 1970")
 
-enum metric {
-#define X(name, type, metric, labels, help) METRIC_##name,
-	METRIC_TABLE(X)
+enum meter {
+#define X(name, type, metric, labels, help) METER_##name,
+	METER_TABLE(X)
 #undef X
-	    METRIC_COUNT
+	    METER_COUNT
 };
 
 /* X(enum name, metric name, help): seconds, buckets 0.1 ms to 10 s */
@@ -68,7 +55,6 @@ enum metric {
 	X(HTTP_SECONDS, "aviary_http_request_seconds", "from the request's last byte to its reply") \
 	X(COMMIT_SECONDS, "aviary_commit_seconds", "COMMIT of a tick")                              \
 	X(TICK_SECONDS, "aviary_tick_seconds", "work of one loop iteration")                        \
-	X(LAG_SECONDS, "aviary_loop_lag_seconds", "how late a timer of the loop is")                \
 	X(TELEMETRY_COMMIT_SECONDS, "aviary_telemetry_commit_seconds", "one batch of the telemetry writer")
 
 enum histogram {
@@ -78,9 +64,9 @@ enum histogram {
 	    HISTOGRAM_COUNT
 };
 
-void metric_add(enum metric m, int64_t n);
-void metric_set(enum metric m, int64_t value);
-int64_t metric_get(enum metric m);
+void metric_add(enum meter m, int64_t n);
+void metric_set(enum meter m, int64_t value);
+int64_t metric_get(enum meter m);
 void metric_observe_ns(enum histogram h, uint64_t ns);
 /* Prometheus text format 0.0.4. */
 void metrics_write(struct buf *out);

@@ -405,7 +405,7 @@ enum err event_append(struct call *c, const char *kind, const char *resource, co
 	enum err e = event_insert(c->s->access->store, &row, c->fault);
 	if (e == ERR_OK) {
 		outbox_note_event(c->s->outbox, row.id);
-		metric_add(METRIC_EVENTS, 1);
+		metric_add(METER_EVENTS, 1);
 	}
 	return e;
 }

@@ -5,9 +5,9 @@
 
 static const struct {
 	const char *name, *labels, *type, *help;
-} metrics[METRIC_COUNT] = {
-#define X(id, type, metric, labels, help) [METRIC_##id] = {metric, labels, type, help},
-	METRIC_TABLE(X)
+} meters[METER_COUNT] = {
+#define X(id, type, metric, labels, help) [METER_##id] = {metric, labels, type, help},
+	METER_TABLE(X)
 #undef X
 };
 
@@ -29,23 +29,23 @@ static const struct {
 };
 #define BUCKETS (sizeof buckets / sizeof buckets[0])
 
-static int64_t values[METRIC_COUNT];
+static int64_t values[METER_COUNT];
 static struct {
 	int64_t count[BUCKETS];
 	int64_t sum_ns;
 } observed[HISTOGRAM_COUNT];
 
-void metric_add(enum metric m, int64_t n)
+void metric_add(enum meter m, int64_t n)
 {
 	__atomic_fetch_add(&values[m], n, __ATOMIC_RELAXED);
 }
 
-void metric_set(enum metric m, int64_t value)
+void metric_set(enum meter m, int64_t value)
 {
 	__atomic_store_n(&values[m], value, __ATOMIC_RELAXED);
 }
 
-int64_t metric_get(enum metric m)
+int64_t metric_get(enum meter m)
 {
 	return __atomic_load_n(&values[m], __ATOMIC_RELAXED);
 }
@@ -66,13 +66,13 @@ static void write_head(struct buf *out, const char *name, const char *help, cons
 
 void metrics_write(struct buf *out)
 {
-	for (size_t i = 0; i < METRIC_COUNT; i++) {
-		if (i == 0 || strcmp(metrics[i].name, metrics[i - 1].name) != 0)
-			write_head(out, metrics[i].name, metrics[i].help, metrics[i].type);
-		buf_str(out, metrics[i].name);
-		if (metrics[i].labels[0] != '\0')
-			buf_printf(out, "{%s}", metrics[i].labels);
-		buf_printf(out, " %lld\n", (long long)metric_get((enum metric)i));
+	for (size_t i = 0; i < METER_COUNT; i++) {
+		if (i == 0 || strcmp(meters[i].name, meters[i - 1].name) != 0)
+			write_head(out, meters[i].name, meters[i].help, meters[i].type);
+		buf_str(out, meters[i].name);
+		if (meters[i].labels[0] != '\0')
+			buf_printf(out, "{%s}", meters[i].labels);
+		buf_printf(out, " %lld\n", (long long)metric_get((enum meter)i));
 	}
 	for (size_t h = 0; h < HISTOGRAM_COUNT; h++) {
 		write_head(out, histograms[h].name, histograms[h].help, "histogram");

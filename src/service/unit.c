@@ -75,7 +75,7 @@ enum err units_commit(struct services *s, struct fault *f)
 	uint64_t start_ns = clock_mono_ns();
 	enum err e = db_commit(s->db, f);
 	if (was_dirty) {
-		metric_add(e == ERR_OK ? METRIC_COMMITS : METRIC_COMMITS_FAILED, 1);
+		metric_add(e == ERR_OK ? METER_COMMITS : METER_COMMITS_FAILED, 1);
 		metric_observe_ns(HISTOGRAM_COMMIT_SECONDS, clock_mono_ns() - start_ns);
 	}
 	if (e != ERR_OK)
