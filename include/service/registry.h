@@ -7,8 +7,8 @@
  *
  * It is not: rollouts (who gets what), ingest (what messages mean), the API (JSON of requests).
  *
- * Rolled-back work: each change notes the device it touched. Whoever rolls a savepoint or the tick back calls
- * registry_resync, which rereads those devices from the store; whoever commits calls registry_committed.
+ * Rolled-back work: each change notes the device it touched; the registry listens to service/unit.h and rereads those
+ * devices from the store when a unit of work was undone or a commit was lost.
  */
 #ifndef AVIARY_SERVICE_REGISTRY_H
 #define AVIARY_SERVICE_REGISTRY_H
@@ -28,6 +28,7 @@
 #define DESIRED_MESSAGE_MAX 200         /* bytes of an MQTT /desired message */
 #define DESIRED_ETAG_SIZE 17            /* 16 hex digits and NUL */
 
+struct json;
 struct registry;
 struct device_report; /* core/report.h */
 
@@ -47,11 +48,11 @@ struct device_state {
 	uint32_t hardware;       /* interned: registry_text() */
 	uint32_t release;        /* interned name it said it runs; 0: unknown */
 	bool online;
-	bool dirty;              /* private: waits for registry_flush */
+	uint8_t dirty;           /* private: what waits for registry_flush */
 	bool touched;            /* private: changed since the last commit */
 };
 
-/* Opens the store and loads the index. Devices count as offline until their status arrives again. `s->db` must be open;
+/* Opens the store and loads the index. Devices count as offline until their status arrives again. `s->db` and `s->units` must be open;
  * services that refer to devices (rollouts, ingest) are opened after this one. */
 AVIARY_MUST_CHECK enum err registry_open(struct services *s, struct registry **out, struct fault *f);
 void registry_close(struct registry *r); /* does not write; flush first. NULL is allowed */
@@ -74,10 +75,8 @@ uint32_t registry_release_number(const struct registry *r, const char *release);
 void registry_on_forget(struct registry *r, void (*fn)(void *ctx, struct device_state *d), void *ctx);
 
 /* ---- keeping the mirror true ---- */
-void registry_touch(struct registry *r, struct device_state *d); /* before changing a mirrored field by hand */
-void registry_committed(struct registry *r);                     /* after db_commit succeeded */
-/* After db_end(keep = false) or a failed db_commit: rereads what was touched since the last commit. Presence is kept and will
- * be written again. Aborts when the store cannot be read: the mirror would lie. */
+void registry_touch(struct registry *r, struct device_state *d); /* before changing `deployment` *//* Only for those who roll back by db_end: rereads what was touched since the last commit. Presence is kept and will be written
+ * again. Aborts when the store cannot be read: the mirror would lie. */
 void registry_resync(struct registry *r);
 
 /* ---- presence ---- */
@@ -103,6 +102,8 @@ struct device_spec {
 	const char *const *tags;                   /* replaced as a whole */
 	size_t tag_count;
 };
+/* Fills the attributes of a spec from a JSON object; numbers and booleans become their text, null means removal. */
+AVIARY_MUST_CHECK enum err registry_bind_attributes(struct call *c, const struct json *object, struct device_spec *spec);
 /* ERR_INVALID with a pointer for a broken value, ERR_CONFLICT when the id exists. Audited, event device.created. */
 AVIARY_MUST_CHECK enum err registry_create(struct call *c, const struct device_spec *spec, struct device_state **out);
 /* Audited, event device.updated; the revision grows by one. `if_revision` > 0 must be the current one (ERR_PRECONDITION). */
