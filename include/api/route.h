@@ -77,6 +77,7 @@ struct route {
 	const char *tag;             /* resource name */
 	const struct field *body;    /* NULL: no body */
 	size_t body_bytes;           /* sizeof the bound struct */
+	void (*body_init)(void *body); /* sets defaults before the binding; NULL: zeros */
 	size_t body_limit;           /* 0: 64 KiB */
 	const struct field *reply;   /* one object; NULL: none or free */
 	bool reply_is_list;          /* {"items":[reply...],"next":cursor} */

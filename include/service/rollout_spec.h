@@ -13,8 +13,8 @@
 #include "base/json.h"
 #include "core/judge.h"
 
-/* Limits of a request: a plan is for people, who do not read the 33rd stage. */
-#define ROLLOUT_STAGES_MAX 32
+/* Limits of a request: a plan is for people, who do not read the 32nd stage. */
+#define ROLLOUT_STAGES_MAX 31 /* the plan may add a holdback */
 #define ROLLOUT_GATES_MAX JUDGE_GATES_MAX
 #define ROLLOUT_WINDOWS_MAX 16
 #define ROLLOUT_NAMED_MAX 1000

@@ -28,7 +28,7 @@ void rollouts_reload(struct rollouts *r);
 AVIARY_MUST_CHECK enum err rollouts_create(struct call *c, const struct rollout_request *q, bool dry_run, struct buf *out, int64_t *id);
 /* ERR_CONFLICT with the status in the detail when the action is not allowed now; the same action again is no error where the goal is
  * already reached. Writes the rollout as JSON. */
-AVIARY_MUST_CHECK enum err rollouts_act(struct call *c, int64_t id, enum rollout_action action, struct buf *out);
+AVIARY_MUST_CHECK enum err rollouts_act(struct call *c, int64_t id, enum rollout_command command, struct buf *out);
 AVIARY_MUST_CHECK enum err rollouts_delete(struct call *c, int64_t id); /* only one that has ended, or never started */
 
 /* ---- reads, as JSON ---- */

@@ -429,6 +429,8 @@ static enum err bind_body(struct request *r)
 	if (json_type(rq->json) != JSON_OBJECT)
 		return fault_set(&r->fault, ERR_INVALID, "", "a JSON object is wanted as the body");
 	rq->body = arena_alloc(r->arena, route->body_bytes);
+	if (route->body_init != NULL)
+		route->body_init(rq->body);
 	return json_bind(route->body, rq->json, rq->body, r->arena, &r->fault);
 }
 

@@ -49,7 +49,7 @@ static const struct statement statements[ST_COUNT] = {
 		"ORDER BY id LIMIT ?3", false},
 	[ST_FORGET] = {"DELETE FROM deployment WHERE id = ?1", false},
 	[ST_OF_DEVICE] = {"SELECT " COLUMNS " FROM deployment WHERE device = ?1 ORDER BY id", false},
-	[ST_COUNT_ADD] = {"INSERT INTO stage_count (rollout, stage, state, n) VALUES (?1, ?2, ?3, ?4) "
+	[ST_COUNT_ADD] = {"INSERT INTO stage_count (rollout, stage, state, n) VALUES (?1, ?2, ?3, max(?4, 0)) "
 		"ON CONFLICT (rollout, stage, state) DO UPDATE SET n = n + ?4", false},
 	[ST_COUNTS] = {"SELECT state, n FROM stage_count WHERE rollout = ?1 AND stage = ?2", false},
 	[ST_ACTIVATE] = {"INSERT INTO active_deployment (device, deployment) VALUES (?1, ?2)", false},

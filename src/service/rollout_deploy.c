@@ -1,0 +1,337 @@
+/* One deployment: how it moves, what its device should run, what its device says. */
+#include <string.h>
+
+#include "base/json.h"
+#include "service/access.h"
+#include "service/alerts.h"
+#include "service/observe.h"
+#include "service/registry.h"
+#include "service/releases.h"
+#include "service/rollout_parts.h"
+#include "store/db.h"
+
+void deployment_set_active(struct call *c, int64_t device, int64_t deployment)
+{
+	struct device_state *d = registry_by_row(c->s->registry, device);
+	if (!d || d->deployment == deployment)
+		return;
+	registry_touch(c->s->registry, d);
+	d->deployment = deployment;
+}
+
+static const char *device_name(struct call *c, int64_t device)
+{
+	const struct device_state *d = registry_by_row(c->s->registry, device);
+	return d ? d->id : "?";
+}
+
+static enum err note_state(struct call *c, const struct deployment_row *d)
+{
+	struct buf b = BUF_INIT;
+	json_open_object(&b);
+	json_int(&b, "rollout", d->rollout);
+	json_int(&b, "deployment", d->id);
+	json_str(&b, "device", device_name(c, d->device));
+	json_str(&b, "state", deployment_status_text(d->state));
+	json_int(&b, "attempt", d->attempt);
+	json_str(&b, "reason", d->reason);
+	json_close_object(&b);
+	enum err e = event_append(c, "deployment.state", rollout_resource(c, d->rollout), buf_cstr(&b));
+	buf_done(&b);
+	return e;
+}
+
+/* Whether the desired document reads differently in the two states. */
+static bool document_differs(enum deployment_status a, enum deployment_status b)
+{
+	bool a_active = deployment_status_class(a) == DEPLOYMENT_ACTIVE, b_active = deployment_status_class(b) == DEPLOYMENT_ACTIVE;
+	return a_active != b_active || (a == DEPLOYMENT_REVERTING) != (b == DEPLOYMENT_REVERTING);
+}
+
+static enum err write_state(struct call *c, struct deployment_row *d, enum deployment_status before)
+{
+	d->updated_at = c->now_ms;
+	enum err e = deployment_update(c->s->rollouts->deployments, d, before, c->fault);
+	if (!e && (before != d->state || deployment_status_class(d->state) == DEPLOYMENT_DONE))
+		e = note_state(c, d);
+	return e;
+}
+
+static enum err tell_device(struct call *c, const struct deployment_row *d)
+{
+	struct device_state *device = registry_by_row(c->s->registry, d->device);
+	return device ? registry_bump_desired(c, device) : ERR_OK;
+}
+
+enum err deployment_set(struct call *c, struct deployment_row *d, enum deployment_status to, const char *reason)
+{
+	enum deployment_status before = d->state;
+	if (before != to && !deployment_can_move(before, to))
+		return ERR_OK;
+	deployment_move(&d->state, to);
+	if (reason)
+		d->reason = reason;
+	if (deployment_status_class(to) != DEPLOYMENT_ACTIVE)
+		d->deadline_at = 0;
+	d->ended_at = deployment_status_class(to) == DEPLOYMENT_DONE ? c->now_ms : 0;
+	enum err e = write_state(c, d, before);
+	return e || !document_differs(before, to) ? e : tell_device(c, d);
+}
+
+/* The manifest that a device is handed: signed at or after everything that it can have confirmed. */
+static enum err choose_manifest(struct call *c, struct deployment_row *d, int64_t release, int64_t above)
+{
+	const struct device_state *device = registry_by_row(c->s->registry, d->device);
+	int64_t least = device ? device->running_counter : 0;
+	return releases_manifest_for(c, release, least > above ? least : above, &d->counter);
+}
+
+enum err deployment_offer(struct call *c, struct rollout_live *live, struct deployment_row *d)
+{
+	struct rollout_row row;
+	enum err e = rollout_get(c->s->rollouts->store, d->rollout, &row, c->arena, c->fault);
+	if (!e)
+		e = choose_manifest(c, d, row.release, 0);
+	if (e)
+		return e;
+	enum deployment_status before = d->state;
+	deployment_move(&d->state, DEPLOYMENT_OFFERED);
+	d->offered_at = c->now_ms;
+	d->deadline_at = c->now_ms + live->spec.timeout_ms;
+	d->ended_at = 0;
+	d->progress = 0;
+	d->reason = "";
+	e = write_state(c, d, before);
+	return e ? e : tell_device(c, d);
+}
+
+/* ---- going back ---- */
+
+static enum err alert_not_revertible(struct call *c, const struct deployment_row *d)
+{
+	const char *device = device_name(c, d->device);
+	return alert_raise(c, "deployment.not_revertible", arena_printf(c->arena, "devices/%s", device), ALERT_CRITICAL,
+		arena_printf(c->arena, "%s cannot go back: no earlier release of it is known here", device),
+		arena_printf(c->arena, "{\"rollout\":%lld,\"deployment\":%lld}", (long long)d->rollout, (long long)d->id));
+}
+
+/* Offers the previous release, in a manifest above everything that was signed for the bad one: the device may have confirmed any
+ * of these without us knowing yet. */
+static enum err offer_revert(struct call *c, struct rollout_live *live, struct deployment_row *d, enum deployment_status before)
+{
+	struct rollout_row row;
+	struct manifest_row newest;
+	enum err e = rollout_get(c->s->rollouts->store, d->rollout, &row, c->arena, c->fault);
+	if (!e)
+		e = releases_newest_manifest(c, row.release, &newest);
+	if (!e)
+		e = choose_manifest(c, d, d->prev_release, newest.counter);
+	if (e)
+		return e;
+	d->attempt++;
+	d->reverts++;
+	d->offered_at = c->now_ms;
+	d->deadline_at = c->now_ms + live->spec.timeout_ms;
+	d->ended_at = 0;
+	d->progress = 0;
+	e = write_state(c, d, before);
+	return e ? e : tell_device(c, d);
+}
+
+enum err deployment_take_back(struct call *c, struct rollout_live *live, struct deployment_row *d)
+{
+	enum deployment_status to, before = d->state;
+	if (!deployment_on_revert(before, d->prev_release != 0, &to))
+		return ERR_OK;
+	if (to != DEPLOYMENT_REVERTING) {
+		enum err e = deployment_set(c, d, to, to == DEPLOYMENT_NOT_REVERTIBLE ? "no earlier release is known" : "rollout reverted before it was offered");
+		return e || to != DEPLOYMENT_NOT_REVERTIBLE ? e : alert_not_revertible(c, d);
+	}
+	deployment_move(&d->state, to);
+	d->reason = "";
+	d->reverts = 0;
+	return offer_revert(c, live, d, before);
+}
+
+static enum err revert_missed(struct call *c, struct rollout_live *live, struct deployment_row *d, const char *reason)
+{
+	if (d->reverts < ROLLOUT_REVERTS_MAX) {
+		d->reason = reason;
+		return offer_revert(c, live, d, d->state);
+	}
+	enum err e = deployment_set(c, d, DEPLOYMENT_REVERT_FAILED, reason);
+	if (e)
+		return e;
+	const char *device = device_name(c, d->device);
+	return alert_raise(c, "deployment.revert_failed", arena_printf(c->arena, "devices/%s", device), ALERT_CRITICAL,
+		arena_printf(c->arena, "%s did not go back to its previous release in %d attempts", device, ROLLOUT_REVERTS_MAX),
+		arena_printf(c->arena, "{\"rollout\":%lld,\"deployment\":%lld}", (long long)d->rollout, (long long)d->id));
+}
+
+/* ---- attempts that end badly ---- */
+
+static bool may_retry(enum rollout_status s)
+{
+	return s == ROLLOUT_RUNNING || s == ROLLOUT_PAUSED || s == ROLLOUT_STARTING;
+}
+
+/* The attempt is over without success: another one waits its turn, or it stays failed. */
+static enum err attempt_over(struct call *c, struct rollout_live *live, enum rollout_status status, struct deployment_row *d,
+	enum deployment_status to, const char *reason)
+{
+	enum err e = deployment_set(c, d, to, reason);
+	if (e)
+		return e;
+	if (may_retry(status) && d->attempt <= live->spec.retries) {
+		d->attempt++;
+		return deployment_set(c, d, DEPLOYMENT_WAITING, reason);
+	}
+	e = alert_install_failed(c, device_name(c, d->device), d->rollout, reason);
+	return e ? e : rollout_start_block(c, live, d);
+}
+
+enum err deployment_timed_out(struct call *c, struct rollout_rows *x, struct deployment_row *d)
+{
+	const char *reason = arena_printf(c->arena, "nothing final was heard within %lld ms", (long long)x->live->spec.timeout_ms);
+	if (d->state == DEPLOYMENT_REVERTING)
+		return revert_missed(c, x->live, d, reason);
+	return attempt_over(c, x->live, x->status, d, DEPLOYMENT_TIMED_OUT, reason);
+}
+
+/* ---- what a device says ---- */
+
+static bool said_state(const char *text, enum report_state *out)
+{
+	for (int i = 0; i < REPORT_STATE_COUNT; i++)
+		if (strcmp(report_state_text((enum report_state)i), text) == 0) {
+			*out = (enum report_state)i;
+			return true;
+		}
+	return false;
+}
+
+static enum err on_progress(struct call *c, struct deployment_row *d, enum report_state said, int64_t progress, const char *reason)
+{
+	struct rollout_rows x;
+	enum err e = rollout_load(c, d->rollout, &x);
+	if (e)
+		return e;
+	enum deployment_status to, before = d->state;
+	bool ended_badly = said == REPORT_FAILED || said == REPORT_REJECTED;
+	if (before == DEPLOYMENT_REVERTING && ended_badly)
+		return revert_missed(c, x.live, d, reason);
+	if (!deployment_on_report(before, said, &to)) {
+		if (progress == d->progress || deployment_status_class(before) != DEPLOYMENT_ACTIVE)
+			return ERR_OK;
+		d->progress = progress; /* no event: a thousand devices tell a hundred steps each */
+		d->updated_at = c->now_ms;
+		return deployment_update(c->s->rollouts->deployments, d, before, c->fault);
+	}
+	d->progress = said == REPORT_SUCCEEDED ? 100 : progress;
+	if (to == DEPLOYMENT_FAILED)
+		return attempt_over(c, x.live, x.status, d, to, reason);
+	e = deployment_set(c, d, to, reason ? reason : "");
+	if (!e && to == DEPLOYMENT_SUCCEEDED)
+		e = alert_resolve(c, "install.failed", arena_printf(c->arena, "devices/%s", device_name(c, d->device)));
+	if (!e && to == DEPLOYMENT_SUCCEEDED)
+		e = rollout_start_block(c, x.live, d);
+	if (!e && to == DEPLOYMENT_REVERTED)
+		e = alert_resolve(c, "deployment.revert_failed", arena_printf(c->arena, "devices/%s", device_name(c, d->device)));
+	return e;
+}
+
+enum err rollouts_on_progress(struct call *c, int64_t device, int64_t deployment, int64_t attempt, const char *state, int64_t progress,
+	const char *reason)
+{
+	struct deployment_row d;
+	enum report_state said;
+	enum err e = deployment_get(c->s->rollouts->deployments, deployment, &d, c->arena, c->fault);
+	if (e == ERR_NOT_FOUND)
+		return ERR_OK; /* of a rollout that was deleted */
+	if (e || d.device != device || d.attempt != attempt || !said_state(state, &said))
+		return e;
+	return on_progress(c, &d, said, progress < 0 ? 0 : progress > 100 ? 100 : progress, reason ? reason : "");
+}
+
+/* ---- what a device should run ---- */
+
+enum err rollouts_desired(struct call *c, int64_t device, struct desired_target *out)
+{
+	*out = (struct desired_target){0};
+	struct deployment_row d;
+	enum err e = deployment_newest(c->s->rollouts->deployments, device, &d, c->arena, c->fault);
+	if (e == ERR_NOT_FOUND)
+		return ERR_OK;
+	if (e)
+		return e;
+	struct rollout_row row;
+	e = rollout_get(c->s->rollouts->store, d.rollout, &row, c->arena, c->fault);
+	if (e)
+		return e;
+	bool is_active = deployment_status_class(d.state) == DEPLOYMENT_ACTIVE;
+	bool is_revert = d.state == DEPLOYMENT_REVERTING;
+	bool is_new = !is_revert && (is_active || d.state == DEPLOYMENT_SUCCEEDED);
+	out->release = is_new ? row.release : d.prev_release;
+	if (is_active) {
+		struct rollout_live *live = NULL;
+		struct rollout_rows x;
+		e = rollout_load(c, d.rollout, &x);
+		if (e)
+			return e;
+		live = x.live;
+		out->has_deployment = true;
+		out->deployment = d.id;
+		out->attempt = (int)d.attempt;
+		out->action = is_revert ? "revert" : "install";
+		out->timeout_ms = live->spec.timeout_ms;
+		out->counter = d.counter;
+		return ERR_OK;
+	}
+	if (!out->release)
+		return ERR_OK;
+	struct manifest_row newest;
+	e = releases_newest_manifest(c, out->release, &newest);
+	out->counter = e ? 0 : newest.counter;
+	return e;
+}
+
+enum err rollouts_of_device(struct call *c, int64_t device, int64_t *rollout)
+{
+	struct rollouts *r = c->s->rollouts;
+	int64_t deployment = 0;
+	struct deployment_row d;
+	*rollout = 0;
+	enum err e = deployment_active_of(r->deployments, device, &deployment, c->fault);
+	if (e || !deployment)
+		return e;
+	e = deployment_get(r->deployments, deployment, &d, c->arena, c->fault);
+	*rollout = e ? 0 : d.rollout;
+	return e;
+}
+
+enum err rollouts_forget_device(struct call *c, int64_t device, struct buf *what)
+{
+	struct rollouts *r = c->s->rollouts;
+	int64_t rollout = 0;
+	enum err e = rollouts_of_device(c, device, &rollout);
+	if (e)
+		return e;
+	if (rollout) {
+		struct deployment_row d;
+		e = deployment_newest(r->deployments, device, &d, c->arena, c->fault);
+		if (e)
+			return e;
+		buf_printf(what, "its deployment %lld in rollout %lld (%s) was cancelled", (long long)d.id, (long long)rollout,
+			deployment_status_text(d.state));
+		struct rollout_rows x;
+		e = rollout_load(c, rollout, &x);
+		if (e)
+			return e;
+		observe_unfollow(c, rollout); /* followed anew at the next look, without this device */
+		rollout_judged_free(x.live);
+		e = deployment_deactivate(r->deployments, device, c->fault);
+		if (e)
+			return e;
+	}
+	return deployment_forget_device(r->deployments, device, c->fault);
+}

@@ -1,0 +1,486 @@
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/str.h"
+#include "core/cohort.h"
+#include "core/hardstop.h"
+#include "core/planning.h"
+#include "core/score.h"
+#include "service/observe.h"
+#include "service/registry.h"
+#include "service/releases.h"
+#include "service/rollout_parts.h"
+
+/* Devices asked for the spread of a gate's score: more change the estimate by less than its own error. */
+#define SIGMA_SAMPLE 400
+
+static bool gate_needs_baseline(const struct judge_gate *g)
+{
+	return g->kind != METRIC_EVENT && g->kind != METRIC_SILENCE;
+}
+
+/* ---- who ---- */
+
+struct hardware_fit {
+	uint32_t hardware;
+	bool is_covered;
+	const char *missing;
+	int64_t devices;
+};
+
+struct collect {
+	struct call *c;
+	const struct rollout_live *live;
+	struct rollout_targets *out;
+	int64_t release;
+	uint32_t release_text;
+	size_t room;
+	struct hardware_fit *fits;
+	size_t fit_count, fit_room;
+	const char **strata;
+	size_t strata_room;
+};
+
+static enum err fit_of(struct collect *x, uint32_t hardware, struct hardware_fit **out)
+{
+	for (size_t i = 0; i < x->fit_count; i++)
+		if (x->fits[i].hardware == hardware) {
+			*out = &x->fits[i];
+			return ERR_OK;
+		}
+	if (x->fit_count == x->fit_room) {
+		x->fit_room = x->fit_room ? x->fit_room * 2 : 16;
+		struct hardware_fit *more = arena_array(x->c->arena, x->fit_room, sizeof *more);
+		if (x->fit_count)
+			memcpy(more, x->fits, x->fit_count * sizeof *more);
+		x->fits = more;
+	}
+	struct hardware_fit *fit = &x->fits[x->fit_count++];
+	fit->hardware = hardware;
+	*out = fit;
+	return releases_covers(x->c, x->release, registry_text(x->c->s->registry, hardware), &fit->is_covered, &fit->missing);
+}
+
+/* The device's stratum as text: values of the spec's strata. */
+static enum err stratum_text(struct collect *x, const struct device_state *d, const char **out)
+{
+	const char *text = "";
+	for (size_t i = 0; i < x->live->spec.strata.count; i++) {
+		const char *by = x->live->spec.strata.items[i];
+		const char *value = registry_text(x->c->s->registry, d->hardware);
+		if (str_starts(by, "attribute.")) {
+			enum err e = registry_attribute(x->c, d, by + 10, &value);
+			if (e)
+				return e;
+		}
+		text = i ? arena_printf(x->c->arena, "%s|%s", text, value ? value : "") : (value ? value : "");
+	}
+	*out = text;
+	return ERR_OK;
+}
+
+static enum err stratum_of(struct collect *x, const struct device_state *d, uint32_t *out)
+{
+	const char *text;
+	enum err e = stratum_text(x, d, &text);
+	if (e)
+		return e;
+	for (uint32_t i = 0; i < x->out->strata; i++)
+		if (strcmp(x->strata[i], text) == 0) {
+			*out = i;
+			return ERR_OK;
+		}
+	if (x->out->strata == x->strata_room) {
+		x->strata_room = x->strata_room ? x->strata_room * 2 : 16;
+		const char **more = arena_array(x->c->arena, x->strata_room, sizeof *more);
+		if (x->out->strata)
+			memcpy(more, x->strata, x->out->strata * sizeof *more);
+		x->strata = more;
+	}
+	x->strata[x->out->strata] = text;
+	*out = x->out->strata++;
+	return ERR_OK;
+}
+
+static enum err unit_of(struct collect *x, const struct device_state *d, uint64_t *out)
+{
+	*out = 0;
+	if (!x->live->spec.unit_attribute)
+		return ERR_OK;
+	const char *value;
+	enum err e = registry_attribute(x->c, d, x->live->spec.unit_attribute, &value);
+	if (!e && value)
+		/* FNV-1a: must be the same after a restart, so not the keyed hash of tables */
+		for (*out = 14695981039346656037u; *value; value++)
+			*out = (*out ^ (unsigned char)*value) * 1099511628211u;
+	return e;
+}
+
+/* Baselines: the priority metric's value, and whether every gate that needs one has one. */
+static void baseline_of(struct collect *x, struct plan_device *p)
+{
+	const struct rollout_live *live = x->live;
+	bool has_all = true;
+	p->baseline = live->gate_count ? (double)NAN : 0;
+	for (uint32_t i = 0; i < live->gate_count; i++) {
+		const struct judge_gate *g = &live->gates[i];
+		if (!gate_needs_baseline(g)) {
+			x->out->with_metric[i]++;
+			continue;
+		}
+		struct metric_accum a;
+		struct ddsketch s;
+		struct metric_point v = {0};
+		if (observe_baseline(x->c, p->device->row, g->name, &a, &s))
+			v = accum_point(&a, g->kind, &s, g->quantile);
+		if (v.reports < ROLLOUT_BASELINE_REPORTS) {
+			has_all = false;
+			continue;
+		}
+		x->out->with_metric[i]++;
+		if (isnan(p->baseline) || (live->spec.priority_metric && strcmp(live->spec.priority_metric, g->name) == 0))
+			p->baseline = v.value;
+	}
+	if (has_all && isnan(p->baseline))
+		p->baseline = 0; /* only events and silence: any order of neighbours is as good */
+	if (!has_all)
+		x->out->no_baseline++;
+	p->is_eligible = has_all && p->device->online;
+}
+
+static enum err collect_one(void *ctx, struct device_state *d)
+{
+	struct collect *x = ctx;
+	struct rollout_targets *out = x->out;
+	out->matched++;
+	if (x->release_text && d->release == x->release_text) {
+		out->already++;
+		return ERR_OK;
+	}
+	struct hardware_fit *fit;
+	enum err e = fit_of(x, d->hardware, &fit);
+	if (e)
+		return e;
+	if (!fit->is_covered) {
+		fit->devices++;
+		out->incompatible++;
+		return ERR_OK;
+	}
+	if (d->deployment) {
+		out->busy++;
+		return ERR_OK;
+	}
+	if (out->count == x->room) {
+		x->room = x->room ? x->room * 2 : 1024;
+		struct plan_device *more = arena_array(x->c->arena, x->room, sizeof *more);
+		if (out->count)
+			memcpy(more, out->devices, out->count * sizeof *more);
+		out->devices = more;
+	}
+	struct plan_device *p = &out->devices[out->count++];
+	*p = (struct plan_device){.device = d};
+	out->online += d->online;
+	e = stratum_of(x, d, &p->stratum);
+	if (!e)
+		e = unit_of(x, d, &p->unit);
+	if (!e)
+		baseline_of(x, p);
+	return e;
+}
+
+enum err rollout_targets(struct call *c, const struct rollout_live *live, int64_t release, int64_t group, struct rollout_targets *out)
+{
+	*out = (struct rollout_targets){0};
+	struct release_row row;
+	enum err e = releases_get(c, release, &row);
+	if (e)
+		return e;
+	struct collect x = {.c = c, .live = live, .out = out, .release = release, .release_text = registry_release_number(c->s->registry, row.name)};
+	e = registry_select(c, live->spec.filter, group, collect_one, &x);
+	if (e)
+		return e;
+	out->gaps = arena_array(c->arena, x.fit_count + 1, sizeof *out->gaps);
+	for (size_t i = 0; i < x.fit_count; i++)
+		if (!x.fits[i].is_covered)
+			out->gaps[out->gap_count++] = (struct plan_gap){
+				registry_text(c->s->registry, x.fits[i].hardware), x.fits[i].missing, x.fits[i].devices};
+	return ERR_OK;
+}
+
+/* ---- how many ---- */
+
+static int64_t clamp_i64(int64_t v, int64_t low, int64_t high)
+{
+	return v < low ? low : v > high ? high : v;
+}
+
+static int64_t min_i64(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+void rollout_plan_blocks(const struct rollout_live *live, int64_t planned, int64_t remaining, int64_t eligible, int64_t *blocks, int64_t *controls)
+{
+	*blocks = *controls = 0;
+	int64_t staying = remaining - planned; /* who keeps the old release through this stage */
+	if (live->gate_count == 0 || !live->spec.judge.controls || staying <= 0)
+		return;
+	int64_t n = min_i64(min_i64(planned, ROLLOUT_BLOCKS_MAX), min_i64(staying, eligible / 2));
+	if (n <= 0)
+		return;
+	*blocks = n;
+	*controls = clamp_i64(min_i64(staying, eligible - n) / n, 1, live->spec.judge.controls_max);
+}
+
+void rollout_judge_config(const struct rollout_live *live, size_t stages, int64_t stage, int64_t blocks, int64_t controls, struct judge_config *out)
+{
+	const struct rollout_request *q = &live->spec;
+	judge_config_init(out);
+	out->mode = JUDGE_COHORT;
+	out->cohort_named = q->devices.count > 0 && stage == 0;
+	out->alpha = q->judge.alpha;
+	out->beta = q->judge.beta;
+	out->hold_p = q->judge.hold_p;
+	out->waves = (uint32_t)(stages ? stages : 1);
+	out->wave = (uint32_t)stage + 1;
+	out->blocks = (uint32_t)blocks;
+	out->controls = (uint32_t)controls;
+	out->reports_planned = q->judge.reports_planned;
+	out->on_inconclusive = strcmp(q->judge.on_inconclusive, "promote") == 0 ? INCONCLUSIVE_PROMOTE
+	                       : strcmp(q->judge.on_inconclusive, "revert") == 0 ? INCONCLUSIVE_REVERT : INCONCLUSIVE_HOLD;
+	out->hard_stop_silent = (uint32_t)q->judge.hard_stop.silent;
+	out->silence_rate = 0.01;
+	out->gates = live->gates;
+	out->gate_count = live->gate_count;
+}
+
+/* Controls that the last stage leaves behind, so that it can be judged too: enough pairs for the smallest look's budget, and no more
+ * than a twentieth of the fleet where that is enough. */
+static int64_t holdback_size(const struct rollout_live *live, size_t stages, int64_t last)
+{
+	struct judge_config config;
+	rollout_judge_config(live, stages, (int64_t)stages - 1, ROLLOUT_BLOCKS_MAX, 1, &config);
+	struct judge_plan plan;
+	judge_plan(&config, NULL, &plan);
+	int64_t need = 1;
+	for (uint32_t i = 0; i < live->gate_count; i++)
+		if (plan.gates[i].n_min > need)
+			need = plan.gates[i].n_min;
+	int64_t size = clamp_i64(last / 20, need, need > 200 ? need : 200);
+	return size * 2 <= last ? size : 0;
+}
+
+size_t rollout_plan_stages(const struct rollout_live *live, int64_t total, struct planned_stage *out)
+{
+	const struct rollout_stage_request *stages = live->spec.stages.items;
+	size_t count = live->spec.stages.count;
+	int64_t done = 0;
+	for (size_t i = 0; i < count; i++) {
+		int64_t want = stages[i].has_count ? done + stages[i].count : (int64_t)ceil((double)total * stages[i].percent / 100 - 1e-9);
+		if (i + 1 == count && !stages[i].has_count && stages[i].percent >= 100)
+			want = total;
+		want = clamp_i64(want, done, total);
+		out[i] = (struct planned_stage){.name = stages[i].name, .planned = want - done};
+		done = want;
+	}
+	int64_t held = live->gate_count && live->spec.judge.controls && done == total ? holdback_size(live, count, out[count - 1].planned) : 0;
+	if (count > 1 && held) {
+		out[count - 1].planned -= held;
+		out[count] = (struct planned_stage){.name = "holdback", .planned = held, .is_holdback = true};
+		count++;
+	}
+	int64_t remaining = total;
+	for (size_t i = 0; i < count; i++) {
+		if (!out[i].is_holdback)
+			rollout_plan_blocks(live, out[i].planned, remaining, remaining, &out[i].blocks, &out[i].controls);
+		remaining -= out[i].planned;
+	}
+	return count;
+}
+
+/* ---- what can be found ---- */
+
+/* The change of a gate's score between the two halves of a device's own baseline, where nothing changed. */
+static bool half_difference(struct call *c, const struct judge_gate *g, int64_t device, double *out)
+{
+	struct metric_point v[2] = {{0}};
+	for (int half = 0; half < 2; half++) {
+		struct metric_accum a;
+		struct ddsketch s;
+		if (observe_baseline_half(c, device, g->name, half, &a, &s))
+			v[half] = accum_point(&a, g->kind, &s, g->quantile);
+		if (v[half].reports < ROLLOUT_BASELINE_REPORTS)
+			return false;
+	}
+	bool is_log = g->kind == METRIC_LOGMEAN || g->kind == METRIC_QUANTILE;
+	if (is_log && (v[0].value <= 0 || v[1].value <= 0))
+		return false;
+	*out = is_log ? log(v[1].value / v[0].value) : v[1].value - v[0].value;
+	return true;
+}
+
+static double gate_sigma(struct call *c, const struct judge_gate *g, const struct rollout_targets *t)
+{
+	if (!gate_needs_baseline(g))
+		return (double)NAN;
+	double *scores = arena_array(c->arena, SIGMA_SAMPLE, sizeof *scores);
+	size_t count = 0, step = t->count / SIGMA_SAMPLE + 1;
+	for (size_t i = 0; i < t->count && count < SIGMA_SAMPLE; i += step)
+		if (half_difference(c, g, t->devices[i].device->row, &scores[count]))
+			count++;
+	return planning_sigma(scores, count);
+}
+
+/* ---- refusing ---- */
+
+static enum err check_metrics(struct call *c, const struct rollout_live *live, const struct rollout_targets *t)
+{
+	for (uint32_t i = 0; i < live->gate_count; i++)
+		if (gate_needs_baseline(&live->gates[i]) && t->with_metric[i] == 0)
+			return fault_set(c->fault, ERR_INVALID, arena_printf(c->arena, "/gates/%u/metric", i),
+				"none of the %zu devices of the target reports %s (at least %d reports make a baseline)", t->count, live->gates[i].name,
+				ROLLOUT_BASELINE_REPORTS);
+	return ERR_OK;
+}
+
+static enum err check_target(struct call *c, const struct rollout_targets *t)
+{
+	if (t->count)
+		return ERR_OK;
+	return fault_set(c->fault, ERR_INVALID, "/filter",
+		"no device is left: %lld match, of which %lld run the release already, %lld are in another rollout, %lld have hardware that it has nothing for",
+		(long long)t->matched, (long long)t->already, (long long)t->busy, (long long)t->incompatible);
+}
+
+/* A canary that can never revert is refused with the number that would do. */
+static enum err check_canary(struct call *c, const struct rollout_live *live, const struct planned_stage *stages, size_t explicit_stages, int64_t total)
+{
+	if (!live->gate_count)
+		return ERR_OK;
+	struct judge_config config;
+	rollout_judge_config(live, explicit_stages, 0, stages[0].blocks, stages[0].controls, &config);
+	if (live->spec.devices.count)
+		config.blocks = (uint32_t)live->spec.devices.count;
+	if (stages[0].blocks == 0 && !live->spec.devices.count)
+		return fault_set(c->fault, ERR_INVALID, "/stages/0", "the first stage takes all %lld devices: none is left to compare with",
+			(long long)total);
+	struct fault inner = {{0}, {0}};
+	enum err e = judge_check(&config, live->spec.devices.count == 0, &inner);
+	if (!e)
+		return ERR_OK;
+	const char *pointer = inner.pointer;
+	if (strncmp(pointer, "/gates", 6) == 0)
+		return fault_set(c->fault, e, pointer, "%s", inner.detail);
+	if (strcmp(pointer, "/blocks") == 0 || strcmp(pointer, "/controls") == 0)
+		return fault_set(c->fault, e, "/stages/0", "%s", inner.detail);
+	return fault_set(c->fault, e, arena_printf(c->arena, "/judge%s", pointer), "%s", inner.detail);
+}
+
+/* ---- writing ---- */
+
+static void write_target(const struct rollout_targets *t, struct buf *out)
+{
+	json_key(out, "target");
+	json_open_object(out);
+	json_int(out, "matched", t->matched);
+	json_int(out, "devices", (int64_t)t->count);
+	json_int(out, "already", t->already);
+	json_int(out, "busy", t->busy);
+	json_int(out, "online", t->online);
+	json_int(out, "without_baseline", t->no_baseline);
+	json_key(out, "incompatible");
+	json_open_array(out);
+	for (size_t i = 0; i < t->gap_count; i++) {
+		json_open_object(out);
+		json_str(out, "hardware", t->gaps[i].hardware);
+		json_str(out, "missing", t->gaps[i].missing);
+		json_int(out, "devices", t->gaps[i].devices);
+		json_close_object(out);
+	}
+	json_close_array(out);
+	json_close_object(out);
+}
+
+static void write_stages(const struct planned_stage *stages, size_t count, struct buf *out)
+{
+	json_key(out, "stages");
+	json_open_array(out);
+	for (size_t i = 0; i < count; i++) {
+		json_open_object(out);
+		json_str(out, "name", stages[i].name);
+		json_int(out, "devices", stages[i].planned);
+		json_bool(out, "judged", stages[i].blocks > 0);
+		json_int(out, "blocks", stages[i].blocks);
+		json_int(out, "controls_per_block", stages[i].controls);
+		json_close_object(out);
+	}
+	json_close_array(out);
+}
+
+static void write_judge(struct call *c, const struct rollout_live *live, const struct rollout_targets *t, const struct judge_config *config,
+	const struct judge_plan *plan, struct buf *out)
+{
+	json_key(out, "judge");
+	json_open_object(out);
+	json_str(out, "guarantee", guarantee_name(plan->guarantee));
+	json_str(out, "guarantee_text", guarantee_text(plan->guarantee));
+	json_num(out, "alpha", config->alpha);
+	json_num(out, "alpha_hard_stop", plan->alpha_hard);
+	json_num(out, "alpha_bound", plan->alpha_bound);
+	json_num(out, "beta", config->beta);
+	json_int(out, "looks", plan->looks);
+	json_int(out, "first_look_reports", plan->first_look);
+	json_int(out, "last_look_reports", plan->last_look);
+	json_int(out, "hard_stop_suggested", plan->hard_stop_suggested);
+	json_key(out, "gates");
+	json_open_array(out);
+	for (uint32_t i = 0; i < live->gate_count; i++) {
+		const struct judge_gate_plan *g = &plan->gates[i];
+		json_open_object(out);
+		json_str(out, "metric", live->gates[i].name);
+		json_str(out, "kind", metric_kind_name(live->gates[i].kind));
+		json_num(out, "weight", live->gates[i].weight);
+		json_num(out, "alpha_look", g->alpha_look);
+		json_int(out, "n_min", g->n_min);
+		json_bool(out, "can_revert", g->can_revert);
+		json_num(out, "detectable", g->detectable);
+		json_num(out, "detectable_percent", g->detectable_percent);
+		json_int(out, "blocks_for_margin", g->blocks_for_margin);
+		json_int(out, "devices_reporting", t->with_metric[i]);
+		json_close_object(out);
+	}
+	json_close_array(out);
+	json_close_object(out);
+	(void)c;
+}
+
+enum err rollout_plan(struct call *c, const struct rollout_live *live, int64_t release, int64_t group, struct buf *out,
+	struct rollout_targets *targets, struct planned_stage *stages, size_t *stage_count, enum guarantee *guarantee)
+{
+	enum err e = rollout_targets(c, live, release, group, targets);
+	if (!e)
+		e = check_target(c, targets);
+	if (!e)
+		e = check_metrics(c, live, targets);
+	if (e)
+		return e;
+	size_t explicit_stages = live->spec.stages.count;
+	*stage_count = rollout_plan_stages(live, (int64_t)targets->count, stages);
+	e = check_canary(c, live, stages, explicit_stages, (int64_t)targets->count);
+	if (e)
+		return e;
+	double sigma[JUDGE_GATES_MAX];
+	for (uint32_t i = 0; i < live->gate_count; i++)
+		sigma[i] = gate_sigma(c, &live->gates[i], targets);
+	struct judge_config config;
+	rollout_judge_config(live, explicit_stages, 0, stages[0].blocks, stages[0].controls, &config);
+	struct judge_plan plan;
+	judge_plan(&config, sigma, &plan);
+	*guarantee = live->gate_count ? judge_guarantee(&config) : GUARANTEE_NO_CONTROL;
+	plan.guarantee = *guarantee;
+	write_target(targets, out);
+	write_stages(stages, *stage_count, out);
+	write_judge(c, live, targets, &config, &plan, out);
+	return ERR_OK;
+}

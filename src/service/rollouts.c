@@ -1,0 +1,518 @@
+#include "service/rollouts.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/crypto.h"
+#include "core/prng.h"
+#include "core/rsql.h"
+#include "service/access.h"
+#include "service/groups.h"
+#include "service/observe.h"
+#include "service/registry.h"
+#include "service/releases.h"
+#include "service/rollout_parts.h"
+#include "service/unit.h"
+
+/* Plans and specs are small; a thousand blocks of ten with baselines are a few hundred KiB. */
+#define LIVE_ARENA_BYTES (1 << 20)
+
+static void mark_active(void *ctx, int64_t device, int64_t deployment, int64_t rollout)
+{
+	struct rollouts *r = ctx;
+	struct device_state *d = registry_by_row(r->s->registry, device);
+	(void)rollout;
+	if (d)
+		d->deployment = deployment;
+}
+
+/* A unit was rolled back: what was cached of a stage may be of it. Specs are immutable and stay. */
+static void on_undone(void *ctx)
+{
+	struct rollouts *r = ctx;
+	for (struct rollout_live *live = r->live; live; live = live->next)
+		rollout_judged_free(live);
+}
+
+static void on_lost(void *ctx)
+{
+	rollouts_reload(ctx);
+}
+
+struct rollouts *rollouts_open(struct services *s, struct fault *f)
+{
+	struct rollouts *r = calloc(1, sizeof *r);
+	if (!r)
+		abort();
+	r->s = s;
+	enum err e = rollout_store_open(s->db, &r->store, f);
+	if (!e)
+		e = deployment_store_open(s->db, &r->deployments, f);
+	if (!e)
+		e = deployment_active_each(r->deployments, mark_active, r, f);
+	if (!e) {
+		units_listen(s->units, (struct unit_listener){.undone = on_undone, .lost = on_lost, .ctx = r});
+		return r;
+	}
+	rollouts_close(r);
+	return NULL;
+}
+
+static void live_free(struct rollout_live *live)
+{
+	rollout_judged_free(live);
+	arena_free(live->arena);
+	free(live);
+}
+
+void rollouts_reload(struct rollouts *r)
+{
+	while (r->live) {
+		struct rollout_live *next = r->live->next;
+		live_free(r->live);
+		r->live = next;
+	}
+}
+
+void rollouts_close(struct rollouts *r)
+{
+	if (!r)
+		return;
+	rollouts_reload(r);
+	rollout_store_close(r->store);
+	deployment_store_close(r->deployments);
+	free(r->workspace);
+	free(r);
+}
+
+void rollout_live_forget(struct rollouts *r, int64_t id)
+{
+	for (struct rollout_live **at = &r->live; *at; at = &(*at)->next)
+		if ((*at)->id == id) {
+			struct rollout_live *gone = *at;
+			*at = gone->next;
+			live_free(gone);
+			return;
+		}
+}
+
+void *rollout_workspace(struct rollouts *r, size_t bytes)
+{
+	if (bytes > r->workspace_bytes) {
+		free(r->workspace);
+		r->workspace = aligned_alloc(64, (bytes + 63) & ~(size_t)63);
+		if (!r->workspace)
+			abort();
+		r->workspace_bytes = bytes;
+	}
+	return r->workspace;
+}
+
+const char *rollout_resource(struct call *c, int64_t id)
+{
+	return arena_printf(c->arena, "rollouts/%lld", (long long)id);
+}
+
+static uint8_t days_of(const struct json_strs *days)
+{
+	static const char *names[7] = {"mon", "tue", "wed", "thu", "fri", "sat", "sun"};
+	uint8_t mask = 0;
+	for (size_t i = 0; i < days->count; i++)
+		for (int day = 0; day < 7; day++)
+			if (strcmp(days->items[i], names[day]) == 0)
+				mask |= (uint8_t)(1u << day);
+	return days->count ? mask : WINDOW_EVERY_DAY;
+}
+
+static int minute_of(const char *text) /* -1: not HH:MM */
+{
+	for (int i = 0; i < 5; i++)
+		if (i == 2 ? text[i] != ':' : (text[i] < '0' || text[i] > '9'))
+			return -1;
+	int hour = (text[0] - '0') * 10 + text[1] - '0', minute = (text[3] - '0') * 10 + text[4] - '0';
+	return hour < 24 && minute < 60 ? hour * 60 + minute : -1;
+}
+
+static enum err live_windows(struct rollout_live *live, struct fault *f)
+{
+	const struct rollout_window_request *in = live->spec.windows.items;
+	for (size_t i = 0; i < live->spec.windows.count; i++) {
+		char at[32];
+		snprintf(at, sizeof at, "/windows/%zu", i);
+		int start = minute_of(in[i].start);
+		struct window *w = &live->windows[i];
+		*w = (struct window){.days = days_of(&in[i].days),
+			.start_minute = (uint16_t)(start < 0 ? 0 : start),
+			.duration_minutes = (uint16_t)(in[i].duration_ms / 60000),
+			.utc_offset_minutes = (int16_t)in[i].utc_offset_min};
+		if (start < 0 || !window_is_valid(w))
+			return fault_set(f, ERR_INVALID, at, "needs days of mon..sun, a start as HH:MM, and a duration of at most a week");
+	}
+	live->window_count = live->spec.windows.count;
+	return ERR_OK;
+}
+
+static enum err live_rate(struct rollout_live *live, struct fault *f)
+{
+	const struct rollout_request *q = &live->spec;
+	if (q->rate.exponential.base_per_minute > 0)
+		live->rate = (struct rate_config){.base_per_minute = (double)q->rate.exponential.base_per_minute,
+			.increment_factor = q->rate.exponential.factor,
+			.maximum_per_minute = (double)q->rate.exponential.max_per_minute,
+			.criterion = RATE_BY_SUCCEEDED,
+			.increase_every = (uint32_t)q->rate.exponential.increase_after_succeeded};
+	else
+		live->rate = (struct rate_config){.base_per_minute = (double)q->rate.per_minute, .increment_factor = 1, .criterion = RATE_CONSTANT};
+	if (!rate_is_valid(&live->rate))
+		return fault_set(f, ERR_INVALID, "/rate", "not a rate: factor 1 to 5, max_per_minute at least base_per_minute, at most 1000000 a minute");
+	return ERR_OK;
+}
+
+static enum err live_derive(struct rollout_live *live, struct fault *f)
+{
+	live->gate_count = rollout_request_gates(&live->spec, live->gates);
+	enum err e = live_windows(live, f);
+	return e ? e : live_rate(live, f);
+}
+
+static enum err live_get(struct call *c, const struct rollout_row *row, struct rollout_live **out)
+{
+	struct rollouts *r = c->s->rollouts;
+	for (struct rollout_live *live = r->live; live; live = live->next)
+		if (live->id == row->id) {
+			*out = live;
+			return ERR_OK;
+		}
+	struct rollout_live *live = calloc(1, sizeof *live);
+	if (!live)
+		abort();
+	live->id = row->id;
+	live->arena = arena_new(LIVE_ARENA_BYTES);
+	enum err e = rollout_request_read(row->spec, &live->spec, live->arena, c->fault);
+	if (!e)
+		e = live_derive(live, c->fault);
+	if (e) {
+		live_free(live);
+		return ERR_INTERNAL;
+	}
+	live->next = r->live;
+	r->live = live;
+	*out = live;
+	return ERR_OK;
+}
+
+enum err rollout_load(struct call *c, int64_t id, struct rollout_rows *out)
+{
+	struct rollouts *r = c->s->rollouts;
+	*out = (struct rollout_rows){0};
+	enum err e = rollout_get(r->store, id, &out->row, c->arena, c->fault);
+	if (!e)
+		e = stage_list(r->store, id, &out->stages, &out->stage_count, c->arena, c->fault);
+	if (!e)
+		e = live_get(c, &out->row, &out->live);
+	if (e)
+		return e;
+	bool is_known = rollout_status_parse(out->row.status, &out->status);
+	assert(is_known);
+	return ERR_OK;
+}
+
+struct ended {
+	struct registry *registry;
+	int64_t rollout;
+};
+
+static void mark_free(void *ctx, int64_t device, int64_t deployment, int64_t rollout)
+{
+	const struct ended *ended = ctx;
+	struct device_state *d = registry_by_row(ended->registry, device);
+	if (rollout != ended->rollout || !d || d->deployment != deployment)
+		return;
+	registry_touch(ended->registry, d);
+	d->deployment = 0;
+}
+
+/* Its devices may take part in another rollout. */
+static enum err release_devices(struct call *c, int64_t rollout)
+{
+	struct rollouts *r = c->s->rollouts;
+	struct ended ended = {c->s->registry, rollout};
+	enum err e = deployment_active_each(r->deployments, mark_free, &ended, c->fault);
+	return e ? e : deployment_deactivate_rollout(r->deployments, rollout, c->fault);
+}
+
+enum err rollout_set_status(struct call *c, struct rollout_rows *x, enum rollout_status to, const char *reason)
+{
+	struct rollouts *r = c->s->rollouts;
+	enum rollout_status from = x->status;
+	if (from != to)
+		rollout_move(&x->status, to);
+	x->row.status = rollout_status_text(to);
+	x->row.reason = arena_strdup(c->arena, reason);
+	if (to == ROLLOUT_STARTING && !x->row.started_at)
+		x->row.started_at = c->now_ms;
+	if (rollout_status_is_final(to)) {
+		x->row.ended_at = c->now_ms;
+		observe_unfollow(c, x->row.id);
+		enum err e = release_devices(c, x->row.id);
+		if (e)
+			return e;
+	}
+	enum err e = rollout_update(r->store, &x->row, c->fault);
+	if (e || from == to)
+		return e;
+	struct buf b = BUF_INIT;
+	json_open_object(&b);
+	json_int(&b, "rollout", x->row.id);
+	json_str(&b, "from", rollout_status_text(from));
+	json_str(&b, "status", x->row.status);
+	json_str(&b, "reason", reason);
+	json_close_object(&b);
+	e = event_append(c, "rollout.status", rollout_resource(c, x->row.id), buf_cstr(&b));
+	buf_done(&b);
+	return e;
+}
+
+/* ---- creating ---- */
+
+static enum err check_release(struct call *c, const struct rollout_request *q, struct release_row *release)
+{
+	enum err e = releases_find(c, q->release, release);
+	if (e == ERR_NOT_FOUND)
+		return fault_set(c->fault, ERR_INVALID, "/release", "there is no release of this name");
+	if (e)
+		return e;
+	int64_t reverted = 0;
+	e = rollout_reverted_of(c->s->rollouts->store, release->id, &reverted, c->fault);
+	if (!e && reverted)
+		return fault_set(c->fault, ERR_CONFLICT, "/release",
+			"rollout %lld of this release was reverted; a reverted release is not offered again, make a new one", (long long)reverted);
+	return e;
+}
+
+static enum err check_target(struct call *c, const struct rollout_request *q, int64_t *group)
+{
+	enum err e = registry_check_filter(c, q->filter);
+	if (e)
+		return fault_set(c->fault, ERR_INVALID, "/filter", "%.200s", arena_strdup(c->arena, c->fault->detail));
+	*group = 0;
+	if (!q->group)
+		return ERR_OK;
+	struct group_row row;
+	e = groups_find(c, q->group, &row);
+	if (e == ERR_NOT_FOUND)
+		return fault_set(c->fault, ERR_INVALID, "/group", "there is no group of this name");
+	*group = e ? 0 : row.id;
+	return e;
+}
+
+/* A live rollout that is not stored yet: what a plan needs. Its spec is the caller's. */
+static enum err live_for_plan(struct call *c, const struct rollout_request *q, struct rollout_live *live)
+{
+	*live = (struct rollout_live){.spec = *q, .arena = c->arena};
+	enum err e = rollout_request_check(&live->spec, c->arena, c->fault);
+	return e ? e : live_derive(live, c->fault);
+}
+
+static enum err insert_rows(struct call *c, const struct rollout_live *live, const struct release_row *release, int64_t group, int64_t total,
+	const struct planned_stage *stages, size_t count, enum guarantee guarantee, int64_t *id)
+{
+	struct rollouts *r = c->s->rollouts;
+	struct buf spec = BUF_INIT;
+	rollout_request_write(&live->spec, &spec);
+	struct rollout_row row = {.name = live->spec.name,
+		.release = release->id,
+		.target_filter = live->spec.filter,
+		.device_group = group,
+		.status = rollout_status_text(live->spec.approval ? ROLLOUT_WAITING_FOR_APPROVAL : ROLLOUT_READY),
+		.reason = live->spec.approval ? "waits for somebody else's approval" : "ready to be started",
+		.spec = buf_cstr(&spec),
+		.guarantee = guarantee_name(guarantee),
+		.created_by = c->who->name,
+		.target = total,
+		.created_at = c->now_ms};
+	crypto_random(row.seed, sizeof row.seed);
+	prng_commit(row.seed, row.seed_sha256);
+	enum err e = rollout_insert(r->store, &row, id, c->fault);
+	buf_done(&spec);
+	for (size_t i = 0; i < count && !e; i++) {
+		struct stage_row stage = {.rollout = *id,
+			.stage = (int64_t)i,
+			.name = stages[i].name,
+			.status = stage_status_text(STAGE_SCHEDULED),
+			.planned = stages[i].planned};
+		e = stage_insert(r->store, &stage, c->fault);
+	}
+	return e;
+}
+
+enum err rollouts_create(struct call *c, const struct rollout_request *q, bool dry_run, struct buf *out, int64_t *id)
+{
+	struct rollout_live live;
+	struct release_row release;
+	int64_t group = 0;
+	*id = 0;
+	enum err e = live_for_plan(c, q, &live);
+	if (!e)
+		e = check_release(c, q, &release);
+	if (!e)
+		e = check_target(c, q, &group);
+	if (e)
+		return e;
+	struct rollout_targets targets;
+	struct planned_stage stages[ROLLOUT_STAGES_MAX + 1];
+	size_t count = 0;
+	enum guarantee guarantee = GUARANTEE_EXACT;
+	struct buf plan = BUF_INIT;
+	json_open_object(&plan);
+	e = rollout_plan(c, &live, release.id, group, &plan, &targets, stages, &count, &guarantee);
+	json_close_object(&plan);
+	if (!e && dry_run)
+		buf_str(out, buf_cstr(&plan));
+	buf_done(&plan);
+	if (e || dry_run)
+		return e;
+	e = insert_rows(c, &live, &release, group, (int64_t)targets.count, stages, count, guarantee, id);
+	struct rollout_rows x;
+	if (!e)
+		e = rollout_load(c, *id, &x);
+	if (!e && live.spec.start && !live.spec.approval)
+		e = rollout_set_status(c, &x, ROLLOUT_STARTING, "started with its creation");
+	size_t from = out->len;
+	if (!e) {
+		rollout_write(c, &x, out);
+		e = audit_append(c, "rollout.create", rollout_resource(c, *id), NULL, buf_cstr(out) + from);
+	}
+	if (e)
+		rollout_live_forget(c->s->rollouts, *id); /* the number will be given again */
+	return e;
+}
+
+/* ---- acting ---- */
+
+/* Failed and timed out deployments wait for another try. */
+static enum err retry_failed(struct call *c, struct rollout_rows *x)
+{
+	static const enum deployment_status from[] = {DEPLOYMENT_FAILED, DEPLOYMENT_TIMED_OUT};
+	for (size_t i = 0; i < x->stage_count; i++)
+		for (size_t k = 0; k < 2; k++) {
+			struct deployment_row *rows;
+			size_t count;
+			enum err e = deployment_in_state(c->s->rollouts->deployments, x->row.id, (int64_t)i, from[k], INT64_MAX, &rows, &count,
+				c->arena, c->fault);
+			for (size_t n = 0; n < count && !e; n++) {
+				rows[n].attempt++;
+				e = deployment_set(c, &rows[n], DEPLOYMENT_WAITING, "retried by an operator");
+			}
+			if (e)
+				return e;
+		}
+	return ERR_OK;
+}
+
+static enum err check_approver(struct call *c, const struct rollout_rows *x)
+{
+	if (strcmp(c->who->name, x->row.created_by) == 0)
+		return fault_set(c->fault, ERR_FORBIDDEN, "", "an approval has to come from somebody else than %s, who made the rollout", x->row.created_by);
+	return ERR_OK;
+}
+
+/* Stages that the judge has not passed count as passed: a person takes the responsibility, and the audit log says who. */
+static enum err promote(struct call *c, struct rollout_rows *x)
+{
+	for (size_t i = 0; i < x->stage_count; i++) {
+		struct stage_row *s = &x->stages[i];
+		enum stage_status status;
+		if (!stage_status_parse(s->status, &status) || (status != STAGE_RUNNING && status != STAGE_BAKING))
+			continue;
+		s->verdict = verdict_name(VERDICT_PASS);
+		s->held = false;
+		enum err e = stage_update(c->s->rollouts->store, s, c->fault);
+		if (e)
+			return e;
+	}
+	return ERR_OK;
+}
+
+/* The goal of the action is already reached: repeating it is no error. */
+static bool is_there(enum rollout_command command, enum rollout_status s)
+{
+	switch (command) {
+	case ROLLOUT_DO_START: return s == ROLLOUT_STARTING || s == ROLLOUT_RUNNING;
+	case ROLLOUT_DO_PAUSE: return s == ROLLOUT_PAUSED;
+	case ROLLOUT_DO_RESUME: return s == ROLLOUT_RUNNING;
+	case ROLLOUT_DO_ABORT: return s == ROLLOUT_STOPPING || s == ROLLOUT_STOPPED;
+	case ROLLOUT_DO_REVERT: return s == ROLLOUT_REVERTING || s == ROLLOUT_REVERTED;
+	case ROLLOUT_DO_APPROVE: return s == ROLLOUT_READY;
+	case ROLLOUT_DO_PLAN:
+	case ROLLOUT_DO_RETRY:
+	case ROLLOUT_DO_PROMOTE:
+	case ROLLOUT_COMMAND_COUNT: break;
+	}
+	return false;
+}
+
+static enum err act(struct call *c, struct rollout_rows *x, enum rollout_command command, enum rollout_status to)
+{
+	enum err e = ERR_OK;
+	if (command == ROLLOUT_DO_APPROVE) {
+		e = check_approver(c, x);
+		x->row.approved_by = c->who->name;
+	} else if (command == ROLLOUT_DO_RETRY) {
+		e = retry_failed(c, x);
+	} else if (command == ROLLOUT_DO_PROMOTE) {
+		e = promote(c, x);
+	}
+	if (!e)
+		e = rollout_set_status(c, x, to, arena_printf(c->arena, "%s by %s", rollout_command_text(command), c->who->name));
+	return e;
+}
+
+enum err rollouts_act(struct call *c, int64_t id, enum rollout_command command, struct buf *out)
+{
+	struct rollout_rows x;
+	enum err e = rollout_load(c, id, &x);
+	if (e)
+		return e;
+	size_t from = out->len;
+	enum rollout_status to = x.status;
+	if (!is_there(command, x.status)) {
+		if (!rollout_command_allowed(command, x.status, x.live->spec.approval, &to))
+			return fault_set(c->fault, ERR_CONFLICT, "", "%s is not possible while the rollout is %s", rollout_command_text(command), x.row.status);
+		const char *before = x.row.status;
+		e = act(c, &x, command, to);
+		if (!e)
+			e = audit_append(c, arena_printf(c->arena, "rollout.%s", rollout_command_text(command)), rollout_resource(c, id),
+				arena_printf(c->arena, "{\"status\":\"%s\"}", before), arena_printf(c->arena, "{\"status\":\"%s\"}", x.row.status));
+	}
+	if (!e)
+		e = rollout_load(c, id, &x);
+	if (e)
+		return e;
+	buf_reserve(out, 1);
+	out->len = from;
+	rollout_write(c, &x, out);
+	return ERR_OK;
+}
+
+enum err rollouts_delete(struct call *c, int64_t id)
+{
+	struct rollout_rows x;
+	enum err e = rollout_load(c, id, &x);
+	if (e)
+		return e;
+	bool never_started = x.status == ROLLOUT_READY || x.status == ROLLOUT_WAITING_FOR_APPROVAL || x.status == ROLLOUT_CREATING;
+	if (!rollout_status_is_final(x.status) && !never_started)
+		return fault_set(c->fault, ERR_CONFLICT, "", "the rollout is %s: abort or revert it first", x.row.status);
+	struct buf before = BUF_INIT;
+	rollout_write(c, &x, &before);
+	e = audit_append(c, "rollout.delete", rollout_resource(c, id), buf_cstr(&before), NULL);
+	buf_done(&before);
+	if (!e)
+		e = rollout_delete(c->s->rollouts->store, id, c->fault);
+	if (!e)
+		rollout_live_forget(c->s->rollouts, id);
+	return e;
+}
