@@ -7,7 +7,7 @@
 
 struct agent_hint {
 	int64_t rev;
-	char etag[AGENT_NAME_MAX + 1];
+	char etag[17]; /* empty: none that could be one */
 	char url[AGENT_URL_MAX + 1];
 	char ack_boot[AGENT_NAME_MAX + 1]; /* empty: no acknowledgement */
 	int64_t ack_seq;

@@ -197,7 +197,7 @@ void agent_on_desired(struct agent *a, const char *message, size_t len)
 	}
 	if (hint.ack_boot[0])
 		agent_report_acknowledge(a, hint.ack_boot, hint.ack_seq);
-	if (hint.rev == 0 || !hint.url[0] || !hint.etag[0] || strlen(hint.etag) >= sizeof(a->desired_etag))
+	if (hint.rev == 0 || !hint.url[0] || !hint.etag[0])
 		return;
 	if (strcmp(hint.etag, a->desired_etag) != 0) { /* news end the pause after failures */
 		a->failures = 0;

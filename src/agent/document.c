@@ -6,12 +6,12 @@
 
 struct hint {
 	int64_t rev;
-	char etag[AGENT_NAME_MAX + 1], url[AGENT_URL_MAX + 1];
-	struct agent_slice ack;
+	char url[AGENT_URL_MAX + 1];
+	struct agent_slice etag, ack;
 };
 static const struct agent_member hint_members[] = {
 	{"rev", AGENT_MEMBER_COUNT, true, offsetof(struct hint, rev), 0},
-	{"etag", AGENT_MEMBER_NAME, false, offsetof(struct hint, etag), AGENT_NAME_MAX + 1},
+	{"etag", AGENT_MEMBER_TEXT, false, offsetof(struct hint, etag), 0}, /* may be empty while nothing is desired */
 	{"ack", AGENT_MEMBER_ARRAY, false, offsetof(struct hint, ack), 0},
 	{"url", AGENT_MEMBER_PATH, false, offsetof(struct hint, url), AGENT_URL_MAX + 1},
 };
@@ -39,7 +39,8 @@ bool agent_hint_read(struct agent_slice message, struct agent_hint *out)
 	if (agent_json_bind(message, hint_members, ROWS(hint_members), &h))
 		return false;
 	out->rev = h.rev;
-	memcpy(out->etag, h.etag, sizeof(out->etag));
+	if (agent_is_name(h.etag.text, h.etag.len, sizeof(out->etag) - 1))
+		memcpy(out->etag, h.etag.text, h.etag.len);
 	memcpy(out->url, h.url, sizeof(out->url));
 	return !h.ack.text || read_ack(h.ack, out);
 }

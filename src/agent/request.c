@@ -40,7 +40,6 @@ static void start(struct agent *a, enum agent_request kind, const char *path, co
 	a->request = (uint8_t)kind;
 	a->request_id++;
 	a->request_status = 0;
-	a->request_etag[0] = '\0';
 	a->request_ignored_bytes = 0;
 	a->request_deadline_ms = agent_now_ms(a) + a->limits.http_timeout_ms;
 	if (a->ports->http_get(a->host, a->request_id, path, etag, from))
@@ -59,6 +58,7 @@ static void start_document(struct agent *a)
 		return;
 	}
 	a->wants_document = false;
+	memcpy(a->request_etag, a->desired_etag, sizeof(a->request_etag));
 	start(a, AGENT_REQUEST_DOCUMENT, a->document_url, a->document_etag[0] ? a->document_etag : NULL, 0);
 }
 
@@ -101,8 +101,8 @@ bool agent_on_http_response(struct agent *a, uint32_t id, int status, const char
 		return false;
 	a->request_status = status;
 	a->request_deadline_ms = agent_now_ms(a) + a->limits.http_timeout_ms;
-	if (etag)
-		agent_copy(a->request_etag, sizeof(a->request_etag), etag);
+	if (etag && strcmp(etag, a->desired_etag) == 0) /* a newer hint came meanwhile, and this is the document it meant */
+		memcpy(a->request_etag, a->desired_etag, sizeof(a->request_etag));
 	if (a->request != AGENT_REQUEST_ARTIFACT || (status != 200 && status != 206))
 		return true;
 	if (agent_deployment_answer(a, status == 206 ? first_byte : 0))
@@ -149,7 +149,6 @@ bool agent_on_http_data(struct agent *a, uint32_t id, const void *data, size_t l
 
 static void document_is_done(struct agent *a, bool complete)
 {
-	const char *etag = a->request_etag[0] ? a->request_etag : a->desired_etag;
 	bool is_news = complete && a->request_status == 200;
 	if (!is_news && !(complete && a->request_status == 304)) {
 		a->wants_document = true;
@@ -159,7 +158,7 @@ static void document_is_done(struct agent *a, bool complete)
 	}
 	a->failures = 0;
 	a->retry_at_ms = 0;
-	agent_copy(a->document_etag, sizeof(a->document_etag), etag);
+	memcpy(a->document_etag, a->request_etag, sizeof(a->document_etag)); /* as the hint named it, or hints would be news for ever */
 	if (strcmp(a->document_etag, a->desired_etag) == 0)
 		a->wants_document = false;
 	if (is_news) {
