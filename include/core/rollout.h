@@ -94,7 +94,7 @@ bool rollout_command_allowed(enum rollout_command c, enum rollout_status from, b
 #define ROLLOUT_POLICY_TABLE(X)                                                                                        \
 	X(PAUSE, "pause")                                                                                              \
 	X(REVERT, "revert")                                                                                            \
-	X(HOLD, "hold") /* inconclusive only: wait for an operator, offer nothing */                                   \
+	X(HOLD, "hold") /* inconclusive only: wait for an operator, offer nothing (pause is read as this) */           \
 	X(PROMOTE, "promote") /* inconclusive only: go on */
 
 enum rollout_policy {
@@ -111,9 +111,11 @@ struct rollout_stage {
 	uint32_t counts[DEPLOYMENT_STATUS_COUNT]; /* its deployments; the total leaves the cancelled ones out */
 	double success_percent; /* met when succeeded * 100 >= it * total, 0..100 */
 	uint32_t min_succeeded; /* and at least so many (capped by the total); 0 = none */
-	double error_percent;   /* met when (failed + timed_out) * 100 > it * total; below 0 = no error condition */
+	/* Met when errors * 100 > it * total; below 0 = no error condition. An error is a deployment that is over and
+	 * neither succeeded nor cancelled. */
+	double error_percent;
 	uint32_t min_errors;    /* and at least so many */
-	uint32_t error_floor;   /* errors an operator has seen and resumed past: only more of them count as news */
+	uint32_t error_floor;   /* errors an operator resumed past: only more are news. A retry sets it to 0 */
 	int64_t soak_ms;
 	int64_t baking_since_ms; /* when it became STAGE_BAKING */
 	bool needs_approval, is_approved; /* before it begins */
@@ -128,41 +130,41 @@ struct rollout_state {
 	struct rollout_stage stages[ROLLOUT_STAGES];
 	enum rollout_policy error_action;    /* ROLLOUT_ON_PAUSE or ROLLOUT_ON_REVERT */
 	enum rollout_policy on_inconclusive;
-	bool auto_revert;         /* carry out a revert verdict; else pause */
+	bool auto_revert;         /* carry out a revert verdict; else pause, until an operator reverts or promotes */
 	bool window_is_open;
 	uint32_t rate_allowance;  /* rate_allowance(); RATE_UNLIMITED */
 	uint32_t max_active;      /* deployments under way at once; 0 = no limit */
 };
 
-/* Why. X(NAME, text): the text is for people; numbers stand beside it in the decision. */
+/* Why. X(NAME, label, text for people); the numbers stand beside it in the decision. */
 #define ROLLOUT_REASON_TABLE(X)                                                                                        \
-	X(NONE, "nothing to do")                                                                                       \
-	X(STARTED, "the first stage begins")                                                                           \
-	X(STAGE_SUCCEEDED, "the success condition of the stage is met")                                                \
-	X(STAGE_ACCEPTED, "an operator resumed past the failures of the stage")                                        \
-	X(STAGE_FINISHED, "the stage is finished and the next one begins")                                             \
-	X(FINISHED, "the last stage is finished")                                                                      \
-	X(RESUMED, "a stage in error was resumed by an operator")                                                      \
-	X(ERROR_CONDITION, "the error condition of the stage is met")                                                  \
-	X(STALLED, "every deployment of the stage is over and its success condition is not met")                       \
-	X(VERDICT_REVERT, "a gate of the stage failed")                                                                \
-	X(VERDICT_INCONCLUSIVE, "the gates of the stage stay inconclusive")                                            \
-	X(WAITS_DEPLOYMENTS, "deployments of the stage are under way")                                                 \
-	X(WAITS_SOAK, "the stage soaks")                                                                               \
-	X(WAITS_GATES, "the gates of the stage have not passed yet")                                                   \
-	X(WAITS_HOLD, "an alert or the judge holds the stage")                                                         \
-	X(WAITS_APPROVAL, "the next stage waits for approval")                                                         \
-	X(WAITS_WINDOW, "no maintenance window is open")                                                               \
-	X(WAITS_RATE, "the rate limit allows no more now")                                                             \
-	X(WAITS_STRAGGLERS, "all stages are finished; late deployments are under way")                                 \
-	X(PAUSED, "the rollout is paused")                                                                             \
-	X(STOPPING, "what has begun is waited for")                                                                    \
-	X(STOPPED, "nothing is under way any more")                                                                    \
-	X(REVERTING, "devices are going back")                                                                         \
-	X(REVERTED, "no device is left to go back")
+	X(NONE, "none", "nothing to do")                                                                               \
+	X(STARTED, "started", "the first stage begins")                                                                \
+	X(STAGE_SUCCEEDED, "stage_succeeded", "the success condition of the stage is met")                             \
+	X(STAGE_ACCEPTED, "stage_accepted", "an operator resumed past the failures of the stage")                      \
+	X(STAGE_FINISHED, "stage_finished", "the stage is finished and the next one begins")                           \
+	X(FINISHED, "finished", "the last stage is finished")                                                          \
+	X(RESUMED, "resumed", "a stage in error was resumed by an operator")                                           \
+	X(ERROR_CONDITION, "error_condition", "the error condition of the stage is met")                               \
+	X(STALLED, "stalled", "every deployment of the stage is over and its success condition is not met")            \
+	X(VERDICT_REVERT, "verdict_revert", "a gate of the stage failed")                                              \
+	X(VERDICT_INCONCLUSIVE, "verdict_inconclusive", "the gates of the stage stay inconclusive")                    \
+	X(WAITS_DEPLOYMENTS, "waits_deployments", "deployments of the stage are under way")                            \
+	X(WAITS_SOAK, "waits_soak", "the stage soaks")                                                                 \
+	X(WAITS_GATES, "waits_gates", "the gates of the stage have not passed yet")                                    \
+	X(WAITS_HOLD, "waits_hold", "an alert or the judge holds the stage")                                           \
+	X(WAITS_APPROVAL, "waits_approval", "the next stage waits for approval")                                       \
+	X(WAITS_WINDOW, "waits_window", "no maintenance window is open")                                               \
+	X(WAITS_RATE, "waits_rate", "the rate limit allows no more now")                                               \
+	X(WAITS_STRAGGLERS, "waits_stragglers", "all stages are finished; late deployments are under way")             \
+	X(PAUSED, "paused", "the rollout is paused")                                                                   \
+	X(STOPPING, "stopping", "what has begun is waited for")                                                        \
+	X(STOPPED, "stopped", "nothing is under way any more")                                                         \
+	X(REVERTING, "reverting", "devices are going back")                                                            \
+	X(REVERTED, "reverted", "no device is left to go back")
 
 enum rollout_reason {
-#define X(name, text) ROLLOUT_REASON_##name,
+#define X(name, label, text) ROLLOUT_REASON_##name,
 	ROLLOUT_REASON_TABLE(X)
 #undef X
 	    ROLLOUT_REASON_COUNT
