@@ -46,6 +46,7 @@ struct services {
 	struct alerts *alerts;
 	const char *state_dir;
 	struct ingest_limits *limits;
+	int64_t report_interval_ms;  /* what devices are asked to keep; 0: their own */
 };
 
 struct call {
