@@ -32,7 +32,7 @@ extern const struct catalog_limits catalog_limits_default;
 AVIARY_MUST_CHECK enum err catalog_open(struct db *db, const char *state_dir, const struct catalog_limits *limits, struct catalog **out,
 	struct fault *f);
 void catalog_close(struct catalog *c); /* NULL is allowed */
-/* Periodic, about once a minute: drops stale uploads and blobs that no row names. Opens its own unit of work. */
+/* Periodic, about once a minute: drops stale uploads and blobs that no row names, in the running unit of work. */
 AVIARY_MUST_CHECK enum err catalog_maintain(struct call *c);
 
 /* Models. ERR_CONFLICT: the name exists; deleting: it has versions. */
@@ -86,9 +86,12 @@ AVIARY_MUST_CHECK enum err catalog_finish_upload(struct call *c, struct upload *
 void catalog_abort_upload(struct call *c, struct upload *u, struct blob_job **job);
 /* Between writes: a job that is due to note progress, or NULL. */
 struct blob_job *catalog_progress_job(struct upload *u);
-/* Back on the loop after blob_job_run: writes the row (its own unit of work) and frees the job. The job's own failure is the result:
- * ERR_INVALID other bytes than declared (the part is gone, received_bytes is 0), ERR_FULL, ERR_UNAVAILABLE. `out` may be NULL. */
-AVIARY_MUST_CHECK enum err catalog_end_job(struct call *c, struct blob_job *job, struct artifact_row *out);
+/* Back on the loop after blob_job_run, in a unit of work of the caller: notes in the row what the job did, and frees the job. How the job
+ * ended is *result, and c->fault says why: ERR_INVALID other bytes than declared (the part is gone, received_bytes is 0), ERR_FULL,
+ * ERR_UNAVAILABLE. ERR_NOT_FOUND: the artifact was deleted meanwhile. Keep the unit whatever *result is. `out` may be NULL. */
+AVIARY_MUST_CHECK enum err catalog_end_job(struct call *c, struct blob_job *job, struct artifact_row *out, enum err *result);
+/* Instead, where that is not possible: memory lets go of a job that could not be run (not_run), or whose end cannot be noted. */
+void catalog_drop_job(struct call *c, struct blob_job *job, bool not_run);
 
 /* For service/releases.c. */
 struct release_store *catalog_releases(struct catalog *c);

@@ -12,7 +12,6 @@
 #include "core/semver.h"
 #include "service/access.h"
 #include "service/signing.h"
-#include "store/db.h"
 #include "store/release_store.h"
 
 #define TEXT_MAX 1024          /* a description or notes: for people, shown in lists */
@@ -31,8 +30,7 @@ const struct catalog_limits catalog_limits_default = {
 };
 
 struct catalog {
-	struct db *db;
-	const char *state_dir;
+	char *state_dir;
 	struct catalog_limits limits;
 	struct catalog_store *store;
 	struct release_store *releases;
@@ -65,12 +63,10 @@ enum err catalog_open(struct db *db, const char *state_dir, const struct catalog
 	struct catalog *c = calloc(1, sizeof *c);
 	if (!c)
 		abort();
-	c->db = db;
 	c->limits = limits ? *limits : catalog_limits_default;
-	char *dir = strdup(state_dir);
-	if (!dir)
+	c->state_dir = strdup(state_dir);
+	if (!c->state_dir)
 		abort();
-	c->state_dir = dir;
 	enum err e = catalog_store_open(db, &c->store, f);
 	if (e == ERR_OK)
 		e = release_store_open(db, &c->releases, f);
@@ -95,7 +91,7 @@ void catalog_close(struct catalog *c)
 	signing_close(c->signing);
 	release_store_close(c->releases);
 	catalog_store_close(c->store);
-	free((char *)c->state_dir);
+	free(c->state_dir);
 	free(c);
 }
 
@@ -528,47 +524,45 @@ static enum err note_ready(struct call *c, struct artifact_row *row)
 static enum err note_job(struct call *c, const struct blob_job *job, bool counts, struct artifact_row *row)
 {
 	struct catalog *cat = c->s->catalog;
-	struct fault why = job->fault;
 	bool published = job->kind == BLOB_PUBLISH && job->result == ERR_OK;
 	enum err e = read_artifact(c, job->artifact, row);
-	if (e == ERR_NOT_FOUND && published) { /* deleted while it was verified; nobody is told of a blob without a row */
-		enum err noted = catalog_store_add_garbage(cat->store, job->sha256, c->now_ms, c->fault);
-		return noted == ERR_OK ? fault_set(c->fault, ERR_NOT_FOUND, "", "the artifact was deleted meanwhile") : noted;
-	}
-	if (e != ERR_OK)
-		return e;
-	if (published)
+	if (e == ERR_OK && published)
 		return note_ready(c, row);
-	if (counts && job->result == ERR_INVALID)
-		e = catalog_store_set_artifact(cat->store, row->id, "failed", 0, c->now_ms, c->fault);
-	else if (counts && job->result == ERR_OK && job->received_bytes > row->received_bytes)
-		e = catalog_store_set_artifact(cat->store, row->id, "uploading", job->received_bytes, c->now_ms, c->fault);
-	if (e != ERR_OK || job->result == ERR_OK)
-		return e;
-	*c->fault = why;
-	return ERR_OK; /* what was noted is to be kept; the caller returns the job's result */
+	if (e == ERR_OK && counts && job->result == ERR_INVALID)
+		return catalog_store_set_artifact(cat->store, row->id, row->state = "failed", row->received_bytes = 0, c->now_ms, c->fault);
+	if (e == ERR_OK && counts && job->result == ERR_OK && job->received_bytes > row->received_bytes)
+		return catalog_store_set_artifact(cat->store, row->id, "uploading", job->received_bytes, c->now_ms, c->fault);
+	return e;
 }
 
-enum err catalog_end_job(struct call *c, struct blob_job *job, struct artifact_row *out)
+enum err catalog_end_job(struct call *c, struct blob_job *job, struct artifact_row *out, enum err *result)
 {
 	struct catalog *cat = c->s->catalog;
 	struct artifact_row row = {0};
 	bool counts = blobs_job_done(cat->blobs, job);
-	enum err e = db_begin(cat->db, c->fault);
-	if (e == ERR_OK) {
-		e = note_job(c, job, counts, &row);
-		bool keep = e == ERR_OK || e == ERR_NOT_FOUND;
-		enum err ended = db_end(cat->db, keep, keep ? c->fault : NULL);
-		e = e == ERR_OK ? ended : e;
-	}
-	if (e == ERR_OK && job->result != ERR_OK)
-		e = job->result;
-	if (e == ERR_OK)
+	bool published = job->kind == BLOB_PUBLISH && job->result == ERR_OK;
+	enum err e = note_job(c, job, counts, &row);
+	*result = job->result;
+	if (e == ERR_NOT_FOUND) { /* deleted while the job ran: the content, if it was published, has no row now */
+		e = published ? catalog_store_add_garbage(cat->store, job->sha256, c->now_ms, c->fault) : ERR_OK;
+		*result = ERR_NOT_FOUND;
+	} else if (e == ERR_OK && job->result != ERR_OK) {
+		*c->fault = job->fault;
+	} else if (e == ERR_OK) {
 		note_received(cat, &row);
-	if (e == ERR_OK && out)
+	}
+	if (out)
 		*out = row;
 	blob_job_free(job);
 	return e;
+}
+
+void catalog_drop_job(struct call *c, struct blob_job *job, bool not_run)
+{
+	if (not_run && job->result == ERR_OK)
+		job->result = ERR_UNAVAILABLE;
+	(void)blobs_job_done(c->s->catalog->blobs, job);
+	blob_job_free(job);
 }
 
 /* ---- upkeep ---- */
@@ -611,13 +605,6 @@ static enum err drop_garbage(struct call *c)
 
 enum err catalog_maintain(struct call *c)
 {
-	struct db *db = c->s->catalog->db;
-	enum err e = db_begin(db, c->fault);
-	if (e != ERR_OK)
-		return e;
-	e = drop_stale(c);
-	if (e == ERR_OK)
-		e = drop_garbage(c);
-	enum err ended = db_end(db, e == ERR_OK, e == ERR_OK ? c->fault : NULL);
-	return e == ERR_OK ? ended : e;
+	enum err e = drop_stale(c);
+	return e == ERR_OK ? drop_garbage(c) : e;
 }

@@ -1,0 +1,192 @@
+/* /releases: what is deployed together, and its signed manifest. */
+#include <stddef.h>
+#include <string.h>
+
+#include "api/route.h"
+#include "base/crypto.h"
+#include "service/releases.h"
+
+#define RELEASES "/api/v1/releases"
+#define RELEASE RELEASES "/{release}"
+
+struct release_body {
+	const char *name, *description, *config;
+	struct json_objects components; /* struct component_input */
+};
+static const struct field component_body[] = {
+	{"model", FIELD_STR, offsetof(struct component_input, model), .min = 1, .max = 64, .flags = FIELD_REQUIRED, .doc = "Name of a model."},
+	{"version", FIELD_STR, offsetof(struct component_input, version), .min = 5, .max = 64, .flags = FIELD_REQUIRED,
+	 .doc = "One of its versions; it must have an artifact that is ready."},
+	{0},
+};
+static const struct field release_body[] = {
+	{"name", FIELD_STR, offsetof(struct release_body, name), .min = 1, .max = 64, .flags = FIELD_REQUIRED, .doc = "Unique name."},
+	{"description", FIELD_STR, offsetof(struct release_body, description), .max = 1024, .doc = "For people."},
+	{"components", FIELD_OBJECTS, offsetof(struct release_body, components), .min = 1, .max = RELEASE_COMPONENTS_MAX, .flags = FIELD_REQUIRED,
+	 .fields = component_body, .item_bytes = sizeof(struct component_input), .doc = "Models, at most one of kind firmware, each once."},
+	{"config", FIELD_DOC, offsetof(struct release_body, config), .max = RELEASE_CONFIG_BYTES_MAX,
+	 .doc = "Configuration that devices activate with the release."},
+	{0},
+};
+
+struct release_view {
+	struct release_row row;
+	struct json_objects components; /* struct component_row */
+	int64_t counter;
+};
+static const struct field component_reply[] = {
+	{"kind", FIELD_ENUM, offsetof(struct component_row, kind), .choices = "model firmware", .doc = "What it is."},
+	{"model", FIELD_STR, offsetof(struct component_row, model), .doc = "Name of the model."},
+	{"version", FIELD_STR, offsetof(struct component_row, version_text), .doc = "Its version."},
+	{0},
+};
+static const struct field release_reply[] = {
+	{"name", FIELD_STR, offsetof(struct release_view, row.name), .doc = "Unique name."},
+	{"description", FIELD_STR, offsetof(struct release_view, row.description), .doc = "For people."},
+	{"components", FIELD_OBJECTS, offsetof(struct release_view, components), .max = RELEASE_COMPONENTS_MAX, .fields = component_reply,
+	 .item_bytes = sizeof(struct component_row), .doc = "What it is made of, by model name."},
+	{"config", FIELD_DOC, offsetof(struct release_view, row.config), .doc = "Configuration that devices activate with it."},
+	{"counter", FIELD_INT, offsetof(struct release_view, counter), .flags = FIELD_OMIT_ZERO, .doc = "Counter of its newest manifest."},
+	{"created_at", FIELD_INT, offsetof(struct release_view, row.created_at), .doc = "When it was made."},
+	{0},
+};
+
+struct manifest_view {
+	const char *release, *key_id, *manifest, *signature;
+	int64_t counter, created_at;
+};
+static const struct field manifest_reply[] = {
+	{"release", FIELD_STR, offsetof(struct manifest_view, release), .doc = "Name of the release."},
+	{"counter", FIELD_INT, offsetof(struct manifest_view, counter), .doc = "Grows with each signing, over all releases."},
+	{"key_id", FIELD_STR, offsetof(struct manifest_view, key_id), .doc = "First 16 hex digits of SHA-256 of the public key."},
+	{"manifest", FIELD_STR, offsetof(struct manifest_view, manifest), .doc = "The exact bytes that were signed, in base64."},
+	{"signature", FIELD_STR, offsetof(struct manifest_view, signature), .doc = "Ed25519 signature, in base64."},
+	{"created_at", FIELD_INT, offsetof(struct manifest_view, created_at), .doc = "When it was signed."},
+	{0},
+};
+
+static const struct route_query releases_query[] = {
+	{"limit", "Items on a page, 1 to 1000 (100)."},
+	{"cursor", "`next` of the page before."},
+	{"sort", "created_at, -created_at (newest first; when absent), name or -name."},
+	{"total", "true: count them all."},
+	{0},
+};
+
+static enum err put_release(struct api_request *rq, const struct release_row *row)
+{
+	struct release_view view = {.row = *row};
+	struct component_row *components = NULL;
+	struct manifest_row manifest;
+	enum err e = releases_components(&rq->call, row->id, &components, &view.components.count);
+	if (e == ERR_OK)
+		e = releases_newest_manifest(&rq->call, row->id, &manifest);
+	if (e == ERR_OK)
+		view.counter = manifest.counter;
+	else if (e != ERR_NOT_FOUND) /* the key was changed since: signed again when it is needed */
+		return e;
+	view.components.items = components;
+	json_encode(release_reply, &view, &rq->out);
+	return ERR_OK;
+}
+
+static enum err read_order(struct api_request *rq, struct page_request *page, bool *by_name)
+{
+	const char *sort = api_query(rq, "sort");
+	const char *field = sort ? sort + (sort[0] == '-') : "created_at";
+	page->descending = !sort || sort[0] == '-';
+	*by_name = strcmp(field, "name") == 0;
+	if (!*by_name && strcmp(field, "created_at") != 0)
+		return fault_set(rq->call.fault, ERR_BAD_REQUEST, "", "query parameter sort: created_at or name is wanted, with - for descending");
+	return ERR_OK;
+}
+
+static enum err list_releases(struct api_request *rq)
+{
+	struct page_request page = {.limit = 100};
+	struct release_row *rows = NULL;
+	size_t count = 0;
+	bool more = false, wants_total = false, by_name = false;
+	int64_t total = -1;
+	enum err e = read_order(rq, &page, &by_name);
+	if (e == ERR_OK)
+		e = api_query_int(rq, "limit", 1, 1000, &page.limit);
+	if (e == ERR_OK)
+		e = api_query_cursor(rq, &page.after);
+	if (e == ERR_OK)
+		e = api_query_bool(rq, "total", &wants_total);
+	if (e == ERR_OK)
+		e = releases_list(&rq->call, &page, by_name, &rows, &count, &more, wants_total ? &total : NULL);
+	if (e != ERR_OK)
+		return e;
+	api_list_open(rq);
+	for (size_t i = 0; e == ERR_OK && i < count; i++)
+		e = put_release(rq, &rows[i]);
+	const char *last = count == 0 ? NULL : by_name ? rows[count - 1].name : arena_printf(rq->call.arena, "%lld", (long long)rows[count - 1].id);
+	api_list_close(rq, more ? api_cursor_of_text(rq, last) : NULL, total);
+	return e;
+}
+
+static enum err create_release(struct api_request *rq)
+{
+	const struct release_body *body = rq->body;
+	struct release_input in = {.name = body->name, .description = body->description, .config = body->config,
+	                           .components = body->components.items, .component_count = body->components.count};
+	struct release_row row;
+	enum err e = releases_create(&rq->call, &in, &row);
+	if (e != ERR_OK)
+		return e;
+	rq->location = arena_printf(rq->call.arena, RELEASES "/%s", row.name);
+	return put_release(rq, &row);
+}
+
+static enum err get_release(struct api_request *rq)
+{
+	struct release_row row;
+	enum err e = releases_find(&rq->call, rq->param[0], &row);
+	return e == ERR_OK ? put_release(rq, &row) : e;
+}
+
+static enum err delete_release(struct api_request *rq)
+{
+	struct release_row row;
+	enum err e = releases_find(&rq->call, rq->param[0], &row);
+	return e == ERR_OK ? releases_delete(&rq->call, &row) : e;
+}
+
+static const char *base64_of(struct arena *a, const void *data, size_t len)
+{
+	char *text = arena_alloc(a, base64_encoded_len(len) + 1);
+	base64_encode(data, len, text);
+	return text;
+}
+
+static enum err get_manifest(struct api_request *rq)
+{
+	struct release_row row;
+	struct manifest_row m;
+	enum err e = releases_find(&rq->call, rq->param[0], &row);
+	if (e == ERR_OK)
+		e = releases_newest_manifest(&rq->call, row.id, &m);
+	if (e != ERR_OK)
+		return e;
+	struct manifest_view view = {.release = row.name, .key_id = m.key_id, .manifest = base64_of(rq->call.arena, m.bytes, m.len),
+		.signature = base64_of(rq->call.arena, m.signature, ED25519_SIGNATURE_BYTES), .counter = m.counter, .created_at = m.created_at};
+	json_encode(manifest_reply, &view, &rq->out);
+	return ERR_OK;
+}
+
+const struct route routes_releases[] = {
+	{.method = "GET", .path = RELEASES, .role = ROLE_VIEWER, .tag = "releases", .summary = "List releases", .reply = release_reply,
+	 .reply_is_list = true, .query = releases_query, .handle = list_releases},
+	{.method = "POST", .path = RELEASES, .role = ROLE_OPERATOR, .flags = ROUTE_WRITE | ROUTE_CREATED, .tag = "releases",
+	 .summary = "Make a release of model versions, which never changes, and sign its manifest", .body = release_body,
+	 .body_bytes = sizeof(struct release_body), .reply = release_reply, .handle = create_release},
+	{.method = "GET", .path = RELEASE, .role = ROLE_VIEWER, .tag = "releases", .summary = "Show a release", .reply = release_reply,
+	 .handle = get_release},
+	{.method = "DELETE", .path = RELEASE, .role = ROLE_OPERATOR, .flags = ROUTE_WRITE | ROUTE_NO_CONTENT, .tag = "releases",
+	 .summary = "Delete a release that no rollout names and no device runs", .handle = delete_release},
+	{.method = "GET", .path = RELEASE "/manifest", .role = ROLE_VIEWER, .tag = "releases", .summary = "The newest signed manifest",
+	 .reply = manifest_reply, .handle = get_manifest},
+	{.method = NULL},
+};
