@@ -24,9 +24,10 @@ struct registry {
 };
 
 void registry_committed(struct registry *r);
-/* Makes the mirror of a row just written; ERR_TOO_MANY when its hardware class is one too many. */
-AVIARY_MUST_CHECK enum err registry_mirror_new(struct call *c, int64_t row, const char *id, const char *hardware, struct device_state **out);
-AVIARY_MUST_CHECK enum err registry_mirror_hardware(struct call *c, struct device_state *d, const char *hardware);
+/* The number of a hardware class; ERR_TOO_MANY when it is one too many. Asked before anything is written. */
+AVIARY_MUST_CHECK enum err registry_hardware(struct call *c, const char *hardware, uint32_t *number);
+/* Makes the mirror of a row just written. */
+struct device_state *registry_mirror_new(struct call *c, int64_t row, const char *id, uint32_t hardware);
 void registry_mirror_gone(struct registry *r, struct device_state *d);
 void registry_mark_dirty(struct registry *r, struct device_state *d, uint8_t what);
 /* "devices/<id>" in the arena. */

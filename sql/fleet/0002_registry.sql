@@ -7,9 +7,9 @@ CREATE TABLE device (
 	hardware          TEXT NOT NULL,          -- hardware class
 	capabilities      TEXT NOT NULL DEFAULT '{}', -- JSON object, as the device reported it
 	desired           TEXT NOT NULL DEFAULT '{}', -- twin: JSON object by operators
-	desired_revision  INTEGER NOT NULL DEFAULT 0,
+	desired_revision  INTEGER NOT NULL DEFAULT 1,
 	reported          TEXT NOT NULL DEFAULT '{}', -- JSON object: `running` as the device last reported it
-	reported_revision INTEGER NOT NULL DEFAULT 0, -- of the reported twin: running and capabilities
+	reported_revision INTEGER NOT NULL DEFAULT 1, -- of the reported twin: running and capabilities
 	running_release   TEXT,                   -- name as reported; may be unknown here
 	running_counter   INTEGER NOT NULL DEFAULT 0, -- manifest counter that the device confirmed: its floor
 	running_firmware  TEXT,

@@ -174,25 +174,22 @@ void registry_touch(struct registry *r, struct device_state *d)
 	d->touched = true;
 }
 
-enum err registry_mirror_hardware(struct call *c, struct device_state *d, const char *hardware)
+enum err registry_hardware(struct call *c, const char *hardware, uint32_t *number)
 {
-	struct registry *r = c->s->registry;
-	uint32_t number = fleet_intern(&r->fleet, FLEET_HARDWARE, hardware);
-	if (number == 0)
+	*number = fleet_intern(&c->s->registry->fleet, FLEET_HARDWARE, hardware);
+	if (*number == 0)
 		return fault_set(c->fault, ERR_TOO_MANY, "/hardware", "there are %d hardware classes already", FLEET_HARDWARE_MAX);
-	registry_touch(r, d);
-	d->hardware = number;
 	return ERR_OK;
 }
 
-enum err registry_mirror_new(struct call *c, int64_t row, const char *id, const char *hardware, struct device_state **out)
+struct device_state *registry_mirror_new(struct call *c, int64_t row, const char *id, uint32_t hardware)
 {
 	struct registry *r = c->s->registry;
 	struct device_state *d = fleet_add(&r->fleet, row, id);
 	d->created_at = c->now_ms;
+	d->hardware = hardware;
 	registry_touch(r, d);
-	*out = d;
-	return registry_mirror_hardware(c, d, hardware); /* when refused, the caller's rollback takes the device out again */
+	return d;
 }
 
 void registry_mirror_gone(struct registry *r, struct device_state *d)

@@ -133,15 +133,18 @@ static enum err put_tags(struct call *c, int64_t row, const struct device_spec *
 enum err registry_insert(struct call *c, const struct device_spec *spec, struct device_state **out)
 {
 	int64_t row = 0;
+	uint32_t hardware;
 	if (registry_find(c->s->registry, spec->id) != NULL)
 		return fault_set(c->fault, ERR_CONFLICT, "/id", "device %s exists already", spec->id);
-	enum err e = device_store_insert(c->s->registry->store, spec->id, spec->name != NULL ? spec->name : "", spec->hardware, c->now_ms, &row, c->fault);
+	enum err e = registry_hardware(c, spec->hardware, &hardware);
+	if (e == ERR_OK)
+		e = device_store_insert(c->s->registry->store, spec->id, spec->name != NULL ? spec->name : "", spec->hardware, c->now_ms, &row, c->fault);
 	if (e == ERR_OK)
 		e = put_attributes(c, row, spec);
 	if (e == ERR_OK)
 		e = put_tags(c, row, spec);
 	if (e == ERR_OK)
-		e = registry_mirror_new(c, row, spec->id, spec->hardware, out);
+		*out = registry_mirror_new(c, row, spec->id, hardware);
 	return e;
 }
 
@@ -217,7 +220,10 @@ static enum err write_change(struct call *c, struct device_state *d, const struc
 {
 	struct device_store *store = c->s->registry->store;
 	const char *hardware = change->hardware != NULL ? change->hardware : old->hardware;
-	enum err e = device_store_update(store, d->row, change->name != NULL ? change->name : old->name, hardware, c->now_ms, c->fault);
+	uint32_t number;
+	enum err e = registry_hardware(c, hardware, &number);
+	if (e == ERR_OK)
+		e = device_store_update(store, d->row, change->name != NULL ? change->name : old->name, hardware, c->now_ms, c->fault);
 	if (e == ERR_OK && replace && change->attributes != NULL)
 		e = device_store_clear(store, DEVICE_ATTRIBUTES, d->row, c->fault);
 	if (e == ERR_OK)
@@ -226,12 +232,11 @@ static enum err write_change(struct call *c, struct device_state *d, const struc
 		e = device_store_clear(store, DEVICE_TAGS, d->row, c->fault);
 	if (e == ERR_OK)
 		e = put_tags(c, d->row, change);
-	if (e == ERR_OK && strcmp(hardware, old->hardware) != 0) { /* another variant may be the right one */
-		e = registry_mirror_hardware(c, d, hardware);
-		if (e == ERR_OK)
-			e = registry_bump_desired(c, d);
-	}
-	return e;
+	if (e != ERR_OK || number == d->hardware)
+		return e;
+	registry_touch(c->s->registry, d);
+	d->hardware = number;
+	return registry_bump_desired(c, d); /* another variant may be the right one */
 }
 
 enum err registry_update(struct call *c, struct device_state *d, const struct device_spec *change, int64_t if_revision)

@@ -7,6 +7,8 @@
 #include "service/registry_internal.h"
 #include "store/filter_sql.h"
 
+#define ROW_ARENA_BYTES 65536
+
 /* ---- filters ---- */
 
 /* *out is NULL for an empty filter. */
@@ -121,6 +123,7 @@ struct page {
 	bool is_text;
 	const char **next;
 	struct device_page_key last;
+	struct arena *row_arena;
 };
 
 /* One row more than the page has is asked for: it tells whether there is a next page. */
@@ -135,7 +138,11 @@ static enum err page_row(void *ctx, int64_t row, const char *text, int64_t numbe
 	p->left--;
 	if (p->left == 0)
 		p->last = (struct device_page_key){true, p->is_text ? arena_strdup(p->c->arena, text) : NULL, number, row};
-	return registry_encode(p->c, registry_by_row(p->c->s->registry, row), p->out);
+	struct call one = *p->c; /* a page of a thousand devices needs the memory of one */
+	one.arena = p->row_arena;
+	enum err e = registry_encode(&one, registry_by_row(p->c->s->registry, row), p->out);
+	arena_reset(p->row_arena);
+	return e;
 }
 
 enum err registry_list(struct call *c, const struct device_query *q, struct buf *out, const char **next, int64_t *total)
@@ -156,6 +163,8 @@ enum err registry_list(struct call *c, const struct device_query *q, struct buf 
 		e = read_cursor(c, q->cursor, sort, is_text, &s.after);
 	if (e != ERR_OK)
 		return e;
-	struct page p = {.c = c, .out = out, .sort = sort, .left = q->limit, .is_text = is_text, .next = next};
-	return filter_sql_each(c->s->db, &s, c->arena, page_row, &p, c->fault);
+	struct page p = {.c = c, .out = out, .sort = sort, .left = q->limit, .is_text = is_text, .next = next, .row_arena = arena_new(ROW_ARENA_BYTES)};
+	e = filter_sql_each(c->s->db, &s, c->arena, page_row, &p, c->fault);
+	arena_free(p.row_arena);
+	return e;
 }
