@@ -34,6 +34,7 @@ PKG_LIBS = $(shell pkg-config --libs $(PKGS)) -lpthread -lm
 LAYERS   = base core store service net api agent
 PROGRAMS = aviaryd aviaryctl aviary-agent aviary-sim
 objs     = $(patsubst src/%.c,$(B)/%.o,$(wildcard src/$(1)/*.c))
+main     = $(patsubst src/%.c,$(B)/main/%.o,$(wildcard src/$(1)/*.c))
 LIBS     = $(foreach l,$(LAYERS),$(B)/lib$(l).a)
 .SECONDARY:
 
@@ -47,6 +48,12 @@ deps: ## install the Debian packages that are missing
 	@.ci/install
 
 $(B)/%.o: src/%.c
+	@mkdir -p $(@D)
+	@echo "  CC $<"
+	@$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+# Programs' own objects: beside the programs, whose names are those of their source directories.
+$(B)/main/%.o: src/%.c
 	@mkdir -p $(@D)
 	@echo "  CC $<"
 	@$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
@@ -72,7 +79,7 @@ $(foreach l,$(LAYERS),$(eval $(call layer_lib,$(l))))
 
 lib = $(foreach l,$(1),$(B)/lib$(l).a)
 define program
-$(B)/$(1): $(call objs,$(1)) $(call lib,$(2))
+$(B)/$(1): $(call main,$(1)) $(call lib,$(2))
 	@echo "  LD $$@"
 	@$(CC) $(LDFLAGS) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(PKG_LIBS)
 endef
@@ -99,7 +106,7 @@ $(B)/tests/$(1)/%: tests/unit/$(1)/%.c $(call lib,$(UNIT_$(1)))
 		$(if $(filter base core agent,$(1)),$$(PURE_LIBS),$$(PKG_LIBS) -lcmocka)
 endef
 $(foreach l,$(LAYERS),$(eval $(call unit_rules,$(l))))
--include $(wildcard $(B)/*/*.d $(B)/tests/*/*.d)
+-include $(wildcard $(B)/*/*.d $(B)/main/*/*.d $(B)/tests/*/*.d)
 
 unit: $(UNIT_TESTS) ## run the unit tests
 	@for t in $(sort $(UNIT_TESTS)); do echo "== $$t"; $$t || exit 1; done
