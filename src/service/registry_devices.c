@@ -482,21 +482,3 @@ enum err registry_firmware(struct call *c, const struct device_state *d, const c
 		*firmware = record.firmware;
 	return e;
 }
-
-/* ---- until rollouts are linked (unit tests of the registry alone) ---- */
-
-__attribute__((weak)) enum err rollouts_of_device(struct call *c, int64_t device, int64_t *rollout)
-{
-	(void)c;
-	(void)device;
-	*rollout = 0;
-	return ERR_OK;
-}
-
-__attribute__((weak)) enum err rollouts_forget_device(struct call *c, int64_t device, struct buf *what)
-{
-	(void)c;
-	(void)device;
-	(void)what;
-	return ERR_OK;
-}
