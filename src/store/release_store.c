@@ -23,7 +23,8 @@ static const struct statement statements[STATEMENT_COUNT] = {
 	[DELETE_MANIFESTS] = {.sql = "DELETE FROM manifest WHERE release = ?1"},
 	[DELETE_ARTIFACTS] = {.sql = "DELETE FROM release_artifact WHERE release = ?1"},
 	[DELETE_COMPONENTS] = {.sql = "DELETE FROM release_component WHERE release = ?1"},
-	[DELETE] = {.sql = "DELETE FROM release WHERE id = ?1"},
+	/* Rare, and the check of deployments' previous release would need an index that every deployment pays for. */
+	[DELETE] = {.sql = "DELETE FROM release WHERE id = ?1", .scans = true},
 	[LIST_ID_UP] = {.sql = "SELECT " RELEASE_COLUMNS " FROM release WHERE id > ?1 ORDER BY id LIMIT ?2"},
 	[LIST_ID_DOWN] = {.sql = "SELECT " RELEASE_COLUMNS " FROM release WHERE id < ?1 ORDER BY id DESC LIMIT ?2"},
 	[LIST_NAME_UP] = {.sql = "SELECT " RELEASE_COLUMNS " FROM release WHERE name > ?1 ORDER BY name LIMIT ?2"},
