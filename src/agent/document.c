@@ -108,6 +108,14 @@ static const struct agent_member artifact_members[] = {
 	{"url", AGENT_MEMBER_PATH, true, offsetof(struct artifact, url), AGENT_URL_MAX + 1},
 };
 
+static bool is_known(const struct agent *a, const struct agent_part *p)
+{
+	for (unsigned i = 0; i < a->part_count; i++)
+		if (memcmp(a->parts[i].sha256, p->sha256, sizeof(p->sha256)) == 0 && a->parts[i].size_bytes == p->size_bytes)
+			return true;
+	return false;
+}
+
 const char *agent_document_read_parts(struct agent_slice artifacts, struct agent *a)
 {
 	struct agent_items items;
@@ -122,9 +130,8 @@ const char *agent_document_read_parts(struct agent_slice artifacts, struct agent
 		if (agent_json_bind(item, artifact_members, ROWS(artifact_members), &f))
 			return "malformed artifact in the document";
 		f.part.size_bytes = (uint64_t)f.size_bytes;
-		for (unsigned i = 0; i < a->part_count; i++)
-			if (memcmp(a->parts[i].sha256, f.part.sha256, sizeof(f.part.sha256)) == 0)
-				return "an artifact is offered twice";
+		if (is_known(a, &f.part)) /* two components with the same file share a part */
+			continue;
 		a->parts[a->part_count] = f.part;
 		memcpy(a->urls[a->part_count], f.url, sizeof(f.url));
 		a->part_count++;

@@ -119,7 +119,7 @@ static bool w_write_begins(struct world *w, bool *last)
 	return true;
 }
 
-static void w_settle(struct world *w) /* what the cut leaves of what was not synced */
+static inline void w_settle(struct world *w) /* what the cut leaves of what was not synced */
 {
 	for (int s = 0; s < 2; s++)
 		for (int p = 0; p < PARTS; p++) {
@@ -411,7 +411,7 @@ static void w_manifest(const struct test_release *r, struct buf *out)
 }
 
 /* Sets the desired document: `mangle` may change manifest bytes or signature after signing. deployment NULL: none. */
-static void w_offer_mangled(struct world *w, const char *deployment, int attempt, const struct test_release *r,
+static inline void w_offer_mangled(struct world *w, const char *deployment, int attempt, const struct test_release *r,
                             void (*mangle)(struct buf *manifest, uint8_t *signature), uint64_t timeout_ms)
 {
 	struct buf m = BUF_INIT, d = BUF_INIT;
@@ -447,12 +447,12 @@ static void w_offer_mangled(struct world *w, const char *deployment, int attempt
 	buf_done(&d);
 }
 
-static void w_offer(struct world *w, const char *deployment, int attempt, const struct test_release *r)
+static inline void w_offer(struct world *w, const char *deployment, int attempt, const struct test_release *r)
 {
 	w_offer_mangled(w, deployment, attempt, r, NULL, 600000);
 }
 
-static void w_hint(struct world *w)
+static inline void w_hint(struct world *w)
 {
 	char text[256];
 	int n;
@@ -529,7 +529,7 @@ static void w_serve(struct world *w)
 
 /* --- driving --- */
 
-static void w_power_up(struct world *w)
+static inline void w_power_up(struct world *w)
 {
 	w->request = 0;
 	w->is_dead = false;
@@ -550,7 +550,7 @@ static void w_power_up(struct world *w)
 }
 
 /* Frees what a dead agent still holds in the crypto port, as a real power cut would. */
-static void w_power_off(struct world *w)
+static inline void w_power_off(struct world *w)
 {
 	uint8_t unused[32];
 	if (w->agent.is_hashing)
@@ -559,14 +559,14 @@ static void w_power_off(struct world *w)
 	w_settle(w);
 }
 
-static void w_reboot_now(struct world *w)
+static inline void w_reboot_now(struct world *w)
 {
 	w_power_off(w);
 	w_power_up(w);
 }
 
 /* One turn: poll, then let the world answer or time pass. False when nothing will happen any more. */
-static bool w_turn(struct world *w)
+static inline bool w_turn(struct world *w)
 {
 	int64_t next_ms = agent_poll(&w->agent);
 	if (w->is_dead)
@@ -601,7 +601,7 @@ static bool w_turn(struct world *w)
 }
 
 /* Until everything is settled, dead, or for_ms have passed. */
-static void w_run(struct world *w, int64_t for_ms)
+static inline void w_run(struct world *w, int64_t for_ms)
 {
 	int turns = 0;
 	w->until_ms = w->now_ms + for_ms;
@@ -610,14 +610,14 @@ static void w_run(struct world *w, int64_t for_ms)
 	w->until_ms = INT64_MAX;
 }
 
-static bool w_is_running(struct world *w, const struct test_release *r)
+static inline bool w_is_running(struct world *w, const struct test_release *r)
 {
 	const struct agent_release *running = agent_running(&w->agent);
 	return strcmp(running->name, r->name) == 0 && running->counter == r->counter && w->agent.state == AGENT_IDLE;
 }
 
 /* The device runs a whole release: the slot in use holds exactly the bytes of what it says it runs. */
-static void w_assert_whole(struct world *w)
+static inline void w_assert_whole(struct world *w)
 {
 	const struct agent_release *running = agent_running(&w->agent);
 	int slot = agent_running_slot(&w->agent);
@@ -663,7 +663,7 @@ static void w_make_releases(struct world *w)
 	w_blob(w, &r[5].blobs[0], "model", "kws", "1.0.0", "esp32s3", 41000, 11);
 }
 
-static struct world *w_new(uint64_t seed)
+static inline struct world *w_new(uint64_t seed)
 {
 	struct world *w = calloc(1, sizeof(*w));
 	static const uint8_t secret[32] = {1, 2, 3, 4, 5, 6, 7, 8, 9};
@@ -692,7 +692,7 @@ static struct world *w_new(uint64_t seed)
 	return w;
 }
 
-static void w_free(struct world *w)
+static inline void w_free(struct world *w)
 {
 	w_power_off(w);
 	if (w->memory_is_lent)
