@@ -57,7 +57,7 @@ struct fetch_request {
 
 /* Never calls back from within. A URL that is none ends with on_done too. */
 struct fetch *fetch_start(struct fetch_pool *p, const struct fetch_request *request);
-void fetch_cancel(struct fetch *f); /* no callback after; allowed within its own on_head and on_chunk, not within on_done */
+void fetch_cancel(struct fetch *f); /* no callback after; allowed within any callback but its own on_done */
 /* A field of the answer; NULL when absent. Valid until on_done returns. */
 const char *fetch_header(const struct fetch *f, const char *name);
 

@@ -7,7 +7,8 @@
  *   complete(req)       the body is there. The handler replies now, or later (from the `done` of a job).
  *   abort(req)          instead of `complete`, or after a `complete` that has not replied yet: the client is gone or the
  *                       server closes. The handler forgets the request; replying is no longer possible.
- *   finish(req)         always last, exactly once: for the log, metrics and what `http_set_user` holds.
+ *   finish(req)         always last, exactly once: for the log, metrics and what `http_set_user` holds. Also for a request
+ *                       that this module refused by itself, without `begin`: then the user pointer is NULL.
  *
  * Held replies: http_reply in `complete` or later keeps the answer until http_release_held (after COMMIT), or until
  * http_fail_held replaces all of them (COMMIT failed). http_reply_now, replies in `begin`, files and streams are not held.
