@@ -16,9 +16,11 @@
 #include "base/err.h"
 #include "service/call.h"
 
+struct ingest_limits; /* service/ingest.h */
 struct telemetry;
 struct telemetry_batch;
 struct telemetry_query;
+struct telemetry_report; /* core/telemetry.h */
 
 struct telemetry_options {
 	const char *path;            /* of telemetry.db */
@@ -36,6 +38,14 @@ AVIARY_MUST_CHECK struct telemetry *telemetry_open(const struct telemetry_option
 void telemetry_close(struct telemetry *t); /* no batch may be in flight; NULL is allowed */
 
 /* ---- writing: loop thread, except telemetry_write and telemetry_maintain ---- */
+enum telemetry_admission {
+	TELEMETRY_ADMITTED,
+	TELEMETRY_REPEATED,  /* (device, boot, seq) was admitted before, or is so old that nobody can tell */
+	TELEMETRY_NAMELESS   /* admitted, but without those metrics, or that version, whose names found no room */
+};
+/* Puts a report into the open batch. *points (may be NULL): how many metrics it brought. */
+enum telemetry_admission telemetry_admit(struct telemetry *t, int64_t device, const struct telemetry_report *r, int64_t now_ms,
+	const struct ingest_limits *l, unsigned *points);
 size_t telemetry_pending(const struct telemetry *t); /* reports in the open batch */
 bool telemetry_is_due(const struct telemetry *t, const struct ingest_limits *l, int64_t now_ms); /* a batch should be written now */
 /* Closes the open batch, together with some device states whose turn it is. NULL when there is nothing to write. One at a time. */
@@ -44,13 +54,15 @@ struct telemetry_batch *telemetry_seal(struct telemetry *t, int64_t now_ms);
 AVIARY_MUST_CHECK enum err telemetry_write(struct telemetry_batch *b, struct fault *f);
 /* The batch is durable: applies it, calls the hooks, frees it. */
 void telemetry_settle(struct call *c, struct telemetry_batch *b);
+/* At shutdown only: frees a batch that could not be written. Its messages were never acknowledged. */
+void telemetry_abandon(struct telemetry *t, struct telemetry_batch *b);
 /* On the writer thread, while no batch is being written: one bounded step of hour roll-ups and retention. *more: call again soon. */
 AVIARY_MUST_CHECK enum err telemetry_maintain(struct telemetry *t, int64_t now_ms, bool *more, struct fault *f);
 
 struct telemetry_counters {
 	int64_t batches, reports, bytes; /* written */
 	int64_t failures;                /* of telemetry_write */
-	int64_t commit_us;               /* total time of commits */
+	int64_t commit_ns;               /* total time of commits */
 	int64_t log_bytes;               /* size of the database */
 };
 struct telemetry_counters telemetry_counters(const struct telemetry *t);
@@ -88,5 +100,7 @@ void telemetry_metrics_json(const struct telemetry *t, struct buf *out);
 
 /* A device was deleted: its state in memory and its row go; its history stays until retention. */
 void telemetry_forget_device(struct telemetry *t, int64_t device);
+/* After the start: forgets devices that do not exist any more. */
+void telemetry_forget_unknown(struct telemetry *t, bool (*is_known)(void *ctx, int64_t device), void *ctx);
 
 #endif

@@ -1,0 +1,51 @@
+/* The insides of struct telemetry, shared by telemetry.c and observe.c only. */
+#ifndef AVIARY_SERVICE_TELEMETRY_INSIDE_H
+#define AVIARY_SERVICE_TELEMETRY_INSIDE_H
+
+#include <stdatomic.h>
+
+#include "service/symbols.h"
+#include "service/telemetry.h"
+#include "service/tracks.h"
+#include "store/telemetry_store.h"
+
+#define TELEMETRY_HOOKS_MAX 8
+
+struct telemetry_hook {
+	void (*fn)(struct call *c, void *ctx);
+	void *ctx;
+};
+struct pending_window { /* its past is still to be read from the log */
+	int64_t device, rollout, stage;
+};
+struct telemetry {
+	struct telemetry_options o;
+	char *path;
+	struct telemetry_store *store; /* belongs to the writer thread while it works */
+	struct symbols *symbols;
+	struct tracks *tracks;
+	/* the open batch */
+	struct buf open;
+	int64_t first_ms, last_ms, reports;
+	int64_t settled;   /* last batch that is durable and applied */
+	bool is_in_flight; /* batch settled + 1 */
+	/* the round of device states that is being written */
+	int64_t round_at_ms; /* when the next one begins */
+	int64_t round_batch; /* every state is at least as new as this batch when it ends */
+	size_t round_left;
+	int64_t *gone; /* devices whose rows are to be deleted */
+	size_t gone_count;
+	struct pending_window *pending;
+	size_t pending_count;
+	int64_t newest_ms; /* last_ms of the newest settled batch */
+	struct telemetry_hook hooks[TELEMETRY_HOOKS_MAX];
+	size_t hook_count;
+	struct telemetry_counters counters;
+	_Atomic int64_t log_bytes; /* set by the writer thread */
+};
+
+/* Reads the past of pending windows from the log. On failure they stay pending. */
+void telemetry_catch_up(struct telemetry *t);
+int64_t telemetry_model_of(void *symbols, int64_t version);
+
+#endif

@@ -1,0 +1,184 @@
+#include "service/observe.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "service/telemetry_inside.h"
+
+static bool empty(struct metric_accum *a, struct ddsketch *s)
+{
+	accum_init(a);
+	if (s != NULL)
+		ddsketch_init(s);
+	return false;
+}
+
+/* ---- baselines ---- */
+
+enum halves { OLDER = 1, CURRENT = 2 };
+
+static bool merge_baseline(struct call *c, int64_t device, const char *metric, unsigned halves, struct metric_accum *a, struct ddsketch *s)
+{
+	const struct telemetry *t = c->s->telemetry;
+	const struct track *k = tracks_find(t->tracks, device);
+	const struct symbol *y = symbols_find_metric(t->symbols, metric);
+	empty(a, s);
+	for (size_t i = 0; k != NULL && y != NULL && i < k->baseline_count; i++) {
+		const struct baseline *b = &k->baselines[i];
+		if (b->metric != y->id)
+			continue;
+		if (halves & OLDER)
+			cell_merge(&b->older, a, s);
+		if (halves & CURRENT)
+			cell_merge(&b->current, a, s);
+	}
+	return a->reports > 0;
+}
+
+bool observe_baseline(struct call *c, int64_t device, const char *metric, struct metric_accum *a, struct ddsketch *s)
+{
+	return merge_baseline(c, device, metric, OLDER | CURRENT, a, s);
+}
+
+bool observe_baseline_half(struct call *c, int64_t device, const char *metric, int half, struct metric_accum *a, struct ddsketch *s)
+{
+	assert(half == 0 || half == 1);
+	return merge_baseline(c, device, metric, half == 0 ? OLDER : CURRENT, a, s);
+}
+
+/* ---- windows ---- */
+
+void observe_follow(struct call *c, int64_t rollout, int64_t stage, int64_t device, int64_t since_ms)
+{
+	assert(stage >= 0 && since_ms >= 0);
+	struct telemetry *t = c->s->telemetry;
+	struct track *k = tracks_get(t->tracks, device);
+	const struct window *have = track_window(k, rollout, stage);
+	if (have != NULL && have->since_ms == since_ms)
+		return;
+	struct window *w = track_open_window(t->tracks, k, rollout, stage, since_ms);
+	w->is_pending = since_ms <= t->newest_ms && t->settled > 0;
+	if (!w->is_pending)
+		return;
+	t->pending = realloc(t->pending, (t->pending_count + 1) * sizeof *t->pending);
+	if (t->pending == NULL)
+		abort();
+	t->pending[t->pending_count++] = (struct pending_window){device, rollout, stage};
+}
+
+static struct window *window_of(const struct telemetry *t, int64_t device, int64_t rollout, int64_t stage)
+{
+	struct track *k = tracks_find(t->tracks, device);
+	return k != NULL ? track_window(k, rollout, stage) : NULL;
+}
+
+static void backfill(void *ctx, const struct stored_batch *b)
+{
+	struct telemetry *t = ctx;
+	struct report_log_reader reader;
+	struct log_report r;
+	report_log_open(&reader, b->data, b->len, b->first_ms);
+	while (report_log_next(&reader, 0, &r)) {
+		struct track *k = tracks_find(t->tracks, r.device);
+		for (size_t i = 0; k != NULL && i < k->window_count; i++) {
+			struct log_report copy = r; /* each window walks the metrics */
+			if (k->windows[i].is_pending)
+				track_backfill(t->tracks, &k->windows[i], &copy);
+		}
+	}
+}
+
+static void restart_pending(struct telemetry *t, int64_t *since_ms)
+{
+	*since_ms = INT64_MAX;
+	for (size_t i = 0; i < t->pending_count; i++) {
+		const struct pending_window *p = &t->pending[i];
+		struct window *w = window_of(t, p->device, p->rollout, p->stage);
+		if (w == NULL || !w->is_pending)
+			continue;
+		if (w->reports > 0) { /* a reading that broke off */
+			int64_t since = w->since_ms;
+			w = track_open_window(t->tracks, tracks_find(t->tracks, p->device), p->rollout, p->stage, since);
+			w->is_pending = true;
+		}
+		*since_ms = w->since_ms < *since_ms ? w->since_ms : *since_ms;
+	}
+}
+
+void telemetry_catch_up(struct telemetry *t)
+{
+	struct fault f;
+	int64_t since_ms;
+	if (t->pending_count == 0)
+		return;
+	restart_pending(t, &since_ms);
+	if (since_ms < INT64_MAX && telemetry_log_since(t->path, since_ms, t->settled, backfill, t, &f) != ERR_OK)
+		return; /* the next call reads again */
+	for (size_t i = 0; i < t->pending_count; i++) {
+		struct window *w = window_of(t, t->pending[i].device, t->pending[i].rollout, t->pending[i].stage);
+		if (w != NULL)
+			w->is_pending = false;
+	}
+	t->pending_count = 0;
+}
+
+void observe_unfollow(struct call *c, int64_t rollout)
+{
+	struct telemetry *t = c->s->telemetry;
+	size_t count;
+	int64_t stage;
+	const int64_t *devices;
+	while ((devices = tracks_followed(t->tracks, rollout, -1, &count, &stage)) != NULL)
+		observe_unfollow_device(c, rollout, stage, devices[count - 1]);
+}
+
+void observe_unfollow_device(struct call *c, int64_t rollout, int64_t stage, int64_t device)
+{
+	struct telemetry *t = c->s->telemetry;
+	struct track *k = tracks_find(t->tracks, device);
+	struct window *w = k != NULL ? track_window(k, rollout, stage) : NULL;
+	if (w != NULL)
+		track_close_window(t->tracks, k, w);
+}
+
+bool observe_window(struct call *c, int64_t rollout, int64_t stage, int64_t device, const char *metric, struct metric_accum *a, struct ddsketch *s)
+{
+	struct telemetry *t = c->s->telemetry;
+	telemetry_catch_up(t);
+	const struct window *w = window_of(t, device, rollout, stage);
+	const struct symbol *y = symbols_find_metric(t->symbols, metric);
+	empty(a, s);
+	for (size_t i = 0; w != NULL && y != NULL && i < w->metric_count; i++) {
+		if (w->metrics[i].metric == y->id)
+			cell_merge(&w->metrics[i].cell, a, s);
+	}
+	return a->reports > 0;
+}
+
+int64_t observe_device_reports(struct call *c, int64_t rollout, int64_t stage, int64_t device)
+{
+	telemetry_catch_up(c->s->telemetry);
+	const struct window *w = window_of(c->s->telemetry, device, rollout, stage);
+	return w != NULL ? w->reports : 0;
+}
+
+int64_t observe_report_count(struct call *c, int64_t rollout, int64_t stage)
+{
+	telemetry_catch_up(c->s->telemetry);
+	return tracks_stage_reports(c->s->telemetry->tracks, rollout, stage);
+}
+
+/* ---- habits, hooks ---- */
+
+bool observe_habit(struct call *c, int64_t device, struct silence_habit *h)
+{
+	const struct track *k = tracks_find(c->s->telemetry->tracks, device);
+	*h = k != NULL ? k->habit : (struct silence_habit){0, 0, 0};
+	return h->last_ms > 0;
+}
+
+void observe_on_reports(struct telemetry *t, void (*fn)(struct call *c, void *ctx), void *ctx)
+{
+	assert(t->hook_count < TELEMETRY_HOOKS_MAX);
+	t->hooks[t->hook_count++] = (struct telemetry_hook){fn, ctx};
+}
