@@ -3,7 +3,7 @@
  * Tokens are mirrored in memory by the SHA-256 of their text, so that a request costs no SQL. The text is never stored and is
  * shown once. What it is not: credentials of devices (service/registry.h), what a role may do on a route (the route table).
  *
- * Rolled-back work: access_resync after db_end(keep = false) or a failed db_commit rereads the tokens if they were touched.
+ * Rolled-back work: it listens to service/unit.h and rereads the tokens if they were touched.
  */
 #ifndef AVIARY_SERVICE_ACCESS_H
 #define AVIARY_SERVICE_ACCESS_H
@@ -33,8 +33,6 @@ struct access_limits {
  * a file that is already there gives the text instead, so that a machine can be prepared (ERR_FORBIDDEN when others may read it). `limits` outlives it. */
 AVIARY_MUST_CHECK enum err access_open(struct services *s, const struct access_limits *limits, struct access **out, struct fault *f);
 void access_close(struct access *a); /* NULL is allowed */
-void access_committed(struct access *a);
-void access_resync(struct access *a); /* aborts when the store cannot be read: the mirror would lie */
 
 /* ---- tokens ---- */
 const char *access_role_name(enum role role);  /* "viewer"... "none" */

@@ -107,7 +107,7 @@ static void write_telemetry(const struct services *s, struct buf *out)
 	           "# HELP aviary_telemetry_commit_seconds_total time spent in commits of telemetry.db\n# TYPE aviary_telemetry_commit_seconds_total counter\n"
 	           "aviary_telemetry_commit_seconds_total %.6f\n# HELP aviary_telemetry_db_bytes size of telemetry.db\n"
 	           "# TYPE aviary_telemetry_db_bytes gauge\naviary_telemetry_db_bytes %lld\n",
-	           (double)n.commit_us / 1e6, (long long)n.log_bytes);
+	           (double)n.commit_ns / 1e9, (long long)n.log_bytes);
 }
 
 static enum err prometheus(struct api_request *rq)

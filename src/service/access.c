@@ -14,6 +14,7 @@
 #include "base/str.h"
 #include "service/metrics.h"
 #include "service/outbox.h"
+#include "service/unit.h"
 #include "store/db.h"
 
 enum {
@@ -220,6 +221,20 @@ static enum err make_first_admin(struct access *a, struct fault *f)
 
 /* ---- opening ---- */
 
+static void on_committed(void *ctx)
+{
+	((struct access *)ctx)->touched = false;
+}
+
+/* Aborts when the store cannot be read: the mirror would lie. */
+static void on_rolled_back(void *ctx)
+{
+	struct access *a = ctx;
+	struct fault f;
+	if (a->touched && cache_load(a, &f) != ERR_OK)
+		abort();
+}
+
 enum err access_open(struct services *s, const struct access_limits *limits, struct access **out, struct fault *f)
 {
 	*out = NULL;
@@ -240,6 +255,7 @@ enum err access_open(struct services *s, const struct access_limits *limits, str
 		access_close(a);
 		return e;
 	}
+	units_listen(s->units, (struct unit_listener){.committed = on_committed, .undone = on_rolled_back, .lost = on_rolled_back, .ctx = a});
 	*out = a;
 	return ERR_OK;
 }
@@ -251,18 +267,6 @@ void access_close(struct access *a)
 	access_store_close(a->store);
 	free(a->tokens);
 	free(a);
-}
-
-void access_committed(struct access *a)
-{
-	a->touched = false;
-}
-
-void access_resync(struct access *a)
-{
-	struct fault f;
-	if (a->touched && cache_load(a, &f) != ERR_OK)
-		abort();
 }
 
 /* ---- tokens ---- */

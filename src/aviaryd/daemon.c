@@ -1,0 +1,303 @@
+#include "daemon.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "api/mqtt_out.h"
+#include "api/server.h"
+#include "api/topics.h"
+#include "base/clock.h"
+#include "net/jobs.h"
+#include "net/loop.h"
+#include "net/mqtt.h"
+#include "net/notify.h"
+#include "service/alerts.h"
+#include "service/catalog.h"
+#include "service/groups.h"
+#include "service/metrics.h"
+#include "service/outbox.h"
+#include "service/registry.h"
+#include "service/rollouts.h"
+#include "service/unit.h"
+#include "store/db.h"
+
+#define CALL_ARENA_BYTES (64u << 20) /* a rollout's plan over a large fleet is made in one call */
+
+/* ---- services ---- */
+
+static enum err open_databases(struct daemon *d, struct fault *f)
+{
+	char path[1100];
+	snprintf(path, sizeof path, "%s/fleet.db", d->s.state_dir);
+	enum err e = db_open(path, migrations_fleet, false, &d->s.db, f);
+	if (e != ERR_OK)
+		return e;
+	snprintf(path, sizeof path, "%s/telemetry.db", d->s.state_dir);
+	d->config->telemetry.path = path;
+	d->s.telemetry = telemetry_open(&d->config->telemetry, clock_wall_ms(), f);
+	d->config->telemetry.path = NULL;
+	return d->s.telemetry != NULL ? ERR_OK : ERR_UNAVAILABLE;
+}
+
+/* The order is that of who needs whom: books, catalog, devices, then what watches and moves devices. */
+static enum err open_services(struct daemon *d, struct fault *f)
+{
+	struct services *s = &d->s;
+	s->units = units_new();
+	s->outbox = outbox_new();
+	s->limits = &d->config->ingest;
+	enum err e = access_open(s, &d->config->access, &s->access, f);
+	if (e == ERR_OK)
+		e = catalog_open(s->db, s->state_dir, &d->config->catalog, &s->catalog, f);
+	if (e == ERR_OK)
+		e = registry_open(s, &s->registry, f);
+	if (e == ERR_OK)
+		e = groups_open(s, &s->groups, f);
+	if (e == ERR_OK && (s->alerts = alerts_open(s, f)) == NULL)
+		e = ERR_UNAVAILABLE;
+	if (e == ERR_OK && (s->rollouts = rollouts_open(s, f)) == NULL)
+		e = ERR_UNAVAILABLE;
+	if (e == ERR_OK && (s->ingest = ingest_open(s, f)) == NULL)
+		e = ERR_UNAVAILABLE;
+	return e == ERR_OK ? units_commit(s, f) : e;
+}
+
+static void close_services(struct services *s)
+{
+	ingest_close(s->ingest);
+	rollouts_close(s->rollouts);
+	alerts_close(s->alerts);
+	groups_close(s->groups);
+	registry_close(s->registry);
+	catalog_close(s->catalog);
+	access_close(s->access);
+	telemetry_close(s->telemetry);
+	outbox_free(s->outbox);
+	units_free(s->units);
+	db_close(s->db);
+}
+
+/* ---- HTTP ---- */
+
+static enum err read_pem(const char *path, struct buf *out, struct fault *f)
+{
+	char data[4096];
+	buf_clear(out);
+	if (path[0] == '\0')
+		return ERR_OK;
+	FILE *file = fopen(path, "re");
+	if (file == NULL)
+		return fault_set(f, ERR_INVALID, "", "%s: %s", path, strerror(errno));
+	for (size_t n; (n = fread(data, 1, sizeof data, file)) > 0 && out->len < 1 << 20;)
+		buf_append(out, data, n);
+	fclose(file);
+	return ERR_OK;
+}
+
+static size_t all_addresses(const struct config *c, struct http_address out[2 * LISTEN_MAX])
+{
+	size_t n = 0;
+	for (size_t i = 0; i < c->http.plain.count; i++)
+		out[n++] = c->http.plain.items[i];
+	for (size_t i = 0; i < c->http.tls.count; i++)
+		out[n++] = c->http.tls.items[i];
+	return n;
+}
+
+static enum err listen_http(struct daemon *d, struct fault *f)
+{
+	const struct config *c = d->config;
+	struct http_address addresses[2 * LISTEN_MAX];
+	enum err e = read_pem(c->http.tls_certificate, &d->tls_certificate, f);
+	if (e == ERR_OK)
+		e = read_pem(c->http.tls_key, &d->tls_key, f);
+	if (e != ERR_OK)
+		return e;
+	struct http_config h = {.addresses = addresses, .address_count = all_addresses(c, addresses),
+	                        .tls_cert_pem = buf_cstr(&d->tls_certificate), .tls_key_pem = buf_cstr(&d->tls_key),
+	                        .max_connections = (unsigned)c->http.max_connections,
+	                        .max_connections_per_ip = (unsigned)c->http.max_connections_per_address};
+	e = http_server_open(d->loop, &h, api_handler(), d->api, &d->http, f);
+	if (e == ERR_UNAVAILABLE && !config_is_set(c, "http", "listen") && c->http.tls.count == 0) {
+		log_event(LOG_WARN, "http.listen", "detail=%s only=127.0.0.1", log_quote(f->detail)); /* a machine without IPv6 */
+		h.address_count = 1;
+		e = http_server_open(d->loop, &h, api_handler(), d->api, &d->http, f);
+	}
+	return e;
+}
+
+static enum err write_ports(struct daemon *d, struct fault *f)
+{
+	struct http_address addresses[2 * LISTEN_MAX];
+	size_t count = all_addresses(d->config, addresses);
+	char temporary[1100];
+	struct buf text = BUF_INIT;
+	for (size_t i = 0; i < count; i++) {
+		uint16_t port = http_port(d->http, i);
+		if (port == 0)
+			continue; /* not bound: a machine without IPv6 */
+		const char *host = addresses[i].host;
+		buf_printf(&text, strchr(host, ':') != NULL ? "[%s]:%u\n" : "%s:%u\n", host, port);
+		log_event(LOG_INFO, "http.listening", "address=%s port=%u tls=%s", host, port, addresses[i].is_tls ? "yes" : "no");
+	}
+	enum err e = ERR_OK;
+	if (d->port_file != NULL) {
+		snprintf(temporary, sizeof temporary, "%s.new", d->port_file);
+		FILE *file = fopen(temporary, "we");
+		bool ok = file != NULL && fputs(text.data, file) >= 0;
+		ok = file != NULL && fclose(file) == 0 && ok;
+		if (!ok || rename(temporary, d->port_file) != 0) /* whoever waits for the file finds it whole */
+			e = fault_set(f, ERR_UNAVAILABLE, "", "%s: %s", d->port_file, strerror(errno));
+	}
+	buf_done(&text);
+	return e;
+}
+
+/* ---- MQTT ---- */
+
+static const char *or_null(const char *text)
+{
+	return text[0] != '\0' ? text : NULL;
+}
+
+static enum err open_mqtt(struct daemon *d, struct fault *f)
+{
+	const struct config *c = d->config;
+	char in[64], out[64];
+	if (c->mqtt.host[0] == '\0')
+		return ERR_OK;
+	snprintf(in, sizeof in, "%s-in", c->mqtt.client_id);
+	snprintf(out, sizeof out, "%s-out", c->mqtt.client_id);
+	struct mqtt_config m = {.host = c->mqtt.host, .port = (uint16_t)c->mqtt.port, .username = or_null(c->mqtt.username),
+	                        .password = or_null(c->mqtt.password), .ca_file = or_null(c->mqtt.tls_ca), .cert_file = or_null(c->mqtt.tls_certificate),
+	                        .key_file = or_null(c->mqtt.tls_key), .keepalive_s = (unsigned)(c->mqtt.keepalive_ms / 1000),
+	                        .backoff_max_ms = (unsigned)c->mqtt.backoff_max_ms, .read_pause_ms = (unsigned)c->mqtt.read_pause_ms};
+	m.client_id = out;
+	enum err e = mqtt_out_open(&d->s, d->loop, &m, &d->out, f);
+	m.client_id = in;
+	if (e == ERR_OK)
+		e = topics_open(&d->s, d->loop, &m, &d->topics, f);
+	return e;
+}
+
+/* ---- signals ---- */
+
+static void reload(struct daemon *d)
+{
+	struct config fresh;
+	struct buf problems = BUF_INIT, kept = BUF_INIT;
+	notify_reloading();
+	if (d->config_path == NULL)
+		config_init(&fresh);
+	else if (config_read(&fresh, d->config_path, &problems) != ERR_OK) {
+		log_event(LOG_ERROR, "reload.refused", "problems=%s", log_quote(buf_cstr(&problems)));
+		goto out;
+	}
+	config_reload(d->config, &fresh, &kept);
+	log_set_level(d->config->log_level);
+	log_event(LOG_INFO, "reload.done", "needs_restart=%s", log_quote(buf_cstr(&kept)));
+out:
+	config_done(&fresh);
+	buf_done(&problems);
+	buf_done(&kept);
+	notify_ready();
+}
+
+static void on_signal(void *ctx, int signum)
+{
+	struct daemon *d = ctx;
+	if (signum == SIGHUP) {
+		reload(d);
+		return;
+	}
+	d->is_hurried = d->is_stopping; /* the second time: no more waiting */
+	d->is_stopping = true;
+	loop_stop(d->loop);
+}
+
+/* ---- life ---- */
+
+enum err daemon_open(struct daemon *d, struct fault *f)
+{
+	static const int signums[] = {SIGTERM, SIGINT, SIGHUP};
+	log_set_level(d->config->log_level);
+	signal(SIGPIPE, SIG_IGN);
+	enum err e = state_dir_open(d->s.state_dir, &d->lock_fd, f);
+	if (e == ERR_OK)
+		e = open_databases(d, f);
+	if (e == ERR_OK)
+		e = open_services(d, f);
+	if (e != ERR_OK)
+		return e;
+	metric_set(METER_START_SECONDS, clock_wall_ms() / 1000);
+	d->loop = loop_new();
+	for (size_t i = 0; i < 3; i++)
+		d->signals[i] = loop_signal_new(d->loop, signums[i], on_signal, d);
+	d->jobs = jobs_new(d->loop, (unsigned)d->config->jobs);
+	d->arena = arena_new(CALL_ARENA_BYTES);
+	d->api = api_open(&d->s, d->loop, d->jobs, &d->config->api);
+	e = listen_http(d, f);
+	if (e == ERR_OK)
+		e = open_mqtt(d, f);
+	if (e == ERR_OK)
+		e = write_ports(d, f);
+	return e == ERR_OK ? daemon_start_timers(d) : e;
+}
+
+static bool is_drained(void *ctx)
+{
+	struct daemon *d = ctx;
+	struct http_stats h;
+	http_stats_read(d->http, &h);
+	return d->is_hurried || (h.waiting == 0 && h.held == 0 && jobs_pending(d->jobs) == 0 && !unit_is_pending(&d->s));
+}
+
+void daemon_run(struct daemon *d)
+{
+	loop_on_tick(d->loop, daemon_tick, d);
+	if (d->topics != NULL) {
+		topics_start(d->topics);
+		mqtt_out_start(d->out);
+	}
+	api_set_ready(d->api, true, NULL);
+	notify_ready();
+	log_event(LOG_INFO, "ready", "version=%s state=%s devices=%zu", AVIARY_VERSION, log_quote(d->s.state_dir), registry_size(d->s.registry));
+	loop_run(d->loop);
+
+	log_event(LOG_INFO, "stopping", "drain_ms=%lld", (long long)d->config->drain_ms);
+	notify_stopping();
+	api_set_ready(d->api, false, "stopping");
+	http_server_quiesce(d->http);
+	api_end_streams(d->api);
+	bool drained = loop_run_until(d->loop, is_drained, d, d->config->drain_ms);
+	if (d->topics != NULL)
+		topics_stop(d->topics);
+	daemon_flush(d);
+	log_event(drained ? LOG_INFO : LOG_WARN, "stopped", "drained=%s", drained ? "yes" : "no");
+}
+
+void daemon_close(struct daemon *d)
+{
+	if (d->loop != NULL) {
+		daemon_stop_timers(d);
+		http_server_close(d->http);
+		topics_close(d->topics);
+		mqtt_out_close(d->out);
+		jobs_free(d->jobs);
+		api_close(d->api);
+		for (size_t i = 0; i < 3; i++)
+			loop_signal_free(d->signals[i]);
+		loop_free(d->loop);
+	}
+	close_services(&d->s);
+	arena_free(d->arena);
+	if (d->port_file != NULL && d->http != NULL)
+		unlink(d->port_file);
+	buf_done(&d->tls_certificate);
+	buf_done(&d->tls_key);
+	state_dir_close(d->lock_fd);
+}

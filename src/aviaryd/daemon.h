@@ -1,0 +1,50 @@
+/* The daemon's parts in the order in which they are built, and its life: open, run, close. */
+#ifndef AVIARYD_DAEMON_H
+#define AVIARYD_DAEMON_H
+
+#include "config.h"
+#include "service/call.h"
+
+struct loop_timer;
+struct loop_signal;
+
+struct daemon {
+	struct config *config;
+	const char *config_path; /* NULL: none */
+	const char *port_file;   /* NULL: none */
+	int lock_fd;
+	struct loop *loop;
+	struct jobs *jobs;
+	struct services s;
+	struct api *api;
+	struct http_server *http;
+	struct mqtt_out *out;    /* NULL without a broker */
+	struct topics *topics;
+	struct arena *arena;     /* of calls by timers */
+	struct loop_timer *rollouts_timer, *second_timer, *minute_timer, *watchdog_timer;
+	struct loop_signal *signals[3];
+	struct buf tls_certificate, tls_key;
+	enum err commit;         /* how the last one ended */
+	int64_t commit_logged_ms;
+	bool is_stopping, is_hurried;
+};
+
+/* Builds everything and listens. On failure what was built stays for daemon_close. */
+AVIARY_MUST_CHECK enum err daemon_open(struct daemon *d, struct fault *f);
+/* Until SIGTERM or SIGINT, and then until running requests are done, [limits] drain at most. */
+void daemon_run(struct daemon *d);
+/* Writes what waits and takes everything down in reverse order. */
+void daemon_close(struct daemon *d);
+
+/* tick.c: the end of each iteration, and what time brings. */
+void daemon_tick(void *ctx);
+AVIARY_MUST_CHECK enum err daemon_start_timers(struct daemon *d);
+void daemon_stop_timers(struct daemon *d);
+/* Presence and telemetry that wait are written, and committed. */
+void daemon_flush(struct daemon *d);
+
+/* state_dir.c: the directory, its layout, its lock. */
+AVIARY_MUST_CHECK enum err state_dir_open(const char *path, int *lock_fd, struct fault *f);
+void state_dir_close(int lock_fd);
+
+#endif

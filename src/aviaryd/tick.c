@@ -1,0 +1,190 @@
+/* The end of each loop iteration: commit, then tell the world. And what time brings: rollouts, alerts, retention, signs of life. */
+#include "api/mqtt_out.h"
+#include "api/server.h"
+#include "api/topics.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "daemon.h"
+#include "net/http.h"
+#include "net/loop.h"
+#include "net/notify.h"
+#include "service/access.h"
+#include "service/alerts.h"
+#include "service/metrics.h"
+#include "service/outbox.h"
+#include "service/registry.h"
+#include "service/rollouts.h"
+#include "service/telemetry.h"
+#include "service/unit.h"
+
+#define ROLLOUTS_EVERY_MS 100
+#define PRESENCE_PER_SECOND 2000 /* devices whose presence is written in one go: some milliseconds of the loop */
+#define RETAIN_ROWS 1000         /* outdated rows of each kind deleted in one go */
+#define COMMIT_LOG_EVERY_MS 10000
+
+static void note_commit(struct daemon *d, enum err e, const struct fault *f)
+{
+	int64_t now_ms = clock_mono_ms();
+	if (e != ERR_OK && (d->commit == ERR_OK || now_ms - d->commit_logged_ms > COMMIT_LOG_EVERY_MS)) {
+		log_event(LOG_ERROR, "commit.failed", "error=%s detail=%s", err_name(e), log_quote(f->detail));
+		d->commit_logged_ms = now_ms;
+	} else if (e == ERR_OK && d->commit != ERR_OK) {
+		log_event(LOG_INFO, "commit.recovered", "after=%s", err_name(d->commit));
+	}
+	d->commit = e;
+	api_note_commit(d->api, e);
+}
+
+static void fail_tick(struct daemon *d, enum err e, const struct fault *f)
+{
+	struct buf body = BUF_INIT;
+	struct fault shown = {"", "nothing of this request was stored: try again"};
+	(void)f;
+	api_problem(&body, e == ERR_FULL ? e : ERR_UNAVAILABLE, &shown);
+	http_fail_held(d->http, 503, "application/problem+json", buf_cstr(&body));
+	buf_done(&body);
+	if (d->topics != NULL)
+		topics_commit_failed(d->topics);
+}
+
+void daemon_tick(void *ctx)
+{
+	struct daemon *d = ctx;
+	struct fault f = {"", ""};
+	bool was_pending = unit_is_pending(&d->s);
+	uint64_t start_ns = clock_mono_ns();
+	enum err e = units_commit(&d->s, &f);
+	if (was_pending)
+		note_commit(d, e, &f);
+	if (e != ERR_OK) {
+		fail_tick(d, e, &f);
+		return;
+	}
+	int64_t newest_event = outbox_last_event(d->s.outbox);
+	outbox_committed(d->s.outbox);
+	http_release_held(d->http);
+	if (d->topics != NULL)
+		topics_after_commit(d->topics);
+	if (d->out != NULL)
+		mqtt_out_drain(d->out);
+	api_after_commit(d->api, newest_event);
+	metric_observe_ns(HISTOGRAM_TICK_SECONDS, clock_mono_ns() - start_ns);
+}
+
+/* ---- timers ---- */
+
+static void call_init(struct daemon *d, struct call *c, struct fault *f)
+{
+	arena_reset(d->arena);
+	*f = (struct fault){"", ""};
+	*c = (struct call){.s = &d->s, .arena = d->arena, .fault = f, .who = &principal_server, .now_ms = clock_wall_ms()};
+}
+
+static void report(const char *what, enum err e, const struct fault *f)
+{
+	if (e != ERR_OK && e != ERR_FULL && e != ERR_UNAVAILABLE) /* those two are said once, by the commit */
+		log_event(LOG_ERROR, what, "error=%s detail=%s", err_name(e), log_quote(f->detail));
+}
+
+static void on_rollouts(void *ctx)
+{
+	struct daemon *d = ctx;
+	struct call c;
+	struct fault f;
+	call_init(d, &c, &f);
+	report("rollouts.tick", rollouts_tick(&c), &f);
+}
+
+/* After a failed commit something has to be written, or nobody would notice that there is room again. */
+static void probe_commit(struct call *c)
+{
+	int64_t n;
+	enum err e = unit_begin(c->s, c->fault);
+	if (e == ERR_OK)
+		e = unit_end(c->s, counter_next(c, "commit_probe", &n), c->fault);
+	report("commit.probe", e, c->fault);
+}
+
+static void on_second(void *ctx)
+{
+	struct daemon *d = ctx;
+	struct call c;
+	struct fault f;
+	call_init(d, &c, &f);
+	if (d->commit != ERR_OK) {
+		probe_commit(&c);
+		return;
+	}
+	report("alerts.tick", alerts_tick(&c), &f);
+	call_init(d, &c, &f);
+	report("registry.flush", registry_flush(&c, PRESENCE_PER_SECOND), &f);
+}
+
+static enum err retain(struct call *c, bool *more)
+{
+	*more = false;
+	enum err e = unit_begin(c->s, c->fault);
+	return e == ERR_OK ? unit_end(c->s, access_retain(c, RETAIN_ROWS, more), c->fault) : e;
+}
+
+static enum err maintain_catalog(struct call *c)
+{
+	enum err e = unit_begin(c->s, c->fault);
+	return e == ERR_OK ? unit_end(c->s, catalog_maintain(c), c->fault) : e;
+}
+
+static void on_minute(void *ctx)
+{
+	struct daemon *d = ctx;
+	struct call c;
+	struct fault f;
+	bool more;
+	call_init(d, &c, &f);
+	enum err e = retain(&c, &more);
+	report("access.retain", e, &f);
+	loop_timer_start(d->minute_timer, e == ERR_OK && more ? 1000 : 60000, 0);
+	call_init(d, &c, &f);
+	report("catalog.maintain", maintain_catalog(&c), &f);
+}
+
+static void on_watchdog(void *ctx)
+{
+	(void)ctx;
+	notify_watchdog();
+}
+
+enum err daemon_start_timers(struct daemon *d)
+{
+	d->rollouts_timer = loop_timer_new(d->loop, on_rollouts, d);
+	d->second_timer = loop_timer_new(d->loop, on_second, d);
+	d->minute_timer = loop_timer_new(d->loop, on_minute, d);
+	d->watchdog_timer = loop_timer_new(d->loop, on_watchdog, d);
+	loop_timer_start(d->rollouts_timer, ROLLOUTS_EVERY_MS, ROLLOUTS_EVERY_MS);
+	loop_timer_start(d->second_timer, 1000, 1000);
+	loop_timer_start(d->minute_timer, 10000, 0);
+	int64_t watchdog_ms = notify_watchdog_interval_ms();
+	if (watchdog_ms > 0)
+		loop_timer_start(d->watchdog_timer, 0, watchdog_ms);
+	return ERR_OK;
+}
+
+void daemon_stop_timers(struct daemon *d)
+{
+	loop_timer_free(d->rollouts_timer);
+	loop_timer_free(d->second_timer);
+	loop_timer_free(d->minute_timer);
+	loop_timer_free(d->watchdog_timer);
+	d->rollouts_timer = d->second_timer = d->minute_timer = d->watchdog_timer = NULL;
+}
+
+void daemon_flush(struct daemon *d)
+{
+	struct call c;
+	struct fault f;
+	call_init(d, &c, &f);
+	enum err e = registry_flush(&c, 0);
+	if (e == ERR_OK)
+		e = units_commit(&d->s, &f);
+	if (e != ERR_OK)
+		log_event(LOG_ERROR, "stop.flush", "error=%s detail=%s", err_name(e), log_quote(f.detail));
+}
