@@ -126,3 +126,32 @@ clean: ## remove what was built
 	rm -rf build
 
 .PHONY: all help deps unit e2e lint check clean
+
+# Fuzzing: `make fuzz` (clang, sanitizers) searches for FUZZ_SECONDS each; `make fuzz-corpus` replays the stored inputs.
+FUZZ         = telemetry report rsql jpull
+FUZZ_SECONDS ?= 60
+FUZZ_CC      = clang -std=c11 -g -O1 -Wall -Wextra -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
+FUZZ_LIBS    = -lm $(shell pkg-config --libs libcjson openssl)
+FUZZ_SOURCES = $(wildcard src/base/*.c src/core/*.c)
+FUZZ_HEADERS = tests/fuzz/fuzz.h $(wildcard include/base/*.h include/core/*.h)
+
+$(B)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(FUZZ_HEADERS) $(FUZZ_SOURCES)
+	@mkdir -p $(@D)
+	@echo "  FUZZ $<"
+	@$(FUZZ_CC) $(CPPFLAGS) -o $@ $< $(FUZZ_SOURCES) $(FUZZ_LIBS)
+
+$(B)/fuzz/replay_%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c $(FUZZ_HEADERS) $(call lib,core base)
+	@mkdir -p $(@D)
+	@echo "  TEST $<"
+	@$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.c,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(FUZZ_LIBS)
+
+fuzz: $(FUZZ:%=$(B)/fuzz/fuzz_%) ## search for inputs that break a parser (FUZZ_SECONDS=60 each, clang)
+	@for f in $(FUZZ); do mkdir -p $(B)/fuzz/$$f; \
+		$(B)/fuzz/fuzz_$$f -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 -max_len=70000 \
+			-artifact_prefix=$(B)/fuzz/$$f- $(B)/fuzz/$$f tests/fuzz/corpus/$$f || exit 1; done
+
+fuzz-corpus: $(FUZZ:%=$(B)/fuzz/replay_%)
+	@for f in $(FUZZ); do $(B)/fuzz/replay_$$f tests/fuzz/corpus/$$f || exit 1; done
+
+unit: fuzz-corpus
+.PHONY: fuzz fuzz-corpus
