@@ -1,0 +1,316 @@
+/* One simulated device: its life from power-up to being bricked. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/crypto.h"
+#include "core/ddsketch.h"
+#include "sim.h"
+
+#define SLOT_BYTES (64u << 20)
+#define FLAP_MS 5000
+#define FLOOD_REPORTS 100
+
+/* ---- telemetry ---- */
+
+static int by_key(const void *a, const void *b)
+{
+	return *(const int16_t *)a - *(const int16_t *)b;
+}
+
+static void put_latency(struct agent_telemetry *t, const struct measurement *m)
+{
+	int16_t raw[PHYSICS_LATENCIES], keys[PHYSICS_LATENCIES];
+	uint32_t counts[PHYSICS_LATENCIES];
+	size_t count = 0;
+	for (int i = 0; i < PHYSICS_LATENCIES; i++)
+		raw[i] = (int16_t)ddsketch_key(m->latency_ms[i]);
+	qsort(raw, PHYSICS_LATENCIES, sizeof *raw, by_key);
+	for (int i = 0; i < PHYSICS_LATENCIES; i++) {
+		if (count && keys[count - 1] == raw[i]) {
+			counts[count - 1]++;
+		} else {
+			keys[count] = raw[i];
+			counts[count++] = 1;
+		}
+	}
+	agent_telemetry_sketch(t, "latency_ms", keys, counts, count);
+}
+
+static void send_report(struct device *d)
+{
+	const char *version, *model = device_model(d, &version);
+	struct measurement m;
+	struct agent_telemetry t;
+	physics_measure(&d->physics, faults_effect(&d->sim->options.faults, model ? model : "", model ? version : ""), clock_wall_ms(), &m);
+	agent_telemetry_begin(&t, &d->agent, d->sim->telemetry, sizeof d->sim->telemetry, model, version);
+	agent_telemetry_ratio(&t, "accuracy", PHYSICS_INFERENCES, m.correct);
+	put_latency(&t, &m);
+	agent_telemetry_mean(&t, "energy_mj", PHYSICS_INFERENCES, m.energy_mj);
+	agent_telemetry_mean(&t, "confidence", PHYSICS_INFERENCES, m.confidence);
+	agent_telemetry_number(&t, "temperature_c", m.temperature_c);
+	agent_telemetry_number(&t, "battery", m.battery);
+	agent_telemetry_number(&t, "link_rssi_dbm", m.rssi_dbm);
+	agent_telemetry_histogram(&t, "classes", m.classes, PHYSICS_CLASSES);
+	if (m.crashes)
+		agent_telemetry_number(&t, "crash", m.crashes);
+	if (!agent_telemetry_send(&t))
+		return;
+	if (faults_hit(&d->sim->options.faults, FAULT_DUPLICATE, d->seed, NULL, NULL)) {
+		enum err e = mqtt_publish(d->mqtt, d->topic_telemetry, t.out, t.len, 1, false, NULL);
+		(void)e; /* a duplicate that is not sent is none */
+	}
+}
+
+static int64_t interval_ms(const struct device *d)
+{
+	return d->sim->options.interval_ms ? d->sim->options.interval_ms : (int64_t)agent_report_interval_ms(&d->agent);
+}
+
+static void on_telemetry(void *ctx)
+{
+	struct device *d = ctx;
+	loop_timer_start(d->telemetry, interval_ms(d), 0);
+	if (d->is_away || d->is_cut || !device_is_connected(d))
+		return;
+	int count = faults_hit(&d->sim->options.faults, FAULT_FLOOD, d->seed, NULL, NULL) ? FLOOD_REPORTS : 1;
+	for (int i = 0; i < count; i++)
+		send_report(d);
+	device_wake(d);
+}
+
+/* ---- MQTT ---- */
+
+bool device_is_connected(const struct device *d)
+{
+	return d->mqtt && mqtt_is_connected(d->mqtt);
+}
+
+static void on_subscribed(void *ctx, const char *filter, bool is_granted)
+{
+	struct device *d = ctx;
+	(void)filter;
+	if (!is_granted)
+		return;
+	agent_on_mqtt_connected(&d->agent);
+	device_wake(d);
+}
+
+static void on_disconnect(void *ctx, const char *reason)
+{
+	struct device *d = ctx;
+	(void)reason;
+	agent_on_mqtt_disconnected(&d->agent);
+	device_wake(d);
+}
+
+static void on_message(void *ctx, const struct mqtt_message *message)
+{
+	struct device *d = ctx;
+	agent_on_desired(&d->agent, message->payload ? message->payload : "", message->len);
+	device_wake(d);
+}
+
+static void on_published(void *ctx, uint64_t token)
+{
+	struct device *d = ctx;
+	size_t place = token % SIM_ACKS;
+	if (d->acks[place].token != token || d->acks[place].seq == 0)
+		return;
+	d->sim->totals.telemetry_acknowledged++;
+	if (d->sim->ack_log)
+		fprintf(d->sim->ack_log, "%s %s %lld\n", d->id, d->acks[place].boot, (long long)d->acks[place].seq);
+	d->acks[place].seq = 0;
+}
+
+static void make_mqtt(struct device *d)
+{
+	static const struct mqtt_handler handler = {
+		.on_subscribed = on_subscribed, .on_disconnect = on_disconnect, .on_message = on_message, .on_published = on_published};
+	char client_id[80];
+	snprintf(client_id, sizeof client_id, "aviary-%s", d->id);
+	struct mqtt_config config = {.host = d->sim->options.broker_host,
+		.port = d->sim->options.broker_port,
+		.client_id = client_id,
+		.clean_session = true,
+		.username = d->sim->options.username,
+		.password = d->sim->options.password,
+		.will_topic = d->topic_status,
+		.will_payload = AGENT_WILL,
+		.will_retain = true,
+		.backoff_min_ms = 500,
+		.backoff_max_ms = 5000};
+	struct fault f = {{0}, {0}};
+	if (mqtt_new(d->sim->loop, &config, &handler, d, &d->mqtt, &f)) {
+		fprintf(stderr, "aviary-sim: %s\n", f.detail);
+		exit(1);
+	}
+	mqtt_subscribe(d->mqtt, d->topic_desired, 1);
+}
+
+/* ---- power ---- */
+
+static void boot(struct device *d)
+{
+	d->is_cut = false;
+	d->telemetry_seq = 0;
+	device_return_memory(d);
+	if (!agent_init(&d->agent, &d->config, &device_ports, d) || !agent_boot(&d->agent)) {
+		fprintf(stderr, "aviary-sim: %s does not boot\n", d->id);
+		exit(1);
+	}
+	if (device_is_connected(d))
+		agent_on_mqtt_connected(&d->agent);
+	device_wake(d);
+}
+
+static void brick(struct device *d)
+{
+	d->is_bricked = true;
+	d->sim->totals.bricked++;
+	loop_timer_stop(d->wake);
+	loop_timer_stop(d->telemetry);
+	loop_timer_stop(d->fault);
+	if (d->fetch)
+		fetch_cancel(d->fetch);
+	d->fetch = NULL;
+	mqtt_stop(d->mqtt);
+}
+
+static void on_wake(void *ctx)
+{
+	struct device *d = ctx;
+	if (d->is_cut || d->is_bricked)
+		return;
+	int64_t next = agent_poll(&d->agent);
+	if (next == INT64_MAX || loop_timer_is_active(d->wake))
+		return;
+	int64_t delay = next - clock_mono_ms();
+	loop_timer_start(d->wake, delay > 0 ? delay : 0, 0);
+}
+
+static void on_test(void *ctx)
+{
+	struct device *d = ctx;
+	const char *version, *model = device_model(d, &version);
+	const struct faults *f = &d->sim->options.faults;
+	if (faults_hit(f, FAULT_BRICK, d->seed, model, version)) {
+		brick(d);
+		return;
+	}
+	bool fails = faults_hit(f, FAULT_CRASHLOOP, d->seed, model, version) != NULL;
+	agent_on_self_test(&d->agent, !fails, fails ? "the new release crashed in its self-test" : NULL);
+	device_wake(d);
+}
+
+/* The end of a power cut, of an absence, or the next loss of the connection. */
+static void on_fault(void *ctx)
+{
+	struct device *d = ctx;
+	const struct faults *f = &d->sim->options.faults;
+	if (d->is_cut) {
+		if (d->fetch)
+			fetch_cancel(d->fetch);
+		d->fetch = NULL;
+		boot(d);
+		return;
+	}
+	const struct fault_rule *offline = faults_hit(f, FAULT_OFFLINE, d->seed, NULL, NULL);
+	if (offline && !d->is_away) {
+		d->is_away = true;
+		mqtt_stop(d->mqtt);
+		loop_timer_start(d->fault, offline->duration_ms, 0);
+	} else if (offline) {
+		d->is_away = false;
+		mqtt_start(d->mqtt);
+		loop_timer_start(d->fault, offline->duration_ms * 4, 0);
+	} else if (faults_hit(f, FAULT_FLAPPING, d->seed, NULL, NULL)) {
+		mqtt_drop(d->mqtt, "flapping");
+		loop_timer_start(d->fault, FLAP_MS, 0);
+	}
+}
+
+/* ---- making ---- */
+
+static const char *pick_class(const struct options *o, uint64_t seed)
+{
+	unsigned sum = 0;
+	for (unsigned i = 0; i < o->class_count; i++)
+		sum += o->classes[i].weight;
+	uint64_t at = seed % sum;
+	for (unsigned i = 0; i < o->class_count; i++) {
+		if (at < o->classes[i].weight)
+			return o->classes[i].name;
+		at -= o->classes[i].weight;
+	}
+	return o->classes[0].name;
+}
+
+static void name_device(struct device *d, uint32_t number)
+{
+	const struct options *o = &d->sim->options;
+	char text[128];
+	uint8_t digest[SHA256_BYTES];
+	snprintf(d->id, sizeof d->id, "%.48s%05u", o->prefix, number);
+	d->seed = seed_mix(o->seed, d->id);
+	snprintf(d->hardware, sizeof d->hardware, "%s", pick_class(o, seed_mix(d->seed, "class")));
+	snprintf(d->region, sizeof d->region, "%s", o->region_count ? o->regions[seed_mix(d->seed, "region") % o->region_count] : "");
+	snprintf(text, sizeof text, "%llu:%s:secret", (unsigned long long)o->seed, d->id);
+	crypto_sha256(text, strlen(text), digest);
+	hex_encode(digest, sizeof digest, d->secret);
+	crypto_sha256_hex(d->secret, 64, d->secret_sha256);
+	snprintf(d->attributes, sizeof d->attributes, d->region[0] ? "{\"region\":\"%s\"}" : "{}", d->region);
+	agent_topic_name(AGENT_TOPIC_DESIRED, d->id, d->topic_desired, sizeof d->topic_desired);
+	agent_topic_name(AGENT_TOPIC_STATUS, d->id, d->topic_status, sizeof d->topic_status);
+	agent_topic_name(AGENT_TOPIC_REPORT, d->id, d->topic_report, sizeof d->topic_report);
+	agent_topic_name(AGENT_TOPIC_TELEMETRY, d->id, d->topic_telemetry, sizeof d->topic_telemetry);
+}
+
+void device_init(struct device *d, struct sim *s, uint32_t number)
+{
+	d->sim = s;
+	name_device(d, number);
+	d->rng.state = seed_mix(d->seed, "life");
+	physics_init(&d->physics, seed_mix(d->seed, "physics"), hardware_profile(d->hardware));
+	d->cuts_left = faults_hit(&s->options.faults, FAULT_CUT, d->seed, NULL, NULL) ? 3 : 0;
+	d->config = (struct agent_config){.device = d->id,
+		.hardware = d->hardware,
+		.keys = (const uint8_t(*)[32])&s->key,
+		.key_count = 1,
+		.factory = s->factory.name[0] ? &s->factory : NULL,
+		.slot_bytes = SLOT_BYTES,
+		.capabilities_json = "\"runtime\":\"tflm\",\"runtime_version\":\"2023.1\"",
+		.enrol = {.token = s->options.enrol_token,
+			.secret_sha256 = d->secret_sha256,
+			.attributes_json = d->attributes},
+		.limits = {.report_retry_ms = (uint32_t)s->options.report_retry_ms, .retry_min_ms = 500, .retry_max_ms = 10000},
+		.confirm_needs_connection = true};
+	d->wake = loop_timer_new(s->loop, on_wake, d);
+	d->telemetry = loop_timer_new(s->loop, on_telemetry, d);
+	d->test = loop_timer_new(s->loop, on_test, d);
+	d->fault = loop_timer_new(s->loop, on_fault, d);
+	make_mqtt(d);
+}
+
+void device_start(struct device *d)
+{
+	const struct faults *f = &d->sim->options.faults;
+	boot(d);
+	mqtt_start(d->mqtt);
+	loop_timer_start(d->telemetry, (int64_t)(rng_uniform(&d->rng) * (double)interval_ms(d)), 0);
+	if (faults_hit(f, FAULT_OFFLINE, d->seed, NULL, NULL) || faults_hit(f, FAULT_FLAPPING, d->seed, NULL, NULL))
+		loop_timer_start(d->fault, (int64_t)(rng_uniform(&d->rng) * 4 * FLAP_MS), 0);
+}
+
+void device_done(struct device *d)
+{
+	loop_timer_free(d->wake);
+	loop_timer_free(d->telemetry);
+	loop_timer_free(d->test);
+	loop_timer_free(d->fault);
+	if (d->fetch)
+		fetch_cancel(d->fetch);
+	mqtt_free(d->mqtt);
+	device_return_memory(d);
+	storage_done(&d->storage);
+}

@@ -1,0 +1,172 @@
+/* The command line: one table. */
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/str.h"
+#include "sim.h"
+
+static void fail(const char *fmt, ...) AVIARY_PRINTF(1, 2) __attribute__((noreturn));
+static void fail(const char *fmt, ...)
+{
+	va_list args;
+	va_start(args, fmt);
+	fputs("aviary-sim: ", stderr);
+	vfprintf(stderr, fmt, args);
+	fputs(" (see --help)\n", stderr);
+	va_end(args);
+	exit(2);
+}
+
+/* X(name, short letter for the switch, argument, text) */
+#define OPTION_TABLE(X)                                                                                                \
+	X("broker", 'b', "HOST:PORT", "MQTT broker [127.0.0.1:1883]")                                                     \
+	X("username", 'U', "NAME", "of the broker")                                                                       \
+	X("password", 'P', "TEXT", "of the broker")                                                                       \
+	X("http", 'u', "URL", "HTTP base of the server [http://127.0.0.1:8080]")                                          \
+	X("devices", 'n', "N", "how many, 1 to 20000 [10]")                                                               \
+	X("prefix", 'p', "TEXT", "ids are this and five digits [sim-]")                                                   \
+	X("seed", 's', "N", "the same seed gives the same fleet [1]")                                                     \
+	X("classes", 'c', "LIST", "hardware classes with weights [esp32s3:60,nrf52:30,jetson:10]")                        \
+	X("regions", 'r', "LIST", "values of attribute region, with commas")                                              \
+	X("enrol", 'e', "TOKEN", "enrolment token")                                                                       \
+	X("key", 'k', "FILE", "pinned public key, 64 hex digits [asked from the server]")                                 \
+	X("factory-release", 'f', "NAME", "what devices run before their first update")                                   \
+	X("factory-model", 'm', "NAME=VERSION", "the model in it")                                                        \
+	X("factory-counter", 'C', "N", "its manifest counter [0]")                                                        \
+	X("interval", 'i', "DURATION", "between telemetry reports [what the server says]")                                \
+	X("report-retry", 'R', "DURATION", "until a report is repeated [10s]")                                            \
+	X("self-test", 't', "DURATION", "of a trial [300ms]")                                                             \
+	X("connect-rate", 'a', "N", "new connections a second [500]")                                                     \
+	X("duration", 'd', "DURATION", "ends by itself [never]")                                                          \
+	X("effect", 'E', "RULE", "what a model version does: kws=1.2.0:accuracy-0.05,latency*1.3")                        \
+	X("fault", 'F', "RULE", "what goes wrong: brick=0.1@kws=1.2.0 (docs/simulator.md)")                               \
+	X("status", 'S', "FILE", "JSON, replaced every second")                                                           \
+	X("log", 'l', "FILE", "events of agents as JSON lines")                                                           \
+	X("ack-log", 'A', "FILE", "a line for each acknowledged report: device boot seq")                                 \
+	X("quiet", 'q', NULL, "say nothing")                                                                              \
+	X("help", 'h', NULL, "this text")
+
+static void help(void)
+{
+	puts("usage: aviary-sim [options]\nSimulated devices: real agents over real MQTT and HTTP connections.\n");
+#define X(name, letter, argument, text) printf("  --%-15s %-12s %s\n", name, (argument) ? (const char *)(argument) : "", text);
+	OPTION_TABLE(X)
+#undef X
+	puts("\nFaults, each a share of devices:");
+	for (int i = 0; i < FAULT_COUNT; i++)
+		printf("  %-12s %s\n", fault_word((enum fault_kind)i), fault_text((enum fault_kind)i));
+}
+
+static int64_t duration(const char *name, const char *text)
+{
+	int64_t ms;
+	if (!str_parse_duration_ms(text, &ms) || ms < 1)
+		fail("--%s: not a duration: %s", name, text);
+	return ms;
+}
+
+static uint64_t number(const char *name, const char *text, uint64_t min, uint64_t max)
+{
+	char *end;
+	uint64_t v = strtoull(text, &end, 10);
+	if (end == text || *end || *text == '-' || v < min || v > max)
+		fail("--%s: a number from %llu to %llu is wanted, not %s", name, (unsigned long long)min, (unsigned long long)max, text);
+	return v;
+}
+
+static void broker(struct options *o, char *text)
+{
+	char *colon = strrchr(text, ':');
+	if (!colon)
+		fail("--broker: HOST:PORT is wanted, not %s", text);
+	*colon = '\0';
+	o->broker_host = text;
+	o->broker_port = (uint16_t)number("broker", colon + 1, 1, 65535);
+}
+
+static void classes(struct options *o, char *text)
+{
+	o->class_count = 0;
+	for (char *at = strtok(text, ","); at; at = strtok(NULL, ",")) {
+		char *colon = strchr(at, ':');
+		if (o->class_count == SIM_CLASSES_MAX)
+			fail("--classes: at most %d", SIM_CLASSES_MAX);
+		if (colon)
+			*colon = '\0';
+		if (!str_is_name(at))
+			fail("--classes: not a name: %s", at);
+		str_copy(o->classes[o->class_count].name, 65, at);
+		o->classes[o->class_count++].weight = colon ? (unsigned)number("classes", colon + 1, 1, 1000000) : 1;
+	}
+	if (o->class_count == 0)
+		fail("--classes: none given");
+}
+
+static void regions(struct options *o, char *text)
+{
+	o->region_count = 0;
+	for (char *at = strtok(text, ","); at && o->region_count < SIM_REGIONS_MAX; at = strtok(NULL, ","))
+		str_copy(o->regions[o->region_count++], 65, at);
+}
+
+static void take(struct options *o, int letter, char *arg)
+{
+	char reason[300];
+	switch (letter) {
+	case 'b': broker(o, arg); break;
+	case 'U': o->username = arg; break;
+	case 'P': o->password = arg; break;
+	case 'u': o->http_url = arg; break;
+	case 'n': o->devices = (uint32_t)number("devices", arg, 1, 20000); break;
+	case 'p': o->prefix = arg; break;
+	case 's': o->seed = number("seed", arg, 0, UINT64_MAX); break;
+	case 'c': classes(o, arg); break;
+	case 'r': regions(o, arg); break;
+	case 'e': o->enrol_token = arg; break;
+	case 'k': o->key_file = arg; break;
+	case 'f': o->factory_release = arg; break;
+	case 'm': o->factory_model = arg; break;
+	case 'C': o->factory_counter = number("factory-counter", arg, 0, INT64_MAX); break;
+	case 'i': o->interval_ms = duration("interval", arg); break;
+	case 'R': o->report_retry_ms = duration("report-retry", arg); break;
+	case 't': o->self_test_ms = duration("self-test", arg); break;
+	case 'a': o->connects_per_second = (int64_t)number("connect-rate", arg, 1, 100000); break;
+	case 'd': o->duration_ms = duration("duration", arg); break;
+	case 'E':
+		if (!faults_add_effect(&o->faults, arg, reason, sizeof reason))
+			fail("--effect: %s", reason);
+		break;
+	case 'F':
+		if (!faults_add(&o->faults, arg, reason, sizeof reason))
+			fail("--fault: %s", reason);
+		break;
+	case 'S': o->status_file = arg; break;
+	case 'l': o->log_file = arg; break;
+	case 'A': o->ack_log_file = arg; break;
+	case 'q': o->is_quiet = true; break;
+	case 'h': help(); exit(0);
+	default: fail("wrong option");
+	}
+}
+
+void options_parse(struct options *o, int argc, char **argv)
+{
+	static const struct option table[] = {
+#define X(name, letter, argument, text) {name, (argument) ? required_argument : no_argument, NULL, letter},
+		OPTION_TABLE(X)
+#undef X
+		{NULL, 0, NULL, 0}};
+	static char default_classes[] = "esp32s3:60,nrf52:30,jetson:10";
+	*o = (struct options){.broker_host = "127.0.0.1", .broker_port = 1883, .http_url = "http://127.0.0.1:8080", .devices = 10, .prefix = "sim-",
+		.seed = 1, .report_retry_ms = 10000, .self_test_ms = 300, .connects_per_second = 500};
+	classes(o, default_classes);
+	int letter;
+	while ((letter = getopt_long(argc, argv, "", table, NULL)) != -1)
+		take(o, letter, optarg);
+	if (optind < argc)
+		fail("not an option: %s", argv[optind]);
+	if (o->factory_model && !strchr(o->factory_model, '='))
+		fail("--factory-model: NAME=VERSION is wanted");
+}

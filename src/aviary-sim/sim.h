@@ -1,0 +1,112 @@
+/* The simulator's fleet: options, totals, and one struct a device. */
+#ifndef AVIARY_SIM_SIM_H
+#define AVIARY_SIM_SIM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "agent/agent.h"
+#include "faults.h"
+#include "net/fetch.h"
+#include "net/loop.h"
+#include "net/mqtt.h"
+#include "physics.h"
+#include "storage.h"
+
+#define SIM_CLASSES_MAX 16
+#define SIM_REGIONS_MAX 16
+#define SIM_RELEASES_MAX 64
+#define SIM_ACKS 64 /* telemetry in flight of one device, for the log of acknowledgements */
+
+struct options {
+	const char *broker_host;
+	uint16_t broker_port;
+	const char *username, *password; /* of the broker; NULL: none */
+	const char *http_url;
+	uint32_t devices;
+	const char *prefix;
+	uint64_t seed;
+	struct {
+		char name[65];
+		unsigned weight;
+	} classes[SIM_CLASSES_MAX];
+	unsigned class_count;
+	char regions[SIM_REGIONS_MAX][65];
+	unsigned region_count;
+	const char *enrol_token;
+	const char *key_file; /* NULL: asked from the server */
+	const char *factory_release, *factory_model;
+	uint64_t factory_counter;
+	int64_t interval_ms;     /* 0: what the server says */
+	int64_t report_retry_ms;
+	int64_t self_test_ms;
+	int64_t duration_ms;     /* 0: until a signal */
+	int64_t connects_per_second;
+	const char *status_file, *log_file, *ack_log_file;
+	bool is_quiet;
+	struct faults faults;
+};
+/* Exits with a message on standard error when the command line is wrong. */
+void options_parse(struct options *o, int argc, char **argv);
+
+struct totals {
+	uint64_t telemetry_sent, telemetry_acknowledged, reports_sent, downloads, bytes_downloaded, confirmed, fell_back, rejected, bricked, boots, cuts;
+};
+
+struct sim {
+	struct options options;
+	struct loop *loop;
+	struct fetch_pool *fetch;
+	struct device *devices;
+	uint8_t key[32];
+	struct agent_release factory;
+	struct totals totals;
+	bool is_memory_lent;
+	uint64_t memory[(AGENT_MEMORY_BYTES + 7) / 8];
+	char telemetry[AGENT_TELEMETRY_BYTES];
+	FILE *log, *ack_log;
+	int64_t started_ms;
+};
+
+struct device {
+	struct sim *sim;
+	uint64_t seed;
+	struct rng rng;
+	char id[65], hardware[65], region[65];
+	char secret[65], secret_sha256[65], attributes[160];
+	char topic_desired[96], topic_status[96], topic_report[96], topic_telemetry[96];
+	struct agent agent;
+	struct agent_config config;
+	struct storage storage;
+	struct physics physics;
+	struct mqtt *mqtt;
+	struct loop_timer *wake, *telemetry, *test, *fault;
+	struct fetch *fetch;
+	uint32_t fetch_id;
+	bool is_corrupt_fetch, is_bricked, is_cut, is_away;
+	uint32_t cuts_left;
+	int64_t telemetry_seq;
+	void *borrowed; /* by the agent, at this moment */
+	struct {
+		uint64_t token;
+		int64_t seq;
+		char boot[17];
+	} acks[SIM_ACKS];
+};
+
+/* device.c */
+void device_init(struct device *d, struct sim *s, uint32_t number);
+void device_start(struct device *d); /* connects and boots */
+void device_done(struct device *d);
+bool device_is_connected(const struct device *d);
+/* ports.c */
+extern const struct agent_ports device_ports;
+void device_wake(struct device *d);
+void device_return_memory(struct device *d); /* power was cut while the agent held some */
+const char *device_model(const struct device *d, const char **version); /* first model of the running release, or NULL */
+/* status.c */
+void status_write(struct sim *s);
+void status_print(struct sim *s);
+
+#endif
