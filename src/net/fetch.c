@@ -13,7 +13,7 @@ enum { DEFAULT_CONNECTIONS = 64, DEFAULT_CONNECT_MS = 10000, DEFAULT_STALL_MS = 
 struct fetch_pool {
 	struct loop *loop;
 	CURLM *multi;
-	uv_timer_t timer;
+	struct loop_timer *timer;
 	struct fetch *running;
 	unsigned count;
 	CURL *spare[SPARE_EASY]; /* handles are 5 KB to build and 10 us: reused */
@@ -75,13 +75,6 @@ static void on_poll_closed(uv_handle_t *handle)
 	free_pool(p);
 }
 
-static void on_pool_timer_closed(uv_handle_t *handle)
-{
-	struct fetch_pool *p = handle->data;
-	p->open_polls--;
-	free_pool(p);
-}
-
 static int want_socket(CURL *easy, curl_socket_t fd, int what, void *ctx, void *slot)
 {
 	struct fetch_pool *p = ctx;
@@ -111,11 +104,10 @@ static int want_socket(CURL *easy, curl_socket_t fd, int what, void *ctx, void *
 	return uv_poll_start(&w->poll, events, on_socket) == 0 ? 0 : -1;
 }
 
-static void on_timer(uv_timer_t *timer)
+static void on_timer(void *ctx)
 {
-	struct fetch_pool *p = timer->data;
+	struct fetch_pool *p = ctx;
 	int running;
-	loop_request_tick(p->loop);
 	curl_multi_socket_action(p->multi, CURL_SOCKET_TIMEOUT, 0, &running);
 	settle(p);
 }
@@ -125,8 +117,8 @@ static int want_timer(CURLM *multi, long timeout_ms, void *ctx)
 	struct fetch_pool *p = ctx;
 	(void)multi;
 	if (p->starting) timeout_ms = 0;
-	if (timeout_ms < 0) uv_timer_stop(&p->timer);
-	else uv_timer_start(&p->timer, on_timer, (uint64_t)timeout_ms, 0);
+	if (timeout_ms < 0) loop_timer_stop(p->timer);
+	else loop_timer_start(p->timer, timeout_ms, 0);
 	return 0;
 }
 
@@ -366,7 +358,7 @@ struct fetch *fetch_start(struct fetch_pool *p, const struct fetch_request *r)
 	p->count++;
 	*p->last_starting = f;
 	p->last_starting = &f->next;
-	uv_timer_start(&p->timer, on_timer, 0, 0);
+	loop_timer_start(p->timer, 0, 0);
 	return f;
 }
 
@@ -376,7 +368,7 @@ void fetch_cancel(struct fetch *f)
 	assert(!f->is_in_done);
 	f->is_cancelled = true;
 	p->has_cancelled = true;
-	if (p->depth == 0) uv_timer_start(&p->timer, on_timer, 0, 0);
+	if (p->depth == 0) loop_timer_start(p->timer, 0, 0);
 }
 
 const char *fetch_header(const struct fetch *f, const char *name)
@@ -396,9 +388,8 @@ struct fetch_pool *fetch_pool_new(struct loop *l, unsigned max_connections)
 	long connections = (long)(max_connections ? max_connections : DEFAULT_CONNECTIONS);
 	p->loop = l;
 	p->multi = curl_multi_init();
-	if (p->multi == NULL || uv_timer_init(loop_uv(l), &p->timer) != 0) abort();
-	p->timer.data = p;
-	p->open_polls = 1;
+	if (p->multi == NULL) abort();
+	p->timer = loop_timer_new(l, on_timer, p);
 	p->last_starting = &p->starting;
 	curl_multi_setopt(p->multi, CURLMOPT_SOCKETFUNCTION, want_socket);
 	curl_multi_setopt(p->multi, CURLMOPT_SOCKETDATA, p);
@@ -419,8 +410,9 @@ void fetch_pool_free(struct fetch_pool *p)
 	settle(p);
 	while (p->spare_count > 0) curl_easy_cleanup(p->spare[--p->spare_count]);
 	curl_multi_cleanup(p->multi);
+	loop_timer_free(p->timer);
 	p->is_closing = true;
-	uv_close((uv_handle_t *)&p->timer, on_pool_timer_closed);
+	free_pool(p);
 }
 
 unsigned fetch_pool_running(const struct fetch_pool *p)

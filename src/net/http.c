@@ -41,45 +41,58 @@ void http_resume(struct http_request *req)
 
 /* ---- running ---- */
 
-static void on_timer(uv_timer_t *timer)
+static void on_timer(void *ctx)
 {
-	http_run(timer->data);
-	loop_request_tick(((struct http_listener *)timer->data)->server->loop);
+	http_run(ctx);
 }
 
 void http_kick(struct http_listener *listener)
 {
-	uv_timer_start(&listener->timer, on_timer, 0, 0);
+	loop_timer_start(listener->timer, 0, 0);
 }
 
-/* libmicrohttpd works in steps and says by a timeout of 0 that there is another. Where replies are held there always is one (it
- * asks again for the reply), so then the tick goes on. */
+/* When to run again without an event. A wait of 0 that leads to nothing is what libmicrohttpd says while the other side of a TLS
+ * handshake is silent: believing it would be a busy loop. Where replies are held it says so too, and the tick goes on. */
+static void schedule(struct http_listener *listener, bool has_wait, int64_t wait_ms, bool has_progress)
+{
+	if (wait_ms > 0 || has_progress) listener->backoff_ms = 0;
+	if (has_wait && wait_ms == 0 && (!has_progress || listener->server->held)) {
+		listener->backoff_ms = listener->backoff_ms ? 2 * listener->backoff_ms : 1;
+		if (listener->backoff_ms > BACKOFF_MS) listener->backoff_ms = BACKOFF_MS;
+		wait_ms = listener->backoff_ms;
+	}
+	if (has_wait) loop_timer_start(listener->timer, wait_ms, 0);
+	else loop_timer_stop(listener->timer);
+}
+
+/* libmicrohttpd works in steps and says by a timeout of 0 that there is another. */
 void http_run(struct http_listener *listener)
 {
 	struct http_server *s = listener->server;
 	MHD_UNSIGNED_LONG_LONG wait_ms = 0;
 	bool has_wait = true;
+	uint64_t before = s->progress, last;
 	assert(!listener->is_running);
 	listener->is_running = true;
-	for (int round = 0; round < RUN_ROUNDS && has_wait && wait_ms == 0; round++) {
+	for (int round = 0, quiet = 0; round < RUN_ROUNDS && quiet < QUIET_ROUNDS && has_wait && wait_ms == 0; round++) {
+		last = s->progress;
 		MHD_run(listener->daemon);
 		has_wait = MHD_get_timeout(listener->daemon, &wait_ms) == MHD_YES;
+		quiet = s->progress == last ? quiet + 1 : 0;
 		if (s->held) break;
 	}
 	listener->is_running = false;
-	if (s->held) {
-		loop_request_tick(s->loop);
-		if (wait_ms == 0) wait_ms = 1;
-	}
-	if (has_wait) uv_timer_start(&listener->timer, on_timer, wait_ms, 0);
-	else uv_timer_stop(&listener->timer);
+	if (s->held) loop_request_tick(s->loop);
+	schedule(listener, has_wait, (int64_t)wait_ms, s->progress != before);
 }
 
 static void on_readable(uv_poll_t *poll, int status, int events)
 {
+	struct http_listener *listener = poll->data;
 	(void)status;
 	(void)events;
-	http_run(poll->data);
+	listener->backoff_ms = 0;
+	http_run(listener);
 }
 
 /* ---- the life of a request ---- */
@@ -207,6 +220,7 @@ static enum MHD_Result on_access(void *ctx, struct MHD_Connection *connection, c
 	(void)url;
 	(void)version;
 	assert(req != NULL);
+	req->server->progress++;
 	if (!req->is_begun) return take_head(req, connection, method);
 	if (*len > 0) return take_body(req, data, len);
 	return take_end(req);
@@ -218,6 +232,7 @@ static void *on_target(void *ctx, const char *target, struct MHD_Connection *con
 	struct http_listener *listener = ctx;
 	struct http_request *req = http_request_new(listener);
 	size_t max = listener->server->config.max_target_bytes, len = strnlen(target, max + 1);
+	listener->server->progress++;
 	req->connection = connection;
 	req->is_target_too_long = len > max;
 	req->target = arena_strndup(req->arena, target, req->is_target_too_long ? 0 : len);
@@ -232,6 +247,7 @@ static void on_completed(void *ctx, struct MHD_Connection *connection, void **sl
 	if (req == NULL) return;
 	struct http_server *s = req->server;
 	*slot = NULL;
+	s->progress++;
 	http_unhold(req);
 	if (code != MHD_REQUEST_TERMINATED_COMPLETED_OK && !req->stream) s->stats.aborted++;
 	if (req->is_begun && req->reply == REPLY_NONE && !req->is_aborted) {
@@ -343,8 +359,9 @@ static enum err open_listener(struct http_server *s, const struct http_address *
 	}
 	const union MHD_DaemonInfo *info = MHD_get_daemon_info(listener->daemon, MHD_DAEMON_INFO_EPOLL_FD);
 	assert(info != NULL);
-	listener->poll.data = listener->timer.data = listener;
-	if (uv_poll_init(loop_uv(s->loop), &listener->poll, info->epoll_fd) != 0 || uv_timer_init(loop_uv(s->loop), &listener->timer) != 0 ||
+	listener->poll.data = listener;
+	listener->timer = loop_timer_new(s->loop, on_timer, listener);
+	if (uv_poll_init(loop_uv(s->loop), &listener->poll, info->epoll_fd) != 0 ||
 	    uv_poll_start(&listener->poll, UV_READABLE, on_readable) != 0)
 		abort();
 	s->listener_count++;
@@ -461,10 +478,10 @@ void http_server_close(struct http_server *s)
 		arena_free(req->arena);
 		free(req);
 	}
-	s->open_handles = 2 * s->listener_count;
+	s->open_handles = s->listener_count;
 	for (size_t i = 0; i < s->listener_count; i++) {
 		uv_close((uv_handle_t *)&s->listeners[i].poll, on_handle_closed);
-		uv_close((uv_handle_t *)&s->listeners[i].timer, on_handle_closed);
+		loop_timer_free(s->listeners[i].timer);
 	}
 	if (s->listener_count == 0) free(s);
 }

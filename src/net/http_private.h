@@ -13,7 +13,9 @@ enum {
 	SPARE_REQUESTS = 256,    /* finished requests kept with their arenas */
 	DISCARD_MAX = 4 << 20,   /* of a refused body so much is read and dropped, then the connection is cut */
 	FILE_BLOCK = 65536,      /* of a file over TLS */
-	RUN_ROUNDS = 8,          /* of MHD_run in a row, while it says that there is more */
+	RUN_ROUNDS = 16,         /* of MHD_run in a row, while it says that there is more */
+	QUIET_ROUNDS = 3,        /* of them without anything that we see happen */
+	BACKOFF_MS = 16,         /* then it is asked less and less often, but for events */
 	RECALLS = 3,             /* a held request that libmicrohttpd asks about more often is suspended */
 	CLOSE_MS = 500           /* for answers that are on their way when the server closes */
 };
@@ -24,7 +26,8 @@ struct http_listener {
 	bool is_tls, is_running; /* within MHD_run */
 	uint16_t port;
 	uv_poll_t poll;
-	uv_timer_t timer;
+	struct loop_timer *timer;
+	int64_t backoff_ms;
 };
 
 struct header {
@@ -102,6 +105,7 @@ struct http_server {
 	size_t listener_count, open_handles;
 	struct http_request *live, *held, *spare;
 	unsigned spare_count;
+	uint64_t progress; /* counts whatever libmicrohttpd calls us for */
 	bool is_quiet, is_closing;
 	struct http_stats stats;
 };

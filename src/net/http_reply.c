@@ -222,13 +222,15 @@ void http_reply_file(struct http_request *req, int fd, uint64_t size_bytes, cons
 
 /* A file over TLS cannot be sent by the kernel: blocks of it are read and encrypted. */
 struct file_reader {
+	struct http_server *server;
 	int fd;
 	uint64_t offset;
 };
 
 static ssize_t read_file_block(void *ctx, uint64_t at, char *out, size_t max)
 {
-	const struct file_reader *reader = ctx;
+	struct file_reader *reader = ctx;
+	reader->server->progress++;
 	ssize_t n = pread(reader->fd, out, max, (off_t)(reader->offset + at));
 	return n > 0 ? n : MHD_CONTENT_READER_END_WITH_ERROR;
 }
@@ -248,7 +250,7 @@ static struct MHD_Response *build_file(struct http_request *req)
 	if (!req->listener->is_tls) return MHD_create_response_from_fd_at_offset64(req->reply_len, fd, req->file_offset);
 	struct file_reader *reader = malloc(sizeof *reader);
 	if (reader == NULL) abort();
-	*reader = (struct file_reader){fd, req->file_offset};
+	*reader = (struct file_reader){req->server, fd, req->file_offset};
 	response = MHD_create_response_from_callback(req->reply_len, FILE_BLOCK, read_file_block, reader, free_file_reader);
 	return response;
 }

@@ -28,6 +28,7 @@ ssize_t http_stream_read(void *ctx, uint64_t at, char *out, size_t max)
 {
 	struct http_stream *stream = ctx;
 	(void)at;
+	stream->req->server->progress++;
 	size_t left = stream->queue.len - stream->sent;
 	if (stream->is_dropped) return MHD_CONTENT_READER_END_WITH_ERROR;
 	if (left == 0) {

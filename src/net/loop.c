@@ -24,8 +24,13 @@ struct loop {
 	uint64_t lag[LAG_BUCKETS];
 };
 
+/* libuv 1.44 runs a timer of 0 ms that its own function starts again within the same turn, for ever: a delay of 0 is an idle
+ * handle instead, which has its turn once an iteration. */
 struct loop_timer {
 	uv_timer_t uv;
+	uv_idle_t soon;
+	int64_t repeat_ms;
+	int open_handles;
 	struct loop *loop;
 	void (*fn)(void *ctx);
 	void *ctx;
@@ -181,11 +186,22 @@ static void on_timer(uv_timer_t *handle)
 	t->fn(t->ctx);
 }
 
+static void on_soon(uv_idle_t *handle)
+{
+	struct loop_timer *t = handle->data;
+	uv_idle_stop(handle);
+	if (t->repeat_ms > 0) uv_timer_start(&t->uv, on_timer, (uint64_t)t->repeat_ms, (uint64_t)t->repeat_ms);
+	loop_request_tick(t->loop);
+	t->fn(t->ctx);
+}
+
 struct loop_timer *loop_timer_new(struct loop *l, void (*fn)(void *ctx), void *ctx)
 {
 	struct loop_timer *t = allocate(sizeof *t);
 	must(uv_timer_init(&l->uv, &t->uv), "timer");
-	t->uv.data = t;
+	must(uv_idle_init(&l->uv, &t->soon), "timer");
+	t->uv.data = t->soon.data = t;
+	t->open_handles = 2;
 	t->loop = l;
 	t->fn = fn;
 	t->ctx = ctx;
@@ -195,6 +211,12 @@ struct loop_timer *loop_timer_new(struct loop *l, void (*fn)(void *ctx), void *c
 void loop_timer_start(struct loop_timer *t, int64_t delay_ms, int64_t repeat_ms)
 {
 	assert(delay_ms >= 0 && repeat_ms >= 0);
+	loop_timer_stop(t);
+	t->repeat_ms = repeat_ms;
+	if (delay_ms == 0) {
+		uv_idle_start(&t->soon, on_soon);
+		return;
+	}
 	uv_update_time(&t->loop->uv); /* else a delay would count from the start of this iteration */
 	uv_timer_start(&t->uv, on_timer, (uint64_t)delay_ms, (uint64_t)repeat_ms);
 }
@@ -202,11 +224,12 @@ void loop_timer_start(struct loop_timer *t, int64_t delay_ms, int64_t repeat_ms)
 void loop_timer_stop(struct loop_timer *t)
 {
 	uv_timer_stop(&t->uv);
+	uv_idle_stop(&t->soon);
 }
 
 bool loop_timer_is_active(const struct loop_timer *t)
 {
-	return uv_is_active((const uv_handle_t *)&t->uv);
+	return uv_is_active((const uv_handle_t *)&t->uv) || uv_is_active((const uv_handle_t *)&t->soon);
 }
 
 static void free_handle(uv_handle_t *handle)
@@ -214,9 +237,17 @@ static void free_handle(uv_handle_t *handle)
 	free(handle->data);
 }
 
+static void free_timer(uv_handle_t *handle)
+{
+	struct loop_timer *t = handle->data;
+	if (--t->open_handles == 0) free(t);
+}
+
 void loop_timer_free(struct loop_timer *t)
 {
-	if (t) uv_close((uv_handle_t *)&t->uv, free_handle);
+	if (t == NULL) return;
+	uv_close((uv_handle_t *)&t->uv, free_timer);
+	uv_close((uv_handle_t *)&t->soon, free_timer);
 }
 
 static void on_signal(uv_signal_t *handle, int signum)

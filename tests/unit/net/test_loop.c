@@ -105,6 +105,30 @@ static void repeats_and_stops_after_the_tick(void **state)
 	loop_free(NULL);
 }
 
+static void start_again(void *ctx)
+{
+	struct seen *s = ctx;
+	s->timers++;
+	loop_timer_start(s->timer, 0, 0);
+	if (s->timers == 20) loop_stop(s->loop);
+}
+
+/* Each in an iteration of its own, with its tick; others have their turn. */
+static void zero_delays_do_not_starve_the_loop(void **state)
+{
+	(void)state;
+	struct seen s = {.loop = loop_new()};
+	loop_on_tick(s.loop, tick, &s);
+	s.timer = loop_timer_new(s.loop, start_again, &s);
+	loop_timer_start(s.timer, 0, 0);
+	loop_run(s.loop);
+	assert_int_equal(s.timers, 20);
+	assert_int_equal(s.ticks, 20);
+	assert_true(loop_timer_is_active(s.timer));
+	loop_timer_free(s.timer);
+	loop_free(s.loop);
+}
+
 static void on_signal(void *ctx, int signum)
 {
 	struct seen *s = ctx;
@@ -246,7 +270,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_timer_is_followed_by_a_tick), cmocka_unit_test(ticks_are_asked_for), cmocka_unit_test(repeats_and_stops_after_the_tick),
-	    cmocka_unit_test(signals), cmocka_unit_test(lag_is_what_handlers_took), cmocka_unit_test(pool_is_bounded_and_drains),
+	    cmocka_unit_test(zero_delays_do_not_starve_the_loop), cmocka_unit_test(signals), cmocka_unit_test(lag_is_what_handlers_took), cmocka_unit_test(pool_is_bounded_and_drains),
 	    cmocka_unit_test(worker_takes_one_at_a_time), cmocka_unit_test(systemd_is_told)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
