@@ -25,6 +25,7 @@ CREATE INDEX rollout_active ON rollout (id) WHERE status NOT IN ('finished', 'st
 CREATE INDEX rollout_release ON rollout (release);
 CREATE INDEX rollout_created ON rollout (created_at, id);
 CREATE INDEX rollout_status ON rollout (status, id);
+CREATE INDEX rollout_group ON rollout (device_group) WHERE device_group IS NOT NULL; -- deleting a group
 
 CREATE TABLE stage (
 	rollout     INTEGER NOT NULL REFERENCES rollout (id) ON DELETE CASCADE,
@@ -110,6 +111,7 @@ CREATE TABLE baseline (
 	accum   BLOB NOT NULL,                 -- core's serialised metric accumulator, frozen when the cohort was drawn
 	PRIMARY KEY (rollout, stage, device, gate)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX baseline_device ON baseline (device, rollout); -- deleting a device
 
 CREATE TABLE look (
 	rollout    INTEGER NOT NULL REFERENCES rollout (id) ON DELETE CASCADE,
