@@ -114,6 +114,10 @@ unit: $(UNIT_TESTS) ## run the unit tests
 e2e: all ## run the end-to-end tests (real broker, real daemon)
 	$(PYTHON) -m pytest -q -p no:cacheprovider tests/e2e --build $(B) $(E2E)
 
+demo: deps ## set up everything and show the main job (KEEP=1 MODEL=file)
+	@$(MAKE) --no-print-directory all
+	@$(PYTHON) tests/demo.py --build $(B) $(if $(KEEP),--keep) $(if $(MODEL),--model '$(MODEL)')
+
 lint: deps ## layers, SQL, scripts, documents
 	$(PYTHON) tests/lint/run.py
 
@@ -125,7 +129,7 @@ check: deps ## install what is missing, then run every test
 clean: ## remove what was built
 	rm -rf build
 
-.PHONY: all help deps unit e2e lint check clean
+.PHONY: all demo help deps unit e2e lint check clean
 
 # Fuzzing: `make fuzz` (clang, sanitizers) searches for FUZZ_SECONDS each; `make fuzz-corpus` replays the stored inputs.
 FUZZ         = telemetry report rsql jpull
