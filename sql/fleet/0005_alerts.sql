@@ -31,3 +31,6 @@ CREATE TABLE alert (
 CREATE UNIQUE INDEX alert_firing ON alert (kind, resource, coalesce(rule, 0)) WHERE status = 'firing'; -- one at a time
 CREATE INDEX alert_status ON alert (status, id);
 CREATE INDEX alert_resource ON alert (resource, id);
+CREATE INDEX alert_of_rule ON alert (rule, status) WHERE rule IS NOT NULL;
+CREATE INDEX alert_kind ON alert (kind, id);
+CREATE INDEX alert_severity ON alert (severity, id);

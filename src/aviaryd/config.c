@@ -77,7 +77,7 @@ static const struct key keys[] = {
 	{"storage", "reserve", KEY_SIZE, AT(catalog.reserve_bytes), "64MiB", 0, 1024 * GIB, false, "What uploads leave free on the disk for the databases."},
 
 	{"limits", "reports_per_second", KEY_INT, AT(ingest.reports_per_second), "20", 0, 1000000, true, "Telemetry reports of one device, on average; 0: no limit."},
-	{"limits", "reports_burst", KEY_INT, AT(ingest.reports_burst), "600", 1, 1000000, true, "How many may come at once."},
+	{"limits", "reports_burst", KEY_INT, AT(ingest.reports_burst), "2000", 1, 1000000, true, "How many may come at once."},
 	{"limits", "commands_per_second", KEY_INT, AT(ingest.commands_per_second), "5", 0, 1000000, true, "Messages of one device on /report and /status; 0: no limit."},
 	{"limits", "commands_burst", KEY_INT, AT(ingest.commands_burst), "50", 1, 1000000, true, "How many may come at once."},
 	{"limits", "metrics", KEY_INT, AT(ingest.metrics_max), "1000", 1, 60000, true, "Metric names known to the server, over all devices."},

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "service/ingest.h"
+#include "service/metrics.h"
 #include "service/telemetry_inside.h"
 
 #define STATES_PER_BATCH 500 /* device states that go with one batch: some milliseconds of the loop and of the writer */
@@ -233,25 +234,25 @@ static void seal_states(struct telemetry *t, struct telemetry_batch *b, int64_t 
 	size_t count = t->round_left < STATES_PER_BATCH ? t->round_left : STATES_PER_BATCH;
 	b->states = must(calloc(count + t->gone_count + 1, sizeof *b->states));
 	size_t *ends = must(calloc(count + 1, sizeof *ends));
-	size_t made = 0;
+	size_t gone = t->gone_count, made = 0;
+	for (size_t i = 0; i < gone; i++) /* first: a device that came back under the same row has a state below */
+		b->states[i] = (struct stored_state){.device = t->gone[i]};
+	t->gone_count = 0;
 	for (struct track *k; made < count && (k = tracks_next_dirty(t->tracks)) != NULL; made++) {
 		track_encode(t->tracks, k, &b->state_data);
 		ends[made] = b->state_data.len;
-		b->states[made] = (struct stored_state){.device = k->device, .batch = t->settled};
+		b->states[gone + made] = (struct stored_state){.device = k->device, .batch = t->settled};
 	}
 	for (size_t i = 0; i < made; i++) { /* the buffer moves no more */
 		size_t start = i > 0 ? ends[i - 1] : 0;
-		b->states[i].data = b->state_data.data + start;
-		b->states[i].len = ends[i] - start;
+		b->states[gone + i].data = b->state_data.data + start;
+		b->states[gone + i].len = ends[i] - start;
 	}
 	t->round_left = made < count ? 0 : t->round_left - made;
 	if (made > 0 && t->round_left == 0)
 		b->b.states_batch = t->round_batch;
-	for (size_t i = 0; i < t->gone_count; i++)
-		b->states[made++] = (struct stored_state){.device = t->gone[i]};
-	t->gone_count = 0;
 	b->b.states = b->states;
-	b->b.state_count = made;
+	b->b.state_count = gone + made;
 	free(ends);
 }
 
@@ -326,6 +327,7 @@ void telemetry_settle(struct call *c, struct telemetry_batch *b)
 	t->counters.bytes += (int64_t)b->b.len;
 	t->counters.failures += b->failures;
 	t->counters.commit_ns += b->commit_ns;
+	metric_observe_ns(HISTOGRAM_TELEMETRY_COMMIT_SECONDS, (uint64_t)b->commit_ns);
 	bool has_reports = b->b.reports > 0;
 	free_batch(b);
 	for (size_t i = 0; i < t->hook_count && has_reports; i++)
