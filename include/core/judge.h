@@ -23,6 +23,7 @@
 #define JUDGE_ROWS_MAX 400000
 #define JUDGE_NO_GATE UINT32_MAX
 #define JUDGE_FRACTION_BYTES 84
+#define JUDGE_HARD_STOP_AUTO UINT32_MAX
 
 enum judge_mode {
 	JUDGE_COHORT, /* blocks of one canary and its controls */
@@ -65,7 +66,7 @@ struct judge_config {
 	int64_t reports_planned; /* L: reports a device in a bake */
 	uint32_t extensions_max;
 	enum judge_inconclusive on_inconclusive;
-	uint32_t hard_stop_silent; /* k canaries silent: revert at once; 0 = none */
+	uint32_t hard_stop_silent; /* k canaries silent: revert at once; 0 = none; JUDGE_HARD_STOP_AUTO = hardstop_auto's rule */
 	double silence_rate;    /* p0: upper bound of the share of recently-online devices that fall silent; for the price */
 	const struct judge_gate *gates;
 	uint32_t gate_count;
@@ -177,6 +178,7 @@ struct judge_result {
 	int64_t next_look;      /* reports at which the next look is due */
 	uint32_t blocks, canaries, controls; /* blocks, and units in them */
 	uint32_t silent_canaries;
+	uint32_t hard_stop_at;  /* silent canaries that stop now; 0 = no hard stop */
 	double beta_level;      /* what p_ni is compared with at this bake end */
 	double alpha_wave, alpha_spent; /* budget of the wave; spent up to now over all gates */
 	double alpha_bound;     /* alpha + price of the hard stop */

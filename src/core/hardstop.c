@@ -41,6 +41,38 @@ uint32_t hardstop_smallest(uint32_t n, double p0, double limit) {
 	return k;
 }
 
+#define SILENT_MAX 511 /* beyond, the rule no longer stops: such a fleet is silent by itself */
+
+/* alive[j]: j canaries are silent and nothing was stopped yet. Only one canary starts at a time, so only j = k can stop. */
+struct hardstop_rule hardstop_auto(uint32_t n, uint32_t started, double p0, double limit) {
+	assert(p0 >= 0 && p0 <= 1);
+	double alive[SILENT_MAX + 2] = {1};
+	struct hardstop_rule rule = {.k = started == 0 ? 1 : 0, .price = 0};
+	uint32_t k = 1;
+	for (uint32_t m = 1; m <= n; m++) {
+		for (uint32_t j = k; j > 0; j--)
+			alive[j] = alive[j] * (1 - p0) + alive[j - 1] * p0;
+		alive[0] *= 1 - p0;
+		if (rule.price + alive[k] <= limit * (0.5 + 0.5 * m / n)) { /* half at once, half over the wave */
+			rule.price += alive[k];
+			alive[k] = 0;
+		} else if (k < SILENT_MAX) {
+			k++;
+			alive[k] = 0;
+		} else {
+			alive[k] = 0; /* lost from sight */
+			k = n + 1;
+		}
+		if (m == started)
+			rule.k = k < started + 1 ? k : started + 1;
+		if (k > SILENT_MAX)
+			break;
+	}
+	if (rule.k == 0)
+		rule.k = started + 1;
+	return rule;
+}
+
 double hardstop_rate_upper(uint64_t hits, uint64_t trials, double level) {
 	assert(hits <= trials && level > 0 && level < 1);
 	if (hits == trials)

@@ -349,8 +349,19 @@ static int64_t count_reports(const struct look *k) {
 	return reports;
 }
 
+/* How many silent canaries stop now, and what the rule adds to the bound. */
+static void price_hard_stop(const struct judge_config *c, uint32_t started, struct judge_result *out) {
+	struct hardstop_rule rule = {0, 0};
+	if (c->hard_stop_silent == JUDGE_HARD_STOP_AUTO)
+		rule = hardstop_auto(c->blocks, started < c->blocks ? started : c->blocks, c->silence_rate, HARDSTOP_LIMIT);
+	else if (c->hard_stop_silent > 0)
+		rule = (struct hardstop_rule){c->hard_stop_silent, hardstop_price(c->blocks, c->silence_rate, c->hard_stop_silent)};
+	out->hard_stop_at = rule.k;
+	out->alpha_bound = fmin(1, c->alpha + rule.price * c->waves);
+}
+
 static void count_units(const struct look *k, struct judge_result *out) {
-	uint32_t silence = 0;
+	uint32_t silence = 0, started = 0;
 	while (silence < k->c->gate_count && k->c->gates[silence].kind != METRIC_SILENCE)
 		silence++;
 	for (size_t u = 0; u < k->unit_count; u++) {
@@ -359,13 +370,16 @@ static void count_units(const struct look *k, struct judge_result *out) {
 		out->blocks += u == 0 || row_at(k, k->first[u - 1])->block != head->block;
 		out->canaries += canary;
 		out->controls += !canary;
-		bool silent = false;
+		bool silent = false, known = false;
 		for (size_t i = k->first[u]; i < k->first[u + 1] && silence < k->c->gate_count; i++) {
 			const struct metric_point *p = &cell_at(k, i, silence)->window;
+			known |= p->reports > 0;
 			silent |= p->reports > 0 && p->value >= 1;
 		}
+		started += canary && known;
 		out->silent_canaries += canary && silent;
 	}
+	price_hard_stop(k->c, started, out);
 }
 
 /* The gate that speaks loudest: the smallest p in relation to its weight. */
@@ -424,7 +438,7 @@ static uint32_t deciding_gate(const struct judge_config *c, const struct judge_r
 static struct verdict_facts gather(const struct judge_config *c, const struct judge_state *s, const struct judge_result *out,
 	bool bake_over, bool fresh_end) {
 	struct verdict_facts f = {
-		.hard_stop = c->hard_stop_silent > 0 && out->silent_canaries >= c->hard_stop_silent,
+		.hard_stop = out->hard_stop_at > 0 && out->silent_canaries >= out->hard_stop_at,
 		.bake_over = bake_over,
 		.cleared = out->look > 0,
 		.exposure = true,
@@ -469,10 +483,8 @@ static void judge_gates(const struct look *k, struct judge_state *s, struct judg
 
 static void fill_budget(const struct judge_config *c, const struct judge_state *s, struct judge_result *out) {
 	uint32_t extension = s->extension < c->extensions_max ? s->extension : c->extensions_max;
-	double hard = c->hard_stop_silent > 0 ? hardstop_price(c->blocks, c->silence_rate, c->hard_stop_silent) : 0;
 	out->guarantee = judge_guarantee(c);
 	out->alpha_wave = c->alpha * looks_wave_share(c->wave, c->waves);
-	out->alpha_bound = fmin(1, c->alpha + hard * c->waves);
 	out->beta_level = c->beta * looks_beta_share(extension, c->extensions_max);
 }
 

@@ -10,7 +10,6 @@
 #include "core/score.h"
 
 #define POWER 0.9
-#define HARD_STOP_PRICE 1e-3
 
 void judge_config_init(struct judge_config *c) {
 	*c = (struct judge_config){
@@ -154,7 +153,7 @@ static enum err check_numbers(const struct judge_config *c, struct fault *f) {
 static enum err check_hard_stop(const struct judge_config *c, struct fault *f) {
 	if (c->hard_stop_silent == 0)
 		return ERR_OK;
-	if (c->hard_stop_silent > c->blocks)
+	if (c->hard_stop_silent != JUDGE_HARD_STOP_AUTO && c->hard_stop_silent > c->blocks)
 		return fault_set(f, ERR_INVALID, "/hardStop", "there are only %u canaries", c->blocks);
 	for (uint32_t i = 0; i < c->gate_count; i++)
 		if (c->gates[i].kind == METRIC_SILENCE)
@@ -225,10 +224,12 @@ void judge_plan(const struct judge_config *c, const double *sigma, struct judge_
 	out->first_look = looks_reports_at(1, others);
 	out->last_look = looks_reports_at(out->looks, others);
 	out->alpha_wave = c->alpha * looks_wave_share(c->wave, c->waves);
-	if (c->hard_stop_silent > 0)
+	if (c->hard_stop_silent == JUDGE_HARD_STOP_AUTO)
+		out->alpha_hard = hardstop_auto(c->blocks, c->blocks, c->silence_rate, HARDSTOP_LIMIT).price;
+	else if (c->hard_stop_silent > 0)
 		out->alpha_hard = hardstop_price(c->blocks, c->silence_rate, c->hard_stop_silent);
 	out->alpha_bound = fmin(1, c->alpha + out->alpha_hard * c->waves);
-	out->hard_stop_suggested = hardstop_smallest(c->blocks, c->silence_rate, HARD_STOP_PRICE);
+	out->hard_stop_suggested = hardstop_smallest(c->blocks, c->silence_rate, HARDSTOP_LIMIT);
 	for (uint32_t i = 0; i < c->gate_count; i++)
 		plan_gate(c, &c->gates[i], sigma != NULL ? sigma[i] : NAN, &out->gates[i]);
 }

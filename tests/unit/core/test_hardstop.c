@@ -2,6 +2,7 @@
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -39,6 +40,44 @@ static void test_price(void **state) {
 	assert_int_equal(hardstop_smallest(5, 1, 1e-3), 6); /* none */
 }
 
+/* The rule against the definition: of all 2^12 fates of twelve canaries, those that it would have stopped. */
+static void test_auto_price_is_exact(void **state) {
+	(void)state;
+	const double p0 = 0.03;
+	double stopped = 0;
+	for (unsigned fate = 0; fate < 4096; fate++) {
+		uint32_t silent = 0;
+		bool stops = false;
+		double mass = 1;
+		for (uint32_t m = 1; m <= 12; m++) {
+			bool now = fate >> (m - 1) & 1;
+			silent += now;
+			mass *= now ? p0 : 1 - p0;
+			stops |= silent >= hardstop_auto(12, m, p0, 1e-3).k;
+		}
+		stopped += stops ? mass : 0;
+	}
+	double price = hardstop_auto(12, 12, p0, 1e-3).price;
+	assert_true(fabs(stopped - price) < 1e-12);
+	assert_true(price > 1e-4 && price <= 1e-3);
+}
+
+static void test_auto_grows(void **state) {
+	(void)state;
+	assert_int_equal(hardstop_auto(50, 1, 0.002, 1e-3).k, 2);
+	assert_int_equal(hardstop_auto(50, 10, 0.002, 1e-3).k, 2);
+	assert_int_equal(hardstop_auto(50, 50, 0.002, 1e-3).k, 3);
+	for (uint32_t m = 1; m < 2000; m += 13) {
+		struct hardstop_rule now = hardstop_auto(2000, m, 0.01, 1e-3), next = hardstop_auto(2000, m + 13, 0.01, 1e-3);
+		assert_true(now.k <= next.k && now.price == next.price && now.price <= 1e-3);
+	}
+	assert_int_equal(hardstop_auto(50, 0, 0.002, 1e-3).k, 1);
+	assert_int_equal(hardstop_auto(5, 5, 1, 1e-3).k, 6); /* nothing is known: it never stops */
+	assert_true(hardstop_auto(5, 5, 1, 1e-3).price == 0);
+	assert_int_equal(hardstop_auto(2000, 2000, 0.5, 1e-3).k, 2001);
+	assert_true(hardstop_auto(5, 5, 0, 1e-3).k == 1);
+}
+
 static void test_upper_bound_of_a_rate(void **state) {
 	(void)state;
 	/* rule of three: no hit in n trials, 95 %: 1 - 0.05^(1/n) */
@@ -54,6 +93,8 @@ int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_table),
 		cmocka_unit_test(test_price),
+		cmocka_unit_test(test_auto_price_is_exact),
+		cmocka_unit_test(test_auto_grows),
 		cmocka_unit_test(test_upper_bound_of_a_rate),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

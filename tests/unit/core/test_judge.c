@@ -277,6 +277,25 @@ static void test_hard_stop(void **state) {
 	assert_int_equal(result.verdict, VERDICT_REVERT);
 	assert_int_equal(result.reason, REASON_HARD_STOP);
 	assert_int_equal(result.gate, 2);
+	assert_int_equal(result.hard_stop_at, 3);
+	/* by itself: among the first ten that started two are enough, among all fifty three */
+	state_now = (struct judge_state){0};
+	config.hard_stop_silent = JUDGE_HARD_STOP_AUTO;
+	assert_int_equal(judge_check(&config, true, &fault), ERR_OK);
+	assert_int_equal(look(false), ERR_OK);
+	assert_int_equal(result.hard_stop_at, 3);
+	for (size_t i = 0; i < row_count; i++)
+		if (rows[i].block >= 10)
+			cells[i * GATES + 2].window.reports = 0;
+	state_now = (struct judge_state){0};
+	assert_int_equal(look(false), ERR_OK);
+	assert_int_equal(result.hard_stop_at, 2);
+	assert_int_equal(result.silent_canaries, 2);
+	assert_int_equal(result.verdict, VERDICT_REVERT);
+	assert_true(result.alpha_bound > 0.01 && result.alpha_bound <= 0.011);
+	struct judge_plan plan;
+	judge_plan(&config, NULL, &plan);
+	assert_true(plan.alpha_bound == result.alpha_bound);
 }
 
 static void test_bad_rows_are_refused(void **state) {
