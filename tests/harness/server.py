@@ -82,7 +82,7 @@ class Server:
     # ---- REST ----
     def request(self, method, path, body=None, **options):
         url = self.url + (path if path.startswith("/") and not path.startswith("/v") else path)
-        if not path.startswith(("/api", "/device", "/metrics", "/healthz", "/readyz", "/openapi")):
+        if not path.startswith(("/api/", "/device/", "/metrics", "/healthz", "/readyz", "/openapi")):
             url = self.url + "/api/v1" + path
         options.setdefault("timeout", 60)
         if body is not None:
