@@ -19,7 +19,6 @@
 	X(WRONGCLOCK, "wrongclock", "its clock says 1970 or 2100")                                                         \
 	X(FLAPPING, "flapping", "loses its connection every few seconds")                                                  \
 	X(CORRUPT, "corrupt", "a byte of a download is wrong")                                                             \
-	X(SLOW, "slow", "downloads in pieces with pauses between")                                                         \
 	X(DUPLICATE, "duplicate", "sends each report twice")                                                               \
 	X(FLOOD, "flood", "sends a hundred reports at once")                                                               \
 	X(CUT, "cut", "power is cut at a write of an update")
