@@ -52,8 +52,8 @@ static enum err refuse(struct reader *r, const char *expected)
 	return fault_set(r->f, ERR_INVALID, "", "expected %s", expected);
 }
 
-/* Puts the member's name, as a token of a JSON pointer (RFC 6901), before the pointer of the fault inside it. Names come from
- * a device: long ones are cut. */
+/* Puts the member's name, as a token of a JSON pointer (RFC 6901), before the pointer of the fault inside it. Names
+ * come from a device: long ones are cut. */
 static enum err inside(struct reader *r, struct slice name, enum err e)
 {
 	char prefix[72] = "/";
@@ -132,7 +132,8 @@ static enum err add_key(struct reader *r, struct slice *keys, size_t max, size_t
 	if (memchr(key.data, '\\', key.len) != NULL)
 		return fault_set(r->f, ERR_INVALID, "", "escapes in a member's name are not taken here");
 	for (size_t i = 0; i < *count; i++)
-		if (slice_same(keys[i], key)) return inside(r, key, fault_set(r->f, ERR_INVALID, "", "the member occurs twice"));
+		if (slice_same(keys[i], key))
+			return inside(r, key, fault_set(r->f, ERR_INVALID, "", "the member occurs twice"));
 	keys[(*count)++] = key;
 	return ERR_OK;
 }
@@ -243,7 +244,8 @@ static enum err read_display(struct reader *r, void *target)
 static enum err read_hardware(struct reader *r, void *target)
 {
 	struct device_report *out = target;
-	return read_named(r, name_is_name, out->enrol.hardware, sizeof out->enrol.hardware, "a name of a hardware class");
+	return read_named(r, name_is_name, out->enrol.hardware, sizeof out->enrol.hardware,
+	                  "a name of a hardware class");
 }
 
 static bool has_tag(const struct device_report *out, const char *tag)

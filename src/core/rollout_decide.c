@@ -58,8 +58,10 @@ static uint32_t revertible_of(const struct rollout_stage *s)
 {
 	uint32_t sum = 0;
 	enum deployment_status to;
-	for (int i = 0; i < DEPLOYMENT_STATUS_COUNT; i++)
-		if (i != DEPLOYMENT_WAITING && deployment_on_revert((enum deployment_status)i, true, &to)) sum += s->counts[i];
+	for (int i = 0; i < DEPLOYMENT_STATUS_COUNT; i++) {
+		bool moves = deployment_on_revert((enum deployment_status)i, true, &to);
+		if (moves && to == DEPLOYMENT_REVERTING) sum += s->counts[i];
+	}
 	return sum;
 }
 
@@ -163,7 +165,8 @@ static bool act_on_errors(const struct rollout_state *in, struct rollout_decisio
 	return true;
 }
 
-/* Every stage that has begun is watched for as long as the rollout is not taken back. True when something is to be done. */
+/* Every stage that has begun is watched for as long as the rollout is not taken back. True when something is to be
+ * done. */
 static bool act_on_trouble(const struct rollout_state *in, struct rollout_decision *d)
 {
 	for (unsigned i = 0; i < in->stage_count; i++) {
@@ -231,7 +234,8 @@ static void step_scheduled(const struct rollout_state *in, struct rollout_decisi
 		return;
 	}
 	if (i == 0) explain(d, ROLLOUT_REASON_STARTED, 0, 0, total, 0);
-	else if (d->reason != ROLLOUT_REASON_STAGE_FINISHED) explain(d, ROLLOUT_REASON_STAGE_FINISHED, (int)i - 1, 0, total, 0);
+	else if (d->reason != ROLLOUT_REASON_STAGE_FINISHED)
+		explain(d, ROLLOUT_REASON_STAGE_FINISHED, (int)i - 1, 0, total, 0);
 	go_stage(in, d, i, STAGE_RUNNING, s->error_floor);
 }
 
@@ -380,7 +384,8 @@ static void decide_stopping(const struct rollout_state *in, struct rollout_decis
 	if (over) go(in, d, ROLLOUT_STOPPED);
 }
 
-/* Also of a rollout that is reverted already: a device that comes back later and says it runs the new release is sent back too. */
+/* Also of a rollout that is reverted already: a device that comes back later and says it runs the new release is sent
+ * back too. */
 static void decide_reverting(const struct rollout_state *in, struct rollout_decision *d)
 {
 	uint32_t revertible = 0, reverting = sum_status(in, DEPLOYMENT_REVERTING);

@@ -26,8 +26,9 @@ static const struct {
 	const char *text;
 	enum rsql_op op;
 } spellings[] = {
-	{"==", RSQL_EQ},   {"!=", RSQL_NE},   {"=lt=", RSQL_LT}, {"=le=", RSQL_LE}, {"=gt=", RSQL_GT},   {"=ge=", RSQL_GE},
-	{"=in=", RSQL_IN}, {"=out=", RSQL_OUT}, {"<=", RSQL_LE},   {"<", RSQL_LT},    {">=", RSQL_GE},     {">", RSQL_GT},
+	{"==", RSQL_EQ},   {"!=", RSQL_NE},   {"=lt=", RSQL_LT}, {"=le=", RSQL_LE}, {"=gt=", RSQL_GT}, {"=ge=", RSQL_GE},
+	{"<=", RSQL_LE},   {"<", RSQL_LT},    {">=", RSQL_GE},   {">", RSQL_GT},
+	{"=in=", RSQL_IN}, {"=out=", RSQL_OUT},
 };
 
 struct parser {
@@ -81,8 +82,8 @@ static size_t word_len(const struct parser *p)
 	return n;
 }
 
-/* The pool holds every decoded text with its NUL. A decoded text is never longer than what was written, and each has an operator,
- * comma or parenthesis beside it to pay for the NUL. */
+/* The pool holds every decoded text with its NUL. A decoded text is never longer than what was written, and each has an
+ * operator, comma or parenthesis beside it to pay for the NUL. */
 static void put(struct parser *p, char c)
 {
 	assert(p->q->pool_used < sizeof p->q->pool);
@@ -262,7 +263,7 @@ static bool read_operator(struct parser *p, struct rsql_node *node)
 		if (!str_starts(p->text + p->at, spellings[i].text)) continue;
 		node->op = spellings[i].op;
 		if (node->field->type == RSQL_BOOL && node->op != RSQL_EQ && node->op != RSQL_NE)
-			return refuse_as(p, ERR_INVALID, p->at, "only == and != ask for true or false:", node->field->name);
+			return refuse_as(p, ERR_INVALID, p->at, "only == and != go with true or false", NULL);
 		p->at += strlen(spellings[i].text);
 		return true;
 	}
@@ -392,7 +393,9 @@ static bool is_clean(const char *text, size_t len, size_t *at)
 enum err rsql_parse(struct rsql *q, const char *text, const struct rsql_field *fields, size_t field_count,
                     int64_t now_ms, struct rsql_error *e)
 {
-	struct parser p = {.q = q, .text = text, .fields = fields, .field_count = field_count, .now_ms = now_ms, .e = e};
+	struct parser p = {.q = q, .text = text, .now_ms = now_ms, .e = e};
+	p.fields = fields;
+	p.field_count = field_count;
 	size_t len = strnlen(text, RSQL_TEXT_BYTES + 1), at;
 	q->node_count = q->value_count = 0;
 	q->pool_used = 0;

@@ -32,8 +32,8 @@ const char *value_type_text(enum value_type type)
 	return texts[type];
 }
 
-/* One report being read. Readers return an error and leave the parser wherever they stood: report_read finds the end. A broken
- * text is seen by JP_ERROR, which stays. */
+/* One report being read. Readers return an error and leave the parser wherever they stood: report_read finds the end. A
+ * broken text is seen by JP_ERROR, which stays. */
 struct reader {
 	struct jp p;
 	struct telemetry_message *t;

@@ -6,8 +6,9 @@ enum { MINUTE_MS = 60000, DAY_MS = 86400000, WEEK_DAYS = 7, DAY_MINUTES = 1440 }
 
 bool window_is_valid(const struct window *w)
 {
-	return w->days > 0 && w->days <= WINDOW_EVERY_DAY && w->start_minute < DAY_MINUTES && w->duration_minutes >= 1 &&
-	       w->duration_minutes <= WEEK_DAYS * DAY_MINUTES && w->utc_offset_minutes >= -840 && w->utc_offset_minutes <= 840;
+	return w->days > 0 && w->days <= WINDOW_EVERY_DAY && w->start_minute < DAY_MINUTES &&
+	       w->duration_minutes >= 1 && w->duration_minutes <= WEEK_DAYS * DAY_MINUTES &&
+	       w->utc_offset_minutes >= -840 && w->utc_offset_minutes <= 840;
 }
 
 /* Number of the day at the window's own offset, since 1970-01-01; rounds down before 1970 too. */

@@ -1,5 +1,5 @@
-/* The pull parser against the tree parser: what one takes the other takes, but for what only one of them limits; one string or
- * number alone has the same value in both. */
+/* The pull parser against the tree parser: what one takes the other takes, but for what only one of them limits; one
+ * string or number alone has the same value in both. */
 #include <assert.h>
 #include <math.h>
 #include <stdlib.h>
@@ -41,7 +41,8 @@ static void compare_scalar(const char *text, size_t len, const struct json *root
 	double d;
 	jp_init(&p, text, len);
 	enum jp_event e = jp_next(&p);
-	if (e == JP_STRING && jp_unescape(&p, decoded, sizeof decoded) >= 0) assert(strcmp(decoded, json_text(root)) == 0);
+	if (e == JP_STRING && jp_unescape(&p, decoded, sizeof decoded) >= 0)
+		assert(strcmp(decoded, json_text(root)) == 0);
 	if (e == JP_NUMBER && jp_double(&p, &d)) assert(fabs(d - json_number(root)) <= fabs(d) * 4.5e-16 + 5e-324);
 }
 

@@ -1,4 +1,5 @@
-/* Whatever an operator types as a filter: what is taken has a canonical text that is taken again, means the same, and stays the same. */
+/* Whatever an operator types as a filter: what is taken has a canonical text that is taken again, means the same, and
+ * stays the same. */
 #include <assert.h>
 #include <string.h>
 
@@ -25,7 +26,8 @@ static bool get(const void *context, const struct rsql_field *field, struct slic
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct rsql q, again;
-	static char text[RSQL_TEXT_BYTES + 8], printed[RSQL_PRINT_BYTES], twice[RSQL_PRINT_BYTES], like[2 * RSQL_TEXT_BYTES + 1];
+	static char text[RSQL_TEXT_BYTES + 8], printed[RSQL_PRINT_BYTES], twice[RSQL_PRINT_BYTES];
+	static char like[2 * RSQL_TEXT_BYTES + 1];
 	struct rsql_error e = {0};
 	size_t len = size < sizeof text - 1 ? size : sizeof text - 1;
 	memcpy(text, data, len);

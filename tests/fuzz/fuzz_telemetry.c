@@ -1,5 +1,5 @@
-/* Whatever a device sends as telemetry: what is taken lies within the message and within the limits of docs/protocol.md, and each
- * taken report is taken on its own too. */
+/* Whatever a device sends as telemetry: what is taken lies within the message and within the limits of
+ * docs/protocol.md, and each taken report is taken on its own too. */
 #include <assert.h>
 #include <math.h>
 #include <stdlib.h>
