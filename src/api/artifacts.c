@@ -68,21 +68,41 @@ static enum err find_version(struct api_request *rq, struct model_row *model, st
 	return e == ERR_OK ? catalog_find_version(&rq->call, model, rq->param[1], version) : e;
 }
 
+static const struct route_query artifacts_query[] = {
+	{"limit", "Items on a page, 1 to 1000 (100)."},
+	{"cursor", "`next` of the page before."},
+	{"total", "true: count them all."},
+	{0},
+};
+
+/* By hardware. A version has few variants, so a page is cut from all of them. */
 static enum err list_artifacts(struct api_request *rq)
 {
 	struct model_row model;
 	struct version_row version;
 	struct artifact_row *rows = NULL;
-	size_t count = 0;
-	enum err e = find_version(rq, &model, &version);
+	size_t count = 0, at = 0;
+	int64_t limit = 100;
+	const char *after = NULL;
+	bool wants_total = false;
+	enum err e = api_query_int(rq, "limit", 1, 1000, &limit);
+	if (e == ERR_OK)
+		e = api_query_cursor(rq, &after);
+	if (e == ERR_OK)
+		e = api_query_bool(rq, "total", &wants_total);
+	if (e == ERR_OK)
+		e = find_version(rq, &model, &version);
 	if (e == ERR_OK)
 		e = catalog_list_artifacts(&rq->call, &version, &rows, &count);
 	if (e != ERR_OK)
 		return e;
+	while (after && at < count && strcmp(rows[at].hardware, after) <= 0)
+		at++;
+	size_t end = count - at > (size_t)limit ? at + (size_t)limit : count;
 	api_list_open(rq);
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = at; i < end; i++)
 		put_artifact(rq, &rows[i]);
-	api_list_close(rq, NULL, -1);
+	api_list_close(rq, end < count ? api_cursor_of_text(rq, rows[end - 1].hardware) : NULL, wants_total ? (int64_t)count : -1);
 	return ERR_OK;
 }
 
@@ -296,7 +316,7 @@ static const struct route_stream upload_stream = {.begin = begin_upload, .chunk 
 
 const struct route routes_artifacts[] = {
 	{.method = "GET", .path = OF_VERSION, .role = ROLE_VIEWER, .tag = "artifacts", .summary = "List a version's artifacts",
-	 .reply = artifact_reply, .reply_is_list = true, .handle = list_artifacts},
+	 .reply = artifact_reply, .reply_is_list = true, .query = artifacts_query, .handle = list_artifacts},
 	{.method = "POST", .path = OF_VERSION, .role = ROLE_OPERATOR, .flags = ROUTE_WRITE | ROUTE_CREATED, .tag = "artifacts",
 	 .summary = "Declare an artifact; its content is uploaded by PUT", .body = artifact_body, .body_bytes = sizeof(struct artifact_input),
 	 .reply = artifact_reply, .handle = declare_artifact},
