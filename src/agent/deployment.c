@@ -273,6 +273,7 @@ static size_t slice(const struct agent *a, uint64_t left)
 static void copy_slice(struct agent *a)
 {
 	const struct agent_part *p = &a->parts[a->part];
+	assert(a->part < a->part_count);
 	for (uint32_t done = 0; done < a->limits.slice_bytes && a->offset < p->size_bytes;) {
 		size_t n = slice(a, p->size_bytes - a->offset);
 		if (!a->ports->part_read(a->host, a->copy_slot, (int)a->copy_part, a->offset, a->scratch, n)) {
@@ -289,6 +290,7 @@ static void copy_slice(struct agent *a)
 	}
 	if (a->offset < p->size_bytes)
 		return;
+	a->copy_slot = -1;
 	if (!a->ports->slot_sync(a->host, agent_trial_target(a)))
 		agent_deployment_finish(a, AGENT_DEPLOYMENT_FAILED, storage_failed);
 	else
@@ -334,6 +336,7 @@ static void hash_slice(struct agent *a)
 	const struct agent_part *p = &a->parts[a->part];
 	uint8_t hash[AGENT_SHA256_BYTES];
 	bool is_readable = true;
+	assert(a->part < a->part_count);
 	if (!a->is_hashing) {
 		a->ports->sha_init(a->host, &a->sha);
 		a->is_hashing = true;

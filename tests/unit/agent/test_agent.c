@@ -199,6 +199,10 @@ static void test_failed_trial_keeps_the_floor(void **unused)
 	w_hint(w); /* the same attempt again: nothing but a report */
 	w_run(w, HOUR);
 	assert_int_equal(w->self_tests, 2);
+	w_reboot_now(w); /* and it is over after a restart too */
+	w_run(w, HOUR);
+	assert_int_equal(w->self_tests, 2);
+	assert_true(w_is_running(w, &w->releases[0]));
 	install(w, "d-2", 2, 1); /* retry: nothing needs downloading */
 	assert_true(w_is_running(w, &w->releases[1]));
 	assert_int_equal(w->downloaded_bytes, downloaded);

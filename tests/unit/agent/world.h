@@ -52,6 +52,7 @@ struct world {
 	struct image written[2][PARTS], durable[2][PARTS];
 	unsigned char state[2][AGENT_STATE_BYTES];
 	size_t state_len[2];
+	bool has_saved; /* a state write returned true */
 	int writes, cut_at; /* cut_at 0: never */
 	bool is_dead;
 	int fail_writes_from, fail_writes_to; /* these writes return false and do nothing */
@@ -90,7 +91,7 @@ struct world {
 	bool self_test_is_due, self_test_hangs, activation_reboots, activation_fails;
 	const char *self_test_fails_on; /* release name */
 	const char *incompatible;
-	int events[AGENT_EVENT_STORAGE + 1];
+	int events[AGENT_EVENT_STORAGE + 1], wrong_hashes;
 	char last_config[128];
 	bool wants_reboot;
 };
@@ -152,6 +153,7 @@ static bool w_state_write(void *host, int copy, const void *data, size_t size)
 	size_t n = last ? w_random(w) % (size + 1) : size;
 	memcpy(w->state[copy], data, n);
 	w->state_len[copy] = size;
+	w->has_saved = w->has_saved || !last;
 	return !last;
 }
 
@@ -372,6 +374,7 @@ static void w_event(void *host, enum agent_event event, const char *detail)
 {
 	struct world *w = host;
 	w->events[event]++;
+	w->wrong_hashes += strstr(detail, "stored bytes have the wrong hash") != NULL;
 	if (getenv("WORLD_TRACE"))
 		fprintf(stderr, "%8lld %s %s\n", (long long)w->now_ms, agent_event_name(event), detail);
 }
@@ -502,8 +505,12 @@ static void w_serve(struct world *w)
 		w->head_sent = true;
 		if (!agent_on_http_response(&w->agent, w->request, status, b ? NULL : w->etag, from))
 			w->request = 0;
-		else if (status >= 300)
-			w_end(w, true);
+		else if (status >= 300) { /* errors have a text */
+			if (status == 304 || agent_on_http_data(&w->agent, w->request, "{\"status\":404}", 14))
+				w_end(w, true);
+			else
+				w->request = 0;
+		}
 		return;
 	}
 	size_t at = (size_t)(from + w->sent), n = size - at < CHUNK ? size - at : CHUNK;
