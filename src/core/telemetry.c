@@ -49,6 +49,14 @@ static struct slice token(const struct jp *p)
 	return (struct slice){p->token, p->token_len};
 }
 
+/* Names as the tables have them: with their length, as most comparisons end there. */
+#define NAME(text) {text, sizeof(text) - 1}
+
+static bool is_same(struct slice a, struct slice b)
+{
+	return a.len == b.len && memcmp(a.data, b.data, a.len) == 0;
+}
+
 /* Reads the next value as an integer within bounds. */
 static bool read_int(struct jp *p, int64_t min, int64_t max, int64_t *out)
 {
@@ -176,21 +184,21 @@ static enum telemetry_error read_sum(struct reader *r, struct metric_value *m)
 enum part { PART_N = 1, PART_SUM = 2, PART_K = 4, PART_SKETCH = 8, PART_HIST = 16 };
 
 static const struct {
-	const char *name;
+	struct slice name;
 	enum part bit;
 	enum telemetry_error (*read)(struct reader *, struct metric_value *);
 } parts[] = {
-	{"n", PART_N, read_n},
-	{"sum", PART_SUM, read_sum},
-	{"k", PART_K, read_k},
-	{"sketch", PART_SKETCH, read_sketch},
-	{"hist", PART_HIST, read_hist},
+	{NAME("n"), PART_N, read_n},
+	{NAME("sum"), PART_SUM, read_sum},
+	{NAME("k"), PART_K, read_k},
+	{NAME("sketch"), PART_SKETCH, read_sketch},
+	{NAME("hist"), PART_HIST, read_hist},
 };
 
 static enum telemetry_error read_part(struct reader *r, struct metric_value *m, unsigned *have)
 {
 	for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
-		if (!jp_is(&r->p, parts[i].name)) continue;
+		if (!is_same(token(&r->p), parts[i].name)) continue;
 		if (*have & parts[i].bit) return TELEMETRY_DUPLICATE_MEMBER;
 		*have |= parts[i].bit;
 		return parts[i].read(r, m);
@@ -227,7 +235,7 @@ static enum telemetry_error read_metric(struct reader *r)
 	if (!name_is_metric(r->member)) return TELEMETRY_BAD_METRIC_NAME;
 	if (r->r->metric_count == TELEMETRY_METRICS) return TELEMETRY_TOO_MANY_METRICS;
 	for (unsigned i = 0; i < r->r->metric_count; i++)
-		if (slice_same(r->r->metrics[i].name, r->member)) return TELEMETRY_DUPLICATE_METRIC;
+		if (is_same(r->r->metrics[i].name, r->member)) return TELEMETRY_DUPLICATE_METRIC;
 	assert(t->metric_used < sizeof t->metrics / sizeof t->metrics[0]);
 	struct metric_value *m = &t->metrics[t->metric_used++];
 	*m = (struct metric_value){.name = r->member};
@@ -255,22 +263,22 @@ static enum telemetry_error read_metrics(struct reader *r)
 }
 
 static const struct {
-	const char *name;
+	struct slice name;
 	enum telemetry_error (*read)(struct reader *);
 } members[MEMBER_COUNT] = {
-	[MEMBER_TS] = {"ts", read_ts},
-	[MEMBER_BOOT] = {"boot", read_boot},
-	[MEMBER_SEQ] = {"seq", read_seq},
-	[MEMBER_MODEL] = {"model", read_model},
-	[MEMBER_VERSION] = {"version", read_version},
-	[MEMBER_METRICS] = {"metrics", read_metrics},
+	[MEMBER_TS] = {NAME("ts"), read_ts},
+	[MEMBER_BOOT] = {NAME("boot"), read_boot},
+	[MEMBER_SEQ] = {NAME("seq"), read_seq},
+	[MEMBER_MODEL] = {NAME("model"), read_model},
+	[MEMBER_VERSION] = {NAME("version"), read_version},
+	[MEMBER_METRICS] = {NAME("metrics"), read_metrics},
 };
 
 static enum telemetry_error read_member(struct reader *r)
 {
 	r->member = token(&r->p);
 	for (unsigned i = 0; i < MEMBER_COUNT; i++) {
-		if (!jp_is(&r->p, members[i].name)) continue;
+		if (!is_same(r->member, members[i].name)) continue;
 		if (r->seen >> i & 1) return TELEMETRY_DUPLICATE_MEMBER;
 		r->seen |= 1u << i;
 		return members[i].read(r);
@@ -282,10 +290,8 @@ static enum telemetry_error read_member(struct reader *r)
 static struct slice missing(unsigned seen)
 {
 	static const enum member required[] = {MEMBER_BOOT, MEMBER_SEQ, MEMBER_METRICS};
-	for (size_t i = 0; i < sizeof required / sizeof required[0]; i++) {
-		const char *name = members[required[i]].name;
-		if (!(seen >> required[i] & 1)) return (struct slice){name, strlen(name)};
-	}
+	for (size_t i = 0; i < sizeof required / sizeof required[0]; i++)
+		if (!(seen >> required[i] & 1)) return members[required[i]].name;
 	return (struct slice){NULL, 0};
 }
 
