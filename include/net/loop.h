@@ -18,7 +18,7 @@ struct loop_timer;
 struct loop_signal;
 struct uv_loop_s; /* uv_loop_t */
 
-struct loop *loop_new(void);
+struct loop *loop_new(void); /* SIGPIPE is ignored in the process from then on */
 /* Closes what is still open on the loop and frees it. Everything made on it must have been freed before. NULL is allowed. */
 void loop_free(struct loop *l);
 void loop_run(struct loop *l);  /* until loop_stop */

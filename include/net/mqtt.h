@@ -68,7 +68,8 @@ bool mqtt_is_connected(const struct mqtt *m);
 /* Remembered, and said again after each reconnect. QoS 0 or 1. */
 void mqtt_subscribe(struct mqtt *m, const char *filter, int qos);
 /* *token (may be NULL) names the message in on_published. ERR_UNAVAILABLE when not connected, ERR_TOO_MANY when too many are in
- * flight: nothing was queued. Tokens of messages in flight at a disconnect never come: publish again. */
+ * flight: nothing was queued. Messages of QoS 1 in flight at a disconnect are sent again by themselves, and their
+ * tokens come then; they are lost with the process. */
 AVIARY_MUST_CHECK enum err mqtt_publish(struct mqtt *m, const char *topic, const void *payload, size_t len, int qos, bool retain, uint64_t *token);
 
 void mqtt_flush_acks(struct mqtt *m);     /* for the tick, after COMMIT; cheap when nothing is held */

@@ -1,6 +1,7 @@
 #include "net/loop.h"
 
 #include <assert.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -107,6 +108,7 @@ static void on_wake(uv_idle_t *handle)
 struct loop *loop_new(void)
 {
 	struct loop *l = allocate(sizeof *l);
+	signal(SIGPIPE, SIG_IGN); /* writes to a closed socket return an error; sendfile has no flag for that */
 	must(uv_loop_init(&l->uv), "init");
 	must(uv_loop_configure(&l->uv, UV_METRICS_IDLE_TIME), "metrics");
 	must(uv_prepare_init(&l->uv, &l->before_poll), "prepare");
