@@ -159,3 +159,14 @@ fuzz-corpus: $(FUZZ:%=$(B)/fuzz/replay_%)
 
 unit: fuzz-corpus
 .PHONY: fuzz fuzz-corpus
+
+# The judge against its competitors on the simulated fleet of docs/judge.md; less of it: BENCH='--scale 0.1 6a 6b'.
+$(B)/bench/judge_sim: tests/bench/judge_sim.c $(wildcard tests/bench/judge_*.h) $(call lib,core base)
+	@mkdir -p $(@D)
+	@echo "  BENCH $<"
+	@$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group -lm \
+		$(shell pkg-config --libs libcjson openssl)
+
+bench-judge: $(B)/bench/judge_sim ## false reverts and speed of detection of the judge and of others (about 20 minutes)
+	@$< $(BENCH)
+.PHONY: bench-judge

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #define CHUNK 8 /* states that one step of the convolution makes at once */
+#define NEGLIGIBLE 1e-40 /* probability that may be left out at either end of the distribution at each step */
 
 __extension__ typedef unsigned __int128 uint128;
 /* Two doubles that the compiler may keep in one register; each is computed alone, so results do not depend on it. */
@@ -148,10 +149,25 @@ static void step_wide(const uint128 *from, uint128 *to, int64_t low_next, int64_
 	}
 }
 
-/* A state from which the target is certain leaves the array and is added up; one from which it is out of reach is dropped. */
+/* Leaves out states at both ends that together have next to no probability; returns how much it was. */
+static double trim(const double *states, int64_t *lo, int64_t *hi) {
+	double dropped = 0;
+	for (double end = states[*lo]; *lo < *hi && end < NEGLIGIBLE; end += states[*lo]) {
+		dropped += states[*lo];
+		++*lo;
+	}
+	for (double end = states[*hi]; *hi > *lo && end < NEGLIGIBLE; end += states[*hi]) {
+		dropped += states[*hi];
+		--*hi;
+	}
+	return dropped;
+}
+
+/* A state from which the target is certain leaves the array and is added up; one from which it is out of reach is dropped. What is trimmed
+ * counts as certain, so that p is never too small. */
 static double tail_doubles(struct tail *t, double *error) {
 	size_t pad = (size_t)t->span, width = (size_t)t->reach + 1 + 2 * pad + 2 * CHUNK;
-	double *from = (double *)t->memory + pad, *to = from + width, certain = 0;
+	double *from = (double *)t->memory + pad, *to = from + width, certain = 0, trimmed = 0;
 	assert(2 * width * sizeof(double) <= t->memory_bytes);
 	int64_t lo = 0, hi = 0, rest = t->reach;
 	from[0] = 1;
@@ -176,12 +192,14 @@ static double tail_doubles(struct tail *t, double *error) {
 		hi = high_next;
 		if (lo > hi)
 			break; /* all is decided */
+		trimmed += trim(to, &lo, &hi);
 		double *swap = from;
 		from = to;
 		to = swap;
 		roundings += (double)count + 2;
 	}
-	*error = 1.01 * ldexp(roundings + 2, -53);
+	certain += trimmed;
+	*error = 1.01 * ldexp(roundings + 2, -53) + (certain > 0 ? trimmed / certain : 0);
 	return certain;
 }
 

@@ -157,23 +157,28 @@ static bool device_score(const struct look *k, size_t place, uint32_t gate, doub
 	return true;
 }
 
-/* A unit's member: the mean score of its devices with data; of counts the sum, up to the same maximum. */
-static void fill_member(const struct look *k, size_t unit, uint32_t gate, struct randtest_member *m) {
+/* A unit's member: the mean score of its devices with data; of counts the sum, up to the same maximum. Returns how many of its devices meet
+ * the gate's exposure. */
+static uint32_t fill_member(const struct look *k, size_t unit, uint32_t gate, struct randtest_member *m) {
 	bool counts = score_is_count(k->c->gates[gate].kind);
 	double sum = 0;
 	int64_t known = 0;
+	uint32_t exposed = 0;
 	*m = (struct randtest_member){.block = row_at(k, k->first[unit])->block, .is_canary = row_at(k, k->first[unit])->is_canary};
 	for (size_t i = k->first[unit]; i < k->first[unit + 1]; i++) {
 		double y;
 		if (!device_score(k, i, gate, &y))
 			continue;
 		sum += y;
-		m->reports += cell_at(k, i, gate)->window.reports;
+		int64_t reports = cell_at(k, i, gate)->window.reports;
+		m->reports += reports;
+		exposed += reports >= k->c->gates[gate].min_reports;
 		known++;
 	}
 	m->has_data = known > 0;
 	m->reports = known > 0 ? m->reports / known : 0;
 	m->score = counts ? fmax(-SCORE_EVENTS_MAX, fmin(SCORE_EVENTS_MAX, sum)) : known > 0 ? sum / (double)known : 0;
+	return exposed;
 }
 
 /* Mean over blocks of the canary's score less its controls' mean. */
@@ -223,19 +228,16 @@ static double typical(const struct look *k, uint32_t gate, bool canary, bool bas
 	return order_median(k->values, known);
 }
 
+/* Fills the members and what is told about them. */
 static void describe_gate(const struct look *k, uint32_t gate, struct judge_gate_result *r) {
-	const struct judge_gate *g = &k->c->gates[gate];
 	bool shadow = k->c->mode == JUDGE_SHADOW;
 	for (size_t u = 0; u < k->unit_count; u++) {
-		const struct randtest_member *m = &k->members[u];
+		struct randtest_member *m = &k->members[u];
+		uint32_t exposed = fill_member(k, u, gate, m);
+		r->exposed += m->is_canary || shadow ? exposed : 0;
 		r->missing += !m->has_data;
 		r->canaries += m->has_data && (m->is_canary || shadow);
 		r->controls += m->has_data && !m->is_canary && !shadow;
-	}
-	for (size_t i = 0; i < k->row_count; i++) {
-		double y;
-		r->exposed += (row_at(k, i)->is_canary || shadow) && device_score(k, i, gate, &y) &&
-			cell_at(k, i, gate)->window.reports >= g->min_reports;
 	}
 	r->effect = find_effect(k);
 	r->canary_value = typical(k, gate, true, false);
@@ -304,8 +306,6 @@ static void judge_gate(const struct look *k, uint32_t gate, double budget, doubl
 		.paired = k->c->mode == JUDGE_SHADOW,
 		.fixed_scale = g->fixed_scale};
 	*r = (struct judge_gate_result){.alpha_look = budget, .p_ni = NAN};
-	for (size_t u = 0; u < k->unit_count; u++)
-		fill_member(k, u, gate, &k->members[u]);
 	describe_gate(k, gate, r);
 	struct randtest_result t;
 	randtest_run(k->members, k->unit_count, &o, &t, NULL, k->test, k->test_bytes);
