@@ -1,9 +1,14 @@
 """Devices and groups over HTTP: what operators do, what is refused and how it is told, bulk, pages, restarts."""
+import hashlib
 import json
 import re
 import time
 
+import paho.mqtt.client as mqtt
 import pytest
+
+from harness import tflite
+from harness.process import wait_for
 
 
 @pytest.fixture
@@ -267,3 +272,124 @@ def test_roles_and_repeats(http_server):
     assert first.status_code == again.status_code == 201 and first.text == again.text
     refused(s, 409, "POST", "/devices", {"id": "b", "hardware": "h"}, headers=key)
     refused(s, 409, "POST", "/devices", {"id": "a", "hardware": "h"})
+
+
+# ---- over MQTT ----
+
+class Wire:
+    """A bare MQTT client: what was said on the topics of one device."""
+
+    def __init__(self, port, device):
+        self.device = device
+        self.messages = []
+        self.client = mqtt.Client(client_id=f"wire-{device}-{id(self)}")
+        self.client.on_message = lambda _c, _u, m: self.messages.append((m.topic.rsplit("/", 1)[1], m.payload, m.retain))
+        self.client.connect("127.0.0.1", port)
+        self.client.subscribe(f"aviary/v1/{device}/desired", qos=1)
+        self.client.loop_start()
+
+    def send(self, topic, message, retain=False):
+        text = message if isinstance(message, (bytes, str)) else json.dumps(message)
+        self.client.publish(f"aviary/v1/{self.device}/{topic}", text, qos=1, retain=retain).wait_for_publish(10)
+
+    def desired(self):
+        found = [json.loads(p) for t, p, _ in self.messages if t == "desired" and p]
+        return found[-1] if found else {}
+
+    def close(self):
+        self.client.disconnect()
+        self.client.loop_stop()
+
+
+@pytest.fixture
+def wire(broker):
+    wires = []
+
+    def make(device):
+        wires.append(Wire(broker.port, device))
+        return wires[-1]
+    yield make
+    for w in wires:
+        w.close()
+
+
+def enrol(token, secret, seq=1, **more):
+    return {"boot": "b1", "seq": seq, "enrol": {"token": token, "secret_sha256": hashlib.sha256(secret.encode()).hexdigest(),
+                                                "hardware": "esp32s3", "attributes": {"region": "eu"}, "tags": ["line-3"]}, **more}
+
+
+def test_a_device_registers_itself(server, wire):
+    secret = "ab" * 32
+    token = server.post("/tokens", {"name": "line 3", "kind": "enrolment", "role": "enrol", "uses_left": 1})["token"]
+    w = wire("self-1")
+    w.send("report", enrol("not a token", secret))
+    w.send("report", enrol(token, secret, running={"release": "factory", "counter": 3, "models": {"kws": "1.0.0"}},
+                           capabilities={"slot_bytes": 1 << 20}))
+    wait_for(lambda: w.desired().get("ack") == ["b1", 1], 20, lambda: f"the report is acknowledged: {w.messages}\n{server.process.tail()}")
+    d = server.get("/devices/self-1")
+    assert d["attributes"] == {"region": "eu"} and d["tags"] == ["line-3"] and d["has_credential"] and d["hardware"] == "esp32s3"
+    assert d["running"] == {"release": "factory", "counter": 3, "models": {"kws": "1.0.0"}}
+    assert server.get("/devices/self-1/reported")["capabilities"] == {"slot_bytes": 1 << 20}
+    assert len(w.messages[-1][1]) <= 200
+    assert w.desired()["url"] == "/device/v1/self-1/desired" and w.desired()["rev"] == d["desired_rev"]
+    assert [d["id"] for d in server.items("/devices", filter="model.kws==1.0.0;release==factory")] == ["self-1"]
+
+    as_device = {"Authorization": f"Bearer self-1:{secret}"}
+    assert server.request("GET", "/device/v1/self-1/desired", headers=as_device).status_code == 200
+
+    # The token is used up: another device stays out, and so does somebody else under the same name.
+    other = wire("self-2")
+    other.send("report", enrol(token, secret))
+    w.send("report", enrol(token, "cd" * 32, seq=2))
+    w.send("report", {"boot": "b1", "seq": 3})
+    wait_for(lambda: w.desired().get("ack") == ["b1", 3], 20, lambda: f"the third report is acknowledged: {w.messages}")
+    refused(server, 404, "GET", "/devices/self-2")
+    assert server.request("GET", "/device/v1/self-1/desired", headers=as_device).status_code == 200
+
+
+def test_presence_is_seen(server, wire):
+    server.post("/devices", {"id": "p-1", "hardware": "h"})
+    w = wire("p-1")
+    w.send("status", {"online": True, "boot": "b1"}, retain=True)
+    wait_for(lambda: server.get("/devices/p-1")["online"], 20, "the device is online")
+    assert server.get("/devices", filter="online==true;lastSeen=gt=now-1m", total="true")["total"] == 1
+    server.restart()
+    wait_for(lambda: server.get("/devices/p-1")["online"], 20, "its retained status is heard again")
+    w.send("status", {"online": False}, retain=True)
+    wait_for(lambda: not server.get("/devices/p-1")["online"], 20, "the device is offline")
+    assert server.get("/devices/p-1")["last_seen_at"] > 0
+
+
+def test_a_changed_twin_is_told_and_a_deleted_device_is_erased(server, broker, wire):
+    server.post("/devices", {"id": "t-1", "hardware": "h"})
+    secret = server.post("/devices/t-1/credential")["secret"]
+    w = wire("t-1")
+    server.call("PUT", "/devices/t-1/desired", {"rate": 5}, headers={"If-Match": "*"})
+    wait_for(lambda: w.desired().get("rev") == 1, 20, "the device is told")
+    document = server.request("GET", w.desired()["url"], headers={"Authorization": f"Bearer t-1:{secret}"})
+    assert document.json()["config"] == {"rate": 5} and document.json()["rev"] == 1
+    assert document.headers["ETag"] == '"%s"' % w.desired()["etag"]
+    wait_for(lambda: server.get("/devices/t-1")["sent_rev"] == 1, 20, "the broker has it")
+    w.send("status", {"online": True, "boot": "b1"}, retain=True)
+    late = wire("t-1")  # a second connection under another name sees what is retained
+    wait_for(lambda: late.desired().get("rev") == 1 and late.messages[0][2], 20, "the message is retained")
+    server.call("DELETE", "/devices/t-1")
+    wait_for(lambda: late.messages[-1][1] == b"", 20, lambda: f"the retained message is erased: {late.messages}")
+
+
+def test_deleting_a_device_in_a_rollout(server):
+    for i in range(4):
+        server.post("/devices", {"id": f"r-{i}", "hardware": "esp32"})
+    server.add_model("kws")
+    server.add_version("kws", "1.0.0", {"*": tflite.tiny_model("kws")})
+    server.add_release("kws-1", {"kws": "1.0.0"})
+    rollout = server.rollout(name="first", release="kws-1", start=True, stages=[{"percent": 100}], gates=[], judge={"controls": False})
+    wait_for(lambda: server.get("/devices/r-0").get("deployment"), 30, lambda: "it is offered\n" + json.dumps(server.get(f"/rollouts/{rollout['id']}")))
+    problem = refused(server, 409, "DELETE", "/devices/r-0")
+    assert str(rollout["id"]) in problem["detail"] and "force" in problem["detail"]
+    done = server.call("DELETE", "/devices/r-0?force=true")
+    assert done["rollout"] == rollout["id"] and "cancelled" in done["did"]
+    refused(server, 404, "GET", "/devices/r-0")
+    assert len(server.items(f"/rollouts/{rollout['id']}/deployments")) == 3
+    server.restart()
+    assert server.get(f"/rollouts/{rollout['id']}")["status"] == "running"
