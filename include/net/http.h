@@ -37,6 +37,8 @@ struct http_handler {
 	void (*abort)(struct http_request *req);               /* may be NULL */
 	void (*finish)(struct http_request *req);              /* may be NULL */
 	void (*prepare)(struct http_request *req, int status); /* before any reply leaves: default headers; may be NULL */
+	/* Body and type of a refusal by this module's own limits (400, 413, 414, 431, 503); a constant. NULL: plain text. */
+	const char *(*refusal)(int status, const char **content_type);
 };
 
 struct http_address {

@@ -37,6 +37,7 @@ AVIARY_MUST_CHECK enum err db_end(struct db *db, bool keep, struct fault *f);
  * by itself. */
 AVIARY_MUST_CHECK enum err db_commit(struct db *db, struct fault *f);
 bool db_is_dirty(const struct db *db);   /* a transaction is open */
+bool db_is_changed(const struct db *db); /* and rows were changed in it, be it that they were rolled back */
 void db_rollback(struct db *db);
 
 /* A row of a store's statement table; `scans` marks the few that are allowed to read a whole table (tests/lint reads plans). */

@@ -17,7 +17,7 @@
 
 #define REQUEST_ARENA_BYTES (4u << 20) /* what one handler may gather: a page of 1000 devices of 2 KiB */
 #define BODY_LIMIT_DEFAULT 65536
-#define STREAM_LIMIT ((uint64_t)8 << 30) /* the resource's own limits are far below */
+#define STREAM_LIMIT ((int64_t)8 << 30) /* the resource's own limits are far below */
 #define EMPTY_BODY_LIMIT 1024            /* a POST without fields: nothing, or {} */
 #define KEY_MAX 128
 #define SPARE_MAX 64                     /* requests kept for their next use */
@@ -325,6 +325,13 @@ static bool is_json_type(const char *type)
 	return (len == 16 && strncasecmp(type, "application/json", len) == 0) || (len > 17 && strncasecmp(type + len - 5, "+json", 5) == 0);
 }
 
+static int64_t body_limit(const struct route *route)
+{
+	if (route->body_limit > 0)
+		return (int64_t)route->body_limit;
+	return route->stream != NULL ? STREAM_LIMIT : route->body != NULL ? BODY_LIMIT_DEFAULT : EMPTY_BODY_LIMIT;
+}
+
 static enum err check_head(struct request *r)
 {
 	const struct route *route = r->rq.route;
@@ -335,8 +342,8 @@ static enum err check_head(struct request *r)
 	bool has_body = http_content_length(http) != 0;
 	if (route->stream == NULL && has_body && type != NULL && !is_json_type(type))
 		return fault_set(&r->fault, ERR_MEDIA_TYPE, "", "Content-Type: application/json is wanted");
-	int64_t limit = (int64_t)route->body_limit;
-	if (route->stream != NULL && limit > 0 && http_content_length(http) > limit)
+	int64_t limit = body_limit(route);
+	if (http_content_length(http) > limit)
 		return fault_set(&r->fault, ERR_TOO_LARGE, "", "at most %lld bytes", (long long)limit);
 	return ERR_OK;
 }
@@ -349,13 +356,11 @@ static enum err work_begin_stream(struct request *r)
 static enum err take_body(struct request *r)
 {
 	const struct route *route = r->rq.route;
-	size_t limit = route->body_limit;
 	if (route->stream == NULL) {
-		bool has_fields = route->body != NULL || limit > 0;
-		http_take_body(r->rq.http, limit > 0 ? limit : has_fields ? BODY_LIMIT_DEFAULT : EMPTY_BODY_LIMIT);
+		http_take_body(r->rq.http, (size_t)body_limit(route));
 		return ERR_OK;
 	}
-	http_stream_body(r->rq.http, limit > 0 ? limit : STREAM_LIMIT);
+	http_stream_body(r->rq.http, (uint64_t)body_limit(route));
 	enum err e = unit_of(r, work_begin_stream);
 	r->is_streaming = e == ERR_OK;
 	return e;
@@ -505,10 +510,31 @@ static void on_prepare(struct http_request *http, int status)
 	http_set_header(http, "X-Content-Type-Options", "nosniff");
 }
 
+/* What net/ refuses by itself, before a request is known here. */
+static const char *on_refusal(int status, const char **content_type)
+{
+#define PROBLEM(code, title) "{\"type\":\"about:blank\",\"title\":\"" title "\",\"status\":" #code "}"
+	*content_type = problem_type;
+	switch (status) {
+	case 413:
+		return PROBLEM(413, "too large");
+	case 414:
+		return PROBLEM(414, "the path and query are too long");
+	case 431:
+		return PROBLEM(431, "the header fields are too long");
+	case 503:
+		return PROBLEM(503, "temporarily unavailable");
+	default:
+		return PROBLEM(400, "malformed request");
+	}
+#undef PROBLEM
+}
+
 const struct http_handler *api_handler(void)
 {
 	static const struct http_handler handler = {
-		.begin = on_begin, .chunk = on_chunk, .complete = on_complete, .abort = on_abort, .finish = on_finish, .prepare = on_prepare};
+		.begin = on_begin, .chunk = on_chunk, .complete = on_complete, .abort = on_abort, .finish = on_finish, .prepare = on_prepare,
+		.refusal = on_refusal};
 	return &handler;
 }
 

@@ -108,6 +108,7 @@ void http_refuse(struct http_request *req, int status, const char *text)
 	req->reply = REPLY_STATIC;
 	req->status = status;
 	req->content_type = "text/plain; charset=utf-8";
+	if (req->server->handler.refusal) text = req->server->handler.refusal(status, &req->content_type);
 	req->static_data = text;
 	req->reply_len = strlen(text);
 	req->is_discarding = true;

@@ -33,6 +33,7 @@ struct db {
 	uint64_t use_counter;
 	unsigned depth;        /* of savepoints */
 	bool is_open;          /* the tick's transaction */
+	int64_t changes;       /* rows changed before it was opened */
 	bool is_read_only;
 	enum err lost;         /* SQLite rolled the transaction back by itself: nothing more until db_commit has reported it */
 	int64_t deadline_mono_ms; /* 0: none */
@@ -229,6 +230,7 @@ static enum err open_transaction(struct db *db, struct fault *f)
 		return ERR_OK;
 	enum err e = execute(db, "BEGIN IMMEDIATE", f);
 	db->is_open = e == ERR_OK;
+	db->changes = sqlite3_total_changes64(db->sql3);
 	return e;
 }
 
@@ -277,6 +279,11 @@ enum err db_commit(struct db *db, struct fault *f)
 bool db_is_dirty(const struct db *db)
 {
 	return db->is_open || db->lost != ERR_OK;
+}
+
+bool db_is_changed(const struct db *db)
+{
+	return db->lost != ERR_OK || (db->is_open && sqlite3_total_changes64(db->sql3) != db->changes);
 }
 
 void db_rollback(struct db *db)
