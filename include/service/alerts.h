@@ -17,7 +17,6 @@ struct alerts;
 
 AVIARY_MUST_CHECK struct alerts *alerts_open(struct services *s, struct fault *f); /* NULL on failure; after registry and telemetry */
 void alerts_close(struct alerts *a);
-void alerts_reload(struct alerts *a); /* COMMIT failed: forget what is not on disk */
 
 enum alert_severity { ALERT_INFO, ALERT_WARNING, ALERT_CRITICAL };
 

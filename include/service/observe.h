@@ -41,4 +41,8 @@ bool observe_habit(struct call *c, int64_t device, struct silence_habit *h);
 /* Called on the loop after each durable batch, in order of registration; `ctx` is passed back. At most 8. */
 void observe_on_reports(struct telemetry *t, void (*fn)(struct call *c, void *ctx), void *ctx);
 
+/* Called for each value of each durable report, before the functions above: a number, a report's mean or share, the 95th percentile of its sketch;
+ * nothing for histograms. One function; NULL turns it off. It must not call back into this header. */
+void observe_on_values(struct telemetry *t, void (*fn)(void *ctx, int64_t device, const char *metric, double value, int64_t received_ms), void *ctx);
+
 #endif

@@ -40,6 +40,8 @@ struct telemetry {
 	int64_t newest_ms; /* last_ms of the newest settled batch */
 	struct telemetry_hook hooks[TELEMETRY_HOOKS_MAX];
 	size_t hook_count;
+	void (*on_value)(void *ctx, int64_t device, const char *metric, double value, int64_t received_ms);
+	void *value_ctx;
 	struct telemetry_counters counters;
 	_Atomic int64_t log_bytes; /* set by the writer thread */
 };

@@ -33,4 +33,3 @@ CREATE INDEX alert_status ON alert (status, id);
 CREATE INDEX alert_resource ON alert (resource, id);
 CREATE INDEX alert_of_rule ON alert (rule, status) WHERE rule IS NOT NULL;
 CREATE INDEX alert_kind ON alert (kind, id);
-CREATE INDEX alert_severity ON alert (severity, id);

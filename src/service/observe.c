@@ -182,3 +182,9 @@ void observe_on_reports(struct telemetry *t, void (*fn)(struct call *c, void *ct
 	assert(t->hook_count < TELEMETRY_HOOKS_MAX);
 	t->hooks[t->hook_count++] = (struct telemetry_hook){fn, ctx};
 }
+
+void observe_on_values(struct telemetry *t, void (*fn)(void *ctx, int64_t device, const char *metric, double value, int64_t received_ms), void *ctx)
+{
+	t->on_value = fn;
+	t->value_ctx = ctx;
+}

@@ -288,6 +288,44 @@ enum err telemetry_write(struct telemetry_batch *b, struct fault *f)
 
 /* ---- settling ---- */
 
+#define TOLD_QUANTILE 0.95
+
+static bool value_of(const struct log_metric *m, double *value)
+{
+	struct ddsketch s;
+	switch (m->type) {
+	case VALUE_NUMBER:
+		*value = m->value;
+		return true;
+	case VALUE_SUM:
+	case VALUE_RATIO:
+		*value = m->value / (double)m->n;
+		return m->n > 0;
+	case VALUE_SKETCH:
+		ddsketch_init(&s);
+		for (unsigned i = 0; i < m->bin_count; i++) {
+			if (ddsketch_add_key(&s, m->keys[i], m->counts[i]) != ERR_OK)
+				return false;
+		}
+		*value = ddsketch_quantile(&s, TOLD_QUANTILE);
+		return s.n > 0;
+	case VALUE_HIST:
+	case VALUE_TYPE_COUNT:
+		break;
+	}
+	return false;
+}
+
+static void tell_values(struct telemetry *t, struct log_report r)
+{
+	struct log_metric m;
+	double value;
+	while (report_log_metric(&r, &m)) {
+		if (value_of(&m, &value))
+			t->on_value(t->value_ctx, r.device, symbols_get(t->symbols, m.name)->text, value, r.received_ms);
+	}
+}
+
 static void apply(struct telemetry *t, const struct stored_batch *b)
 {
 	struct report_log_reader reader;
@@ -295,8 +333,11 @@ static void apply(struct telemetry *t, const struct stored_batch *b)
 	report_log_open(&reader, b->data, b->len, b->first_ms);
 	while (report_log_next(&reader, 0, &r)) {
 		struct track *k = tracks_find(t->tracks, r.device);
-		if (k != NULL) /* else it was deleted meanwhile */
-			track_apply(t->tracks, k, &r, telemetry_model_of(t->symbols, r.version));
+		if (k == NULL)
+			continue; /* it was deleted meanwhile */
+		if (t->on_value != NULL)
+			tell_values(t, r);
+		track_apply(t->tracks, k, &r, telemetry_model_of(t->symbols, r.version));
 	}
 	assert(!reader.is_broken); /* we wrote it ourselves */
 }

@@ -117,7 +117,7 @@ static void collect_versions(const struct telemetry *t, const struct telemetry_q
 
 enum err telemetry_query_new(struct telemetry *t, const struct telemetry_question *q, struct telemetry_query **out, struct fault *f)
 {
-	struct telemetry_select s = {.limit = q->raw && q->limit > 0 && q->limit < TELEMETRY_ROWS_MAX ? q->limit : TELEMETRY_ROWS_MAX};
+	struct telemetry_select s = {.limit = q->raw && q->limit > 0 && q->limit < TELEMETRY_ROWS_MAX ? q->limit : TELEMETRY_ROWS_MAX + !q->raw};
 	*out = NULL;
 	enum err e = check_range(q, f);
 	if (e == ERR_OK && q->raw) {
@@ -213,12 +213,15 @@ enum err telemetry_query_run(struct telemetry_query *q, struct fault *f)
 	q->select.row = put_row;
 	q->select.ctx = q;
 	buf_clear(&q->out);
+	q->rows = 0;
 	json_open_array(&q->out);
 	if (!q->is_unknown)
 		e = q->raw ? telemetry_points_run(&q->select, put_point, f) : telemetry_select_run(&q->select, f);
 	json_close_array(&q->out);
 	if (e == ERR_TIMEOUT)
 		return fault_set(f, ERR_TIMEOUT, "", "the query ran longer than %lld ms: ask for a shorter range or larger steps", (long long)q->deadline_ms);
+	if (e == ERR_OK && q->rows > TELEMETRY_ROWS_MAX)
+		return fault_set(f, ERR_INVALID, "/step_ms", "more than %d rows: ask for larger steps", TELEMETRY_ROWS_MAX);
 	return e;
 }
 
