@@ -282,13 +282,15 @@ static int64_t deployment_number(const char *id)
 /* One report inside its unit of work. *refusal says what a refusal is to be counted as. */
 static enum err apply_report(struct call *c, const char *device_id, struct device_state *d, const struct device_report *r, enum ingest_refusal *refusal)
 {
-	bool is_new = false;
+	bool is_new = false, was_known = d != NULL;
 	*refusal = INGEST_ENROLMENT;
 	enum err e = r->has_enrol ? registry_enrol(c, device_id, r, &d) : ERR_OK;
 	if (e != ERR_OK)
 		return e;
 	*refusal = INGEST_MALFORMED;
 	registry_seen(c->s->registry, d, c->now_ms);
+	if (!was_known)
+		registry_set_online(c->s->registry, d, true, c->now_ms); /* its status came before it was known */
 	e = registry_apply_report(c, d, r, &is_new);
 	if (e == ERR_OK && is_new && r->has_deployment)
 		e = rollouts_on_progress(c, d->row, deployment_number(r->deployment.id), r->deployment.attempt,
