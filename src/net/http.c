@@ -77,6 +77,7 @@ void http_run(struct http_listener *listener)
 	for (int round = 0, quiet = 0; round < RUN_ROUNDS && quiet < QUIET_ROUNDS && has_wait && wait_ms == 0; round++) {
 		last = s->progress;
 		MHD_run(listener->daemon);
+		if (listener->sendfiles > 0) s->progress++;
 		has_wait = MHD_get_timeout(listener->daemon, &wait_ms) == MHD_YES;
 		quiet = s->progress == last ? quiet + 1 : 0;
 		if (s->held) break;
@@ -97,10 +98,16 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 
 /* ---- the life of a request ---- */
 
+static bool is_sendfile(const struct http_request *req)
+{
+	return req->reply == REPLY_FILE && !req->listener->is_tls;
+}
+
 enum MHD_Result http_deliver(struct http_request *req)
 {
 	struct MHD_Response *response = http_build_response(req);
 	req->is_queued = true;
+	if (is_sendfile(req)) req->listener->sendfiles++;
 	enum MHD_Result queued = MHD_queue_response(req->connection, (unsigned)req->status, response);
 	MHD_destroy_response(response);
 	return queued;
@@ -248,6 +255,7 @@ static void on_completed(void *ctx, struct MHD_Connection *connection, void **sl
 	struct http_server *s = req->server;
 	*slot = NULL;
 	s->progress++;
+	if (req->is_queued && is_sendfile(req)) req->listener->sendfiles--;
 	http_unhold(req);
 	if (code != MHD_REQUEST_TERMINATED_COMPLETED_OK && !req->stream) s->stats.aborted++;
 	if (req->is_begun && req->reply == REPLY_NONE && !req->is_aborted) {

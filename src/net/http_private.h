@@ -28,6 +28,7 @@ struct http_listener {
 	uv_poll_t poll;
 	struct loop_timer *timer;
 	int64_t backoff_ms;
+	unsigned sendfiles; /* replies that the kernel sends, on their way: libmicrohttpd goes on with them without calling us */
 };
 
 struct header {
