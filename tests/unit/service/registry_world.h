@@ -29,7 +29,7 @@ struct world {
 	struct fault fault;
 };
 
-static void world_start(struct world *w)
+static inline void world_start(struct world *w)
 {
 	static const struct access_limits limits = {1000000, 1000000000, 1000000};
 	if (db_open(w->path, migrations_fleet, false, &w->s.db, &w->fault) != ERR_OK)
@@ -45,7 +45,7 @@ static void world_start(struct world *w)
 	w->c = (struct call){.s = &w->s, .arena = arena_new(1 << 20), .fault = &w->fault, .who = &principal_server, .now_ms = NOW};
 }
 
-static void world_stop(struct world *w)
+static inline void world_stop(struct world *w)
 {
 	rollouts_close(w->s.rollouts);
 	groups_close(w->s.groups);
@@ -57,7 +57,7 @@ static void world_stop(struct world *w)
 	arena_free(w->c.arena);
 }
 
-static int world_setup(void **state)
+static inline int world_setup(void **state)
 {
 	struct world *w = calloc(1, sizeof *w);
 	assert_non_null(w);
@@ -69,7 +69,7 @@ static int world_setup(void **state)
 	return 0;
 }
 
-static int world_teardown(void **state)
+static inline int world_teardown(void **state)
 {
 	static const char *const files[] = {"fleet.db", "fleet.db-wal", "fleet.db-shm", "admin.token"};
 	struct world *w = *state;
@@ -98,13 +98,13 @@ static int world_teardown(void **state)
 		assert_string_equal(err_name(unit_end(&(w)->s, (expression), &(w)->fault)), err_name(error));             \
 	} while (0)
 
-static void world_commit(struct world *w)
+static inline void world_commit(struct world *w)
 {
 	assert_int_equal(units_commit(&w->s, &w->fault), ERR_OK);
 	outbox_committed(w->s.outbox);
 }
 
-static struct device_state *world_device(struct world *w, const char *id, const char *hardware)
+static inline struct device_state *world_device(struct world *w, const char *id, const char *hardware)
 {
 	struct device_spec spec = {.id = id, .hardware = hardware};
 	struct device_state *d = NULL;
@@ -112,7 +112,7 @@ static struct device_state *world_device(struct world *w, const char *id, const 
 	return d;
 }
 
-static int64_t world_count(struct world *w, const char *filter)
+static inline int64_t world_count(struct world *w, const char *filter)
 {
 	int64_t count = -1;
 	enum err e = registry_count(&w->c, filter, 0, &count);
