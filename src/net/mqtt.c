@@ -11,10 +11,14 @@
  */
 #include "net/mqtt.h"
 
+#include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
 #include <mosquitto.h>
+#include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -63,7 +67,7 @@ struct mqtt {
 	enum state state;
 	struct watch *watch;
 	uv_work_t connect_work;
-	int connect_rc;
+	int connect_rc, connect_errno;
 	struct loop_timer *timer;  /* attempt's deadline, or wait for the next attempt */
 	struct loop_timer *misc;   /* keep-alive */
 	struct loop_timer *again;  /* reading goes on without an event */
@@ -75,6 +79,7 @@ struct mqtt {
 	struct subscription *subscriptions;
 	uint16_t last_mid;
 	uint64_t wraps;
+	char error[160]; /* what libmosquitto said last; it knows more about TLS than its return codes */
 	struct mqtt_stats stats;
 };
 
@@ -173,13 +178,24 @@ static bool is_alive(const struct mqtt *m)
 	return m->state == CONNECTING || m->state == CONNECTED;
 }
 
+static const char *reason_of(const struct mqtt *m, int rc, int error)
+{
+	switch (rc) {
+	case MOSQ_ERR_SUCCESS: return "closed";
+	case MOSQ_ERR_ERRNO: return strerror(error);
+	case MOSQ_ERR_EAI: return "name not found";
+	case MOSQ_ERR_TLS: return m->error[0] ? m->error : "TLS error";
+	default: return mosquitto_strerror(rc);
+	}
+}
+
 /* After each call into libmosquitto. */
 static bool survived(struct mqtt *m, int rc, int error)
 {
 	if (!is_alive(m)) return false; /* a callback has cut it */
 	if (rc == MOSQ_ERR_SUCCESS && mosquitto_socket(m->mosq) >= 0) return true;
-	if (mosquitto_socket(m->mosq) >= 0) cut(m, mosquitto_strerror(rc));
-	else lose(m, rc == MOSQ_ERR_ERRNO ? strerror(error) : rc ? mosquitto_strerror(rc) : "closed");
+	if (mosquitto_socket(m->mosq) >= 0) cut(m, reason_of(m, rc, error));
+	else lose(m, reason_of(m, rc, error));
 	return false;
 }
 
@@ -321,12 +337,22 @@ static void on_subscribe(struct mosquitto *mosq, void *ctx, int mid, int count, 
 	errno = EAGAIN;
 }
 
+/* Also from the pool, while it has the client. */
+static void on_log(struct mosquitto *mosq, void *ctx, int level, const char *text)
+{
+	struct mqtt *m = ctx;
+	(void)mosq;
+	if (level == MOSQ_LOG_ERR && m->error[0] == '\0') snprintf(m->error, sizeof m->error, "%s", text);
+}
+
 /* ---- connecting ---- */
 
 static void connect_in_pool(uv_work_t *work)
 {
 	struct mqtt *m = work->data;
+	m->error[0] = '\0';
 	m->connect_rc = mosquitto_connect_async(m->mosq, m->host, m->config.port, (int)m->config.keepalive_s);
+	m->connect_errno = errno;
 }
 
 static void on_deadline(void *ctx)
@@ -344,8 +370,7 @@ static void on_connecting(uv_work_t *work, int status)
 	m->state = CONNECTING;
 	m->is_tcp_up = false;
 	if (m->is_stopping || m->connect_rc > MOSQ_ERR_SUCCESS || fd < 0) {
-		int rc = m->connect_rc;
-		cut(m, m->is_stopping ? "stopped" : rc == MOSQ_ERR_EAI ? "name not found" : mosquitto_strerror(rc));
+		cut(m, m->is_stopping ? "stopped" : reason_of(m, m->connect_rc, m->connect_errno));
 		return;
 	}
 	m->watch = calloc(1, sizeof *m->watch);
@@ -391,7 +416,19 @@ static void set_defaults(struct mqtt_config *c)
 	if (c->max_messages_per_turn == 0) c->max_messages_per_turn = DEFAULT_TURN;
 }
 
-/* TLS with read-ahead: one system call for a record instead of two, and many small records at once. */
+static bool set_expected_name(const struct mqtt *m)
+{
+	X509_VERIFY_PARAM *param = SSL_CTX_get0_param(m->tls);
+	unsigned char address[16];
+	if (inet_pton(AF_INET, m->host, address) == 1 || inet_pton(AF_INET6, m->host, address) == 1)
+		return X509_VERIFY_PARAM_set1_ip_asc(param, m->host) == 1;
+	X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+	return X509_VERIFY_PARAM_set1_host(param, m->host, 0) == 1;
+}
+
+/* A context of our own, with read-ahead: one system call for a record instead of two, and many small records at once. It is set
+ * up completely, because libmosquitto's set-up of a context that was handed in forgets to initialise what its check of the
+ * server's certificate needs. */
 static enum err set_tls(struct mqtt *m, struct fault *f)
 {
 	const struct mqtt_config *c = &m->config;
@@ -399,13 +436,20 @@ static enum err set_tls(struct mqtt *m, struct fault *f)
 	m->tls = SSL_CTX_new(TLS_client_method());
 	if (m->tls == NULL) abort();
 	SSL_CTX_set_min_proto_version(m->tls, TLS1_2_VERSION);
+	SSL_CTX_set_verify(m->tls, SSL_VERIFY_PEER, NULL);
+	SSL_CTX_set_mode(m->tls, SSL_MODE_RELEASE_BUFFERS);
 	SSL_CTX_set_read_ahead(m->tls, 1);
 	SSL_CTX_set_default_read_buffer_len(m->tls, TLS_READ_AHEAD);
+	const char *wrong = NULL;
+	if (!set_expected_name(m)) wrong = "host name";
+	else if (SSL_CTX_load_verify_file(m->tls, c->ca_file) != 1) wrong = "CA file";
+	else if (c->cert_file && SSL_CTX_use_certificate_chain_file(m->tls, c->cert_file) != 1) wrong = "certificate file";
+	else if (c->key_file && SSL_CTX_use_PrivateKey_file(m->tls, c->key_file, SSL_FILETYPE_PEM) != 1) wrong = "key file";
+	ERR_clear_error();
+	if (wrong) return fault_set(f, ERR_INVALID, "", "TLS: unusable %s", wrong);
 	if (mosquitto_void_option(m->mosq, MOSQ_OPT_SSL_CTX, m->tls) != MOSQ_ERR_SUCCESS ||
-	    mosquitto_int_option(m->mosq, MOSQ_OPT_SSL_CTX_WITH_DEFAULTS, 1) != MOSQ_ERR_SUCCESS)
+	    mosquitto_int_option(m->mosq, MOSQ_OPT_SSL_CTX_WITH_DEFAULTS, 0) != MOSQ_ERR_SUCCESS)
 		return fault_set(f, ERR_INTERNAL, "", "TLS context");
-	int rc = mosquitto_tls_set(m->mosq, c->ca_file, NULL, c->cert_file, c->key_file, NULL);
-	if (rc != MOSQ_ERR_SUCCESS) return fault_set(f, ERR_INVALID, "", "CA, certificate or key file: %s", mosquitto_strerror(rc));
 	return ERR_OK;
 }
 
@@ -456,6 +500,7 @@ enum err mqtt_new(struct loop *l, const struct mqtt_config *config, const struct
 		mosquitto_message_callback_set(m->mosq, on_message);
 		mosquitto_publish_callback_set(m->mosq, on_publish);
 		mosquitto_subscribe_callback_set(m->mosq, on_subscribe);
+		mosquitto_log_callback_set(m->mosq, on_log);
 		e = set_tls(m, f);
 	}
 	if (e == ERR_OK) e = set_identity(m, f);

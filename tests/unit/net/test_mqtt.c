@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -54,6 +55,7 @@ static void start_broker(void)
 {
 	broker = fork();
 	if (broker == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		int null = open("/dev/null", O_RDWR);
 		dup2(null, STDOUT_FILENO);
 		dup2(null, STDERR_FILENO);
@@ -371,6 +373,7 @@ static void what_was_not_flushed_comes_again(void **state)
 	struct side a, b;
 	assert_int_equal(pipe(report), 0);
 	pid_t child = fork();
+	if (child == 0) prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (child == 0) child_subscriber(report[1], 100);
 	assert_int_equal(read(report[0], &byte, 1), 1);
 	struct loop *loop = loop_new();
@@ -457,6 +460,7 @@ static void a_broker_restart_is_survived(void **state)
 	publish(&a, "unit/5", 0, 100);
 	wait_for(&b, has_messages, 100);
 	wait_for(&a, has_published, 100);
+	settle(&b, 100); /* the acknowledgements arrive */
 	stop_broker(SIGTERM);
 	wait_for(&a, is_disconnected, 1);
 	wait_for(&b, is_disconnected, 3); /* the loss and failed attempts */
@@ -606,8 +610,15 @@ static void failures_are_named_and_retried(void **state)
 		open_side(&s, loop, config);
 		wait_for(&s, is_disconnected, 1);
 		assert_int_equal(s.connects, 0);
+		assert_non_null(strstr(s.reason, "certificate verify failed"));
 		mqtt_free(s.mqtt);
 	}
+	config.ca_file = cert_path; /* a name that the certificate does not have */
+	config.host = "127.0.0.2";
+	open_side(&s, loop, config);
+	wait_for(&s, is_disconnected, 1);
+	assert_int_equal(s.connects, 0);
+	mqtt_free(s.mqtt);
 	struct fault f = {"", ""};
 	config.ca_file = "/nonexistent";
 	assert_int_equal(mqtt_new(loop, &config, &handler, &s, &s.mqtt, &f), ERR_INVALID);
