@@ -233,6 +233,31 @@ static void a_restart_goes_on_from_the_row(void **state)
 	free(data);
 }
 
+/* Killed after the content was renamed into the store and before the row was committed. */
+static void a_kill_between_rename_and_commit(void **state)
+{
+	struct world *w = *state;
+	struct model_row m;
+	struct version_row v = world_version(w, "kws", "model", "1.0.0", &m);
+	struct artifact_row row = world_declare(w, &m, &v, "*", "content", 7);
+	struct upload *u = NULL;
+	struct blob_job *job = NULL;
+	world_commit(w);
+	world_must(w, UNIT(w, catalog_begin_upload(&w->c, row.id, UPLOAD_WHOLE, 7, &u)));
+	world_must(w, catalog_write_upload(u, "content", 7, &w->fault));
+	world_must(w, catalog_finish_upload(&w->c, u, &job));
+	blob_job_run(job);
+	assert_int_equal(job->result, ERR_OK);
+	blob_job_free(job);
+	world_close(w);
+	world_open(w);
+	world_must(w, catalog_find_artifact(&w->c, row.id, &row));
+	assert_string_equal(row.state, "uploading");
+	assert_int_equal(row.received_bytes, 0);
+	world_must(w, world_put(w, row.id, "content", 7, 0, &row));
+	assert_string_equal(row.state, "ready");
+}
+
 static void rows_that_were_rolled_back_leave_nothing(void **state)
 {
 	struct world *w = *state;
@@ -323,6 +348,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(an_upload_makes_an_artifact_ready_and_final, world_setup, world_teardown),
 		cmocka_unit_test_setup_teardown(wrong_bytes_fail_and_may_be_sent_again, world_setup, world_teardown),
 		cmocka_unit_test_setup_teardown(a_restart_goes_on_from_the_row, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(a_kill_between_rename_and_commit, world_setup, world_teardown),
 		cmocka_unit_test_setup_teardown(rows_that_were_rolled_back_leave_nothing, world_setup, world_teardown),
 		cmocka_unit_test_setup_teardown(upkeep_drops_stale_uploads_and_unused_contents, world_setup, world_teardown),
 		cmocka_unit_test_setup_teardown(deleted_while_it_is_verified, world_setup, world_teardown),
