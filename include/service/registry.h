@@ -75,7 +75,9 @@ uint32_t registry_release_number(const struct registry *r, const char *release);
 void registry_on_forget(struct registry *r, void (*fn)(void *ctx, struct device_state *d), void *ctx);
 
 /* ---- keeping the mirror true ---- */
-void registry_touch(struct registry *r, struct device_state *d); /* before changing `deployment` *//* Only for those who roll back by db_end: rereads what was touched since the last commit. Presence is kept and will be written
+void registry_touch(struct registry *r, struct device_state *d); /* before changing `deployment` *//* How many commits were lost since the start: work that goes over several ticks compares, since what it did before may be gone. */
+uint64_t registry_lost_commits(const struct registry *r);
+/* Only for those who roll back by db_end: rereads what was touched since the last commit. Presence is kept and will be written
  * again. Aborts when the store cannot be read: the mirror would lie. */
 void registry_resync(struct registry *r);
 
@@ -108,8 +110,9 @@ AVIARY_MUST_CHECK enum err registry_bind_attributes(struct call *c, const struct
 AVIARY_MUST_CHECK enum err registry_create(struct call *c, const struct device_spec *spec, struct device_state **out);
 /* Audited, event device.updated; the revision grows by one. `if_revision` > 0 must be the current one (ERR_PRECONDITION). */
 AVIARY_MUST_CHECK enum err registry_update(struct call *c, struct device_state *d, const struct device_spec *change, int64_t if_revision);
-/* What bulk registration does with a line: creates, or makes the device what the line says (members that are absent are left).
- * One audit entry for the whole request is the caller's (registry_note_bulk), so that a million lines are not a million entries. */
+/* What bulk registration does with a line: creates, or makes the device what the line says (members that are absent are left). Audited;
+ * the caller notes the whole request at its end (registry_note_bulk: one more audit entry, and the only event). A refused line has
+ * written nothing, so that the unit of work can go on. */
 enum upsert { UPSERT_CREATED, UPSERT_UPDATED, UPSERT_UNCHANGED };
 AVIARY_MUST_CHECK enum err registry_upsert(struct call *c, const struct device_spec *spec, enum upsert *did);
 AVIARY_MUST_CHECK enum err registry_note_bulk(struct call *c, int64_t created, int64_t updated, int64_t unchanged, int64_t refused);

@@ -13,6 +13,7 @@ struct registry {
 	struct device_store *store;
 	struct fleet_index fleet;
 	size_t online;
+	uint64_t lost_commits;
 	/* indices that wait for a flush, in order; entries of devices that are gone or were flushed meanwhile are skipped */
 	uint32_t *waiting;
 	size_t waiting_count, waiting_room;

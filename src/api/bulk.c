@@ -26,16 +26,17 @@ struct bulk {
 	int64_t line;        /* number of the current line, from 1 */
 	int64_t taken, did[3], refused;
 	struct buf errors;
+	uint64_t lost_commits; /* when it began */
 };
 
 static enum err begin(struct api_request *rq, void **state)
 {
-	(void)rq;
 	struct bulk *b = calloc(1, sizeof *b);
 	if (b == NULL)
 		abort();
 	b->arena = arena_new(LINE_ARENA_BYTES);
 	b->line = 1;
+	b->lost_commits = registry_lost_commits(rq->call.s->registry);
 	*state = b;
 	return ERR_OK;
 }
@@ -127,12 +128,24 @@ static enum err end_line(struct api_request *rq, struct bulk *b, const char *tex
 	return e;
 }
 
+/* A commit on the way may have failed (a full disk): the counts so far would be a lie. */
+static enum err check_commits(struct api_request *rq, const struct bulk *b)
+{
+	if (b->lost_commits == registry_lost_commits(rq->call.s->registry))
+		return ERR_OK;
+	return fault_set(rq->call.fault, ERR_UNAVAILABLE, "", "lines before number %lld may not have been stored: send the request again",
+	                 (long long)b->line);
+}
+
 static enum err chunk(struct api_request *rq, void *state, const void *data, size_t len)
 {
 	struct bulk *b = state;
 	const char *at = data, *end = at + len;
+	enum err e = check_commits(rq, b);
+	if (e != ERR_OK)
+		return e;
 	for (const char *newline; at < end && (newline = memchr(at, '\n', (size_t)(end - at))) != NULL; at = newline + 1) {
-		enum err e = end_line(rq, b, at, (size_t)(newline - at));
+		e = end_line(rq, b, at, (size_t)(newline - at));
 		if (e != ERR_OK)
 			return e;
 	}
@@ -157,7 +170,9 @@ static enum err finish(struct api_request *rq, void *state)
 {
 	struct bulk *b = state;
 	struct buf *out = &rq->out;
-	enum err e = b->partial.len > 0 ? end_line(rq, b, "", 0) : ERR_OK;
+	enum err e = check_commits(rq, b);
+	if (e == ERR_OK && b->partial.len > 0)
+		e = end_line(rq, b, "", 0);
 	if (e == ERR_OK)
 		e = registry_note_bulk(&rq->call, b->did[UPSERT_CREATED], b->did[UPSERT_UPDATED], b->did[UPSERT_UNCHANGED], b->refused);
 	if (e == ERR_OK) {

@@ -57,8 +57,10 @@ static void on_undone(void *ctx)
 
 static void on_lost(void *ctx)
 {
-	registry_resync(ctx);
-	registry_committed(ctx); /* nothing is under way any more */
+	struct registry *r = ctx;
+	r->lost_commits++;
+	registry_resync(r);
+	registry_committed(r); /* nothing is under way any more */
 }
 
 enum err registry_open(struct services *s, struct registry **out, struct fault *f)
@@ -160,6 +162,11 @@ void registry_on_forget(struct registry *r, void (*fn)(void *ctx, struct device_
 }
 
 /* ---- keeping the mirror true ---- */
+
+uint64_t registry_lost_commits(const struct registry *r)
+{
+	return r->lost_commits;
+}
 
 static void touch_row(struct registry *r, int64_t row)
 {

@@ -184,16 +184,38 @@ enum err registry_snapshot(struct call *c, const struct device_state *d, const c
 	return e;
 }
 
+/* What registry_snapshot would read back of a new device. */
+static const char *spec_text(struct call *c, const struct device_spec *spec)
+{
+	struct buf b = BUF_INIT;
+	json_open_object(&b);
+	json_str(&b, "name", spec->name != NULL ? spec->name : "");
+	json_str(&b, "hardware", spec->hardware);
+	json_key(&b, "attributes");
+	json_open_object(&b);
+	for (size_t i = 0; i < spec->attribute_count; i++) {
+		if (spec->attributes[i].value != NULL)
+			json_str(&b, spec->attributes[i].name, spec->attributes[i].value);
+	}
+	json_close_object(&b);
+	json_key(&b, "tags");
+	json_open_array(&b);
+	for (size_t i = 0; i < spec->tag_count; i++)
+		json_put_str(&b, spec->tags[i]);
+	json_close_array(&b);
+	json_close_object(&b);
+	const char *text = arena_strdup(c->arena, buf_cstr(&b));
+	buf_done(&b);
+	return text;
+}
+
 enum err registry_create(struct call *c, const struct device_spec *spec, struct device_state **out)
 {
-	const char *after;
 	enum err e = registry_check_spec(c, spec, true);
 	if (e == ERR_OK)
 		e = registry_insert(c, spec, out);
 	if (e == ERR_OK)
-		e = registry_snapshot(c, *out, &after);
-	if (e == ERR_OK)
-		e = audit_append(c, "device.create", registry_resource(c, spec->id), NULL, after);
+		e = audit_append(c, "device.create", registry_resource(c, spec->id), NULL, spec_text(c, spec));
 	return e == ERR_OK ? registry_event(c, "device.created", spec->id) : e;
 }
 
@@ -298,6 +320,25 @@ static enum err is_same(struct call *c, const struct device_record *old, const s
 	return e;
 }
 
+/* Events are left to the request's one (registry_note_bulk): listeners have no use for a million of them. */
+static enum err upsert_new(struct call *c, const struct device_spec *spec)
+{
+	struct device_state *d;
+	enum err e = registry_insert(c, spec, &d);
+	return e == ERR_OK ? audit_append(c, "device.create", registry_resource(c, spec->id), NULL, spec_text(c, spec)) : e;
+}
+
+static enum err upsert_known(struct call *c, struct device_state *d, const struct device_record *old, const struct device_spec *spec)
+{
+	const char *before, *after;
+	enum err e = registry_snapshot(c, d, &before);
+	if (e == ERR_OK)
+		e = write_change(c, d, old, spec, true);
+	if (e == ERR_OK)
+		e = registry_snapshot(c, d, &after);
+	return e == ERR_OK ? audit_append(c, "device.update", registry_resource(c, d->id), before, after) : e;
+}
+
 enum err registry_upsert(struct call *c, const struct device_spec *spec, enum upsert *did)
 {
 	struct device_record old;
@@ -308,14 +349,14 @@ enum err registry_upsert(struct call *c, const struct device_spec *spec, enum up
 	struct device_state *d = registry_find(c->s->registry, spec->id);
 	*did = UPSERT_CREATED;
 	if (d == NULL)
-		return registry_insert(c, spec, &d);
+		return upsert_new(c, spec);
 	e = device_store_get(c->s->registry->store, d->row, c->arena, &old, c->fault);
 	if (e == ERR_OK)
 		e = is_same(c, &old, spec, &same);
 	if (e != ERR_OK)
 		return e;
 	*did = same ? UPSERT_UNCHANGED : UPSERT_UPDATED;
-	return same ? ERR_OK : write_change(c, d, &old, spec, true);
+	return same ? ERR_OK : upsert_known(c, d, &old, spec);
 }
 
 enum err registry_note_bulk(struct call *c, int64_t created, int64_t updated, int64_t unchanged, int64_t refused)

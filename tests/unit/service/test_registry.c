@@ -201,6 +201,35 @@ static void test_a_lost_commit_loses_the_mirror_too(void **state)
 	assert_int_equal(world_count(w, "lastSeen=ge=1970-01-02T00:00:00Z"), 1);
 }
 
+/* The disk is full: the statement fails, SQLite takes the whole tick back, and the commit says so. */
+static void test_a_full_disk_is_told_to_work_over_several_ticks(void **state)
+{
+	struct world *w = *state;
+	struct stmt *q;
+	bool row;
+	world_device(w, "a", "h");
+	world_commit(w);
+	assert_int_equal(registry_lost_commits(w->s.registry), 0);
+	assert_int_equal(db_prepare_text(w->s.db, "PRAGMA max_page_count = 1", &q, &w->fault), ERR_OK);
+	assert_int_equal(stmt_step(q, &row, &w->fault), ERR_OK);
+	stmt_reset(q);
+	enum err e = ERR_OK;
+	char id[32];
+	for (int i = 0; e == ERR_OK && i < 10000; i++) {
+		enum upsert did;
+		snprintf(id, sizeof id, "full-%d", i);
+		assert_int_equal(unit_begin(&w->s, &w->fault), ERR_OK);
+		e = unit_end(&w->s, registry_upsert(&w->c, &(struct device_spec){.id = id, .hardware = "h"}, &did), &w->fault);
+		arena_reset(w->c.arena);
+	}
+	assert_int_equal(e, ERR_FULL);
+	enum err committed = units_commit(&w->s, &w->fault);
+	assert_null(registry_find(w->s.registry, id));
+	assert_non_null(registry_find(w->s.registry, "a"));
+	assert_int_equal(registry_lost_commits(w->s.registry), committed != ERR_OK);
+	assert_int_equal(world_count(w, "id==*"), registry_size(w->s.registry)); /* the mirror says what the store says */
+}
+
 static void test_a_restart_finds_everything(void **state)
 {
 	struct world *w = *state;
@@ -301,6 +330,11 @@ static void test_upsert(void **state)
 	assert_string_equal(registry_text(w->s.registry, d->hardware), "h2");
 	assert_int_equal(d->desired_rev, 1); /* another variant may be the right one */
 	REFUSED(w, ERR_INVALID, registry_upsert(&w->c, &(struct device_spec){.id = "b c", .hardware = "h"}, &did));
+	const struct audit_row *row = NULL;
+	assert_int_equal(audit_entries(w, "device.create", NULL), 1);
+	assert_int_equal(audit_entries(w, "device.update", &row), 2);
+	assert_non_null(strstr(row->before, "\"hardware\":\"h\""));
+	assert_non_null(strstr(row->after, "\"hardware\":\"h2\""));
 }
 
 static void test_too_many_hardware_classes(void **state)
@@ -364,6 +398,7 @@ int main(void)
 		T(test_an_undone_unit_leaves_no_trace_in_memory),
 		T(test_an_undone_deletion_brings_the_device_back),
 		T(test_a_lost_commit_loses_the_mirror_too),
+		T(test_a_full_disk_is_told_to_work_over_several_ticks),
 		T(test_a_restart_finds_everything),
 		T(test_flush_goes_in_portions),
 		T(test_delete),
