@@ -60,6 +60,7 @@ struct rollout_live {
 	struct judged_stage *judged; /* of the running stage, or NULL */
 	int64_t joined_at_ms;        /* when late joiners were last looked for */
 	enum rollout_reason last_reason;
+	char verdict_text[400];      /* of the last announced verdict: the words of a revert */
 };
 
 struct rollouts {

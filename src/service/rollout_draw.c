@@ -268,10 +268,10 @@ static enum err draw_judged(struct draw *w, int64_t want, bool *is_ready, char *
 	for (size_t i = 0; i < w->targets.count; i++)
 		eligible += w->targets.devices[i].is_eligible;
 	rollout_plan_blocks(live, want, (int64_t)w->targets.count, eligible, &blocks, &controls);
-	int64_t need = blocks_needed(live, live->spec.stages.count, stage, blocks ? blocks : 1, controls ? controls : 1);
 	bool is_holdback = (size_t)stage >= live->spec.stages.count;
 	if (is_holdback || (stage > 0 && (want == (int64_t)w->targets.count)))
 		return ERR_OK; /* nobody is left to compare with: planned so, and the stage says that it is not judged */
+	int64_t need = blocks_needed(live, live->spec.stages.count, stage, blocks ? blocks : 1, controls ? controls : 1);
 	if (blocks < need) {
 		*is_ready = false;
 		snprintf(reason, reason_size, "waits for devices that are online with a baseline of every gate: %lld of %zu are, "

@@ -1,6 +1,7 @@
 /* A stage is looked at: windows and baselines go to core/judge, its verdict into the books, with alerts for people. */
 #include <assert.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -234,6 +235,7 @@ static const char *verdict_sentence(struct call *c, const struct rollout_rows *x
 static enum err announce(struct call *c, const struct rollout_rows *x, const struct stage_row *stage, const struct judge_result *res)
 {
 	const char *sentence = verdict_sentence(c, x, res);
+	snprintf(x->live->verdict_text, sizeof x->live->verdict_text, "%s", sentence);
 	struct buf b = BUF_INIT;
 	json_open_object(&b);
 	json_int(&b, "rollout", x->row.id);

@@ -179,8 +179,10 @@ static enum err after_end(struct call *c, struct rollout_rows *x, const char *te
 
 static enum err carry_out(struct call *c, struct rollout_rows *x, const struct rollout_decision *d, bool *is_ready)
 {
-	char text[256];
+	char text[400];
 	rollout_explain(d, text, sizeof text);
+	if (d->reason == ROLLOUT_REASON_VERDICT_REVERT && x->live->verdict_text[0])
+		snprintf(text, sizeof text, "%s", x->live->verdict_text);
 	*is_ready = true;
 	for (unsigned i = 0; i < d->stage_move_count; i++) {
 		enum err e = move_stage(c, x, &d->stage_moves[i], text, is_ready);
