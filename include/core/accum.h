@@ -37,9 +37,11 @@ struct metric_point {
 	double value;    /* ratio k/n, mean, quantile, or number of events */
 };
 
-enum metric_kind { METRIC_RATIO, METRIC_MEAN, METRIC_LOGMEAN, METRIC_QUANTILE, METRIC_EVENT, METRIC_SILENCE, METRIC_KIND_COUNT };
+enum metric_kind { METRIC_RATIO, METRIC_MEAN, METRIC_LOGMEAN, METRIC_QUANTILE, METRIC_EVENT, METRIC_SILENCE,
+	METRIC_KIND_COUNT };
 const char *metric_kind_name(enum metric_kind k); /* "ratio" "mean" "logmean" "quantile" "event" "silence" */
-bool metric_kind_parse(const char *text, enum metric_kind *k, double *quantile); /* also "p50" to "p99.9", which set *quantile */
+/* also "p50" to "p99.9", which set *quantile */
+bool metric_kind_parse(const char *text, enum metric_kind *k, double *quantile);
 
 void accum_init(struct metric_accum *a);
 /* ERR_INVALID, and nothing changes: not finite, outside the ranges above, n < 1, k < 0, k > n, or a total that would
@@ -48,13 +50,15 @@ AVIARY_MUST_CHECK enum err accum_add_number(struct metric_accum *a, double v);
 AVIARY_MUST_CHECK enum err accum_add_mean(struct metric_accum *a, int64_t n, double sum);
 AVIARY_MUST_CHECK enum err accum_add_ratio(struct metric_accum *a, int64_t n, int64_t k);
 /* One report's sketch into the device's: all keys or none. */
-AVIARY_MUST_CHECK enum err accum_add_sketch(struct metric_accum *a, struct ddsketch *s, const int32_t *keys, const uint64_t *counts, size_t count);
+AVIARY_MUST_CHECK enum err accum_add_sketch(struct metric_accum *a, struct ddsketch *s, const int32_t *keys,
+	const uint64_t *counts, size_t count);
 AVIARY_MUST_CHECK enum err accum_merge(struct metric_accum *into, const struct metric_accum *from);
 double accum_sum(const struct metric_accum *a);
 double accum_mean(const struct metric_accum *a); /* NAN without sums */
 /* The summary of a kind: `s` and `quantile` are only for METRIC_QUANTILE. reports = 0 where the accumulator has no
  * such data. */
-struct metric_point accum_point(const struct metric_accum *a, enum metric_kind kind, const struct ddsketch *s, double quantile);
+struct metric_point accum_point(const struct metric_accum *a, enum metric_kind kind, const struct ddsketch *s,
+	double quantile);
 /* Bytes for a BLOB (versioned, equal content gives equal bytes); `s` may be NULL. Returns the length: at most
  * ACCUM_ENCODED_SMALL without a sketch, ACCUM_ENCODED_MAX with one. */
 size_t accum_encode(const struct metric_accum *a, const struct ddsketch *s, uint8_t *out);

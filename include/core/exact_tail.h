@@ -1,8 +1,9 @@
 /* P(S* >= S), where S* adds one member of each block, drawn uniformly: exact by convolution of small integers.
  *
- * Blocks whose members are all equal only shift the sum and cost nothing. Up to 512 other blocks the whole distribution is
- * convolved, in 128-bit integers where the denominator fits (then p is known as a fraction), else in doubles with a bound of
- * the rounding error. Above, the Chernoff bound: never smaller than p, so still valid as a p-value.
+ * Blocks whose members are all equal only shift the sum and cost nothing. Up to 512 other blocks the whole
+ * distribution is convolved, in 128-bit integers where the denominator fits (then p is known as a fraction), else
+ * in doubles with a bound of the rounding error. Above, the Chernoff bound: never smaller than p, so still valid as
+ * a p-value.
  */
 #ifndef AVIARY_CORE_EXACT_TAIL_H
 #define AVIARY_CORE_EXACT_TAIL_H
@@ -26,8 +27,8 @@ struct exact_tail {
 /* span: largest difference between two members of one block. */
 size_t exact_tail_workspace_bytes(size_t blocks, uint32_t span);
 /* x: members block after block; sizes[b] >= 1 members each, |x| <= EXACT_TAIL_X_MAX. No blocks: S* is 0. */
-void exact_tail(const int32_t *x, const uint32_t *sizes, size_t blocks, int64_t s, struct exact_tail *out, void *workspace,
-	size_t workspace_bytes);
+void exact_tail(const int32_t *x, const uint32_t *sizes, size_t blocks, int64_t s, struct exact_tail *out,
+	void *workspace, size_t workspace_bytes);
 /* min over 0 < k <= EXACT_TAIL_K_MAX of prod_b mean_i e^{k x_bi} / e^{k s}, at most 1. Any number of blocks. */
 double exact_tail_chernoff(const int32_t *x, const uint32_t *sizes, size_t blocks, int64_t s, void *workspace,
 	size_t workspace_bytes);

@@ -66,8 +66,10 @@ struct judge_config {
 	int64_t reports_planned; /* L: reports a device in a bake */
 	uint32_t extensions_max;
 	enum judge_inconclusive on_inconclusive;
-	uint32_t hard_stop_silent; /* k canaries silent: revert at once; 0 = none; JUDGE_HARD_STOP_AUTO = hardstop_auto's rule */
-	double silence_rate;    /* p0: upper bound of the share of recently-online devices that fall silent; for the price */
+	/* k canaries silent: revert at once; 0 = none; JUDGE_HARD_STOP_AUTO = hardstop_auto's rule */
+	uint32_t hard_stop_silent;
+	/* p0: upper bound of the share of recently-online devices that fall silent; for the price */
+	double silence_rate;
 	const struct judge_gate *gates;
 	uint32_t gate_count;
 };
@@ -89,8 +91,9 @@ struct judge_gate_plan {
 	double alpha_look;      /* budget of one scheduled look for this gate in this wave */
 	uint32_t n_min;         /* blocks below which no p could ever be within it */
 	bool can_revert;        /* blocks >= n_min */
-	double detectable;      /* smallest harm found with 90 % power by the end of the bake, in units of the score (events:
-	                           share of canaries with an event); NAN where the spread is unknown */
+	/* smallest harm found with 90 % power by the end of the bake, in units of the score (events: share of canaries with
+	 * an event); NAN where the spread is unknown */
+	double detectable;
 	double detectable_percent; /* logmean, quantile: as a change in percent; ratios: percentage points; else NAN */
 	uint32_t blocks_for_margin; /* blocks with which harm of ni_margin would be found; 0 = unknown */
 	bool ni_reachable;      /* blocks suffice for p_NI <= beta at all */
@@ -130,7 +133,8 @@ struct judge_cell {
 struct judge_state {
 	uint32_t look;      /* last executed scheduled look */
 	uint32_t extension; /* extensions so far */
-	uint32_t bake_ends; /* bake ends judged: each counts once, however often the judge is asked while the operator thinks */
+	/* bake ends judged: each counts once, however often the judge is asked while the operator thinks */
+	uint32_t bake_ends;
 	enum verdict verdict;
 	bool held;
 	double spent[JUDGE_GATES_MAX]; /* alpha spent by executed looks */
@@ -159,11 +163,13 @@ struct judge_gate_result {
 	double p_error;             /* bound of p's relative rounding error; decisions use p * (1 + p_error) */
 	bool is_exact;              /* not Chernoff */
 	char p_fraction[JUDGE_FRACTION_BYTES]; /* "163/390625" where p is a fraction of 128-bit integers, else "" */
-	double p_ni;                /* P of at least this little harm if it were ni_margin; NAN without such a margin or data */
+	/* P of at least this little harm if it were ni_margin; NAN without such a margin or data */
+	double p_ni;
 	double alpha_look;          /* budget of this look; 0 when no look was due */
 	double spent;               /* by this gate up to now, this wave */
-	double effect;              /* mean over blocks of canary's score - mean of its controls' (shadow: mean score); harm-
-	                               positive, the margin not taken off; NAN without data */
+	/* mean over blocks of the canary's score less its controls' mean (shadow: mean score), harm-positive, the
+	 * margin not taken off; NAN without data */
+	double effect;
 	double canary_value, control_value; /* medians of window values (events, silence: means); NAN without data */
 	double canary_baseline, control_baseline; /* medians of baselines; NAN for events and silence */
 	uint32_t stratum;           /* of the smallest p; JUDGE_NO_GATE = pooled */

@@ -1,7 +1,7 @@
 /* When the judge looks, and the ledger of alpha over waves and looks.
  *
- * Looks are scheduled on label-blind counts alone (reports of all block members), at N_k = 2(r+1) * 1.5^(k-1). Every look has its share
- * of the wave's budget whether or not it is executed; an executed one is never repeated.
+ * Looks are scheduled on label-blind counts alone (reports of all block members), at N_k = 2(r+1) * 1.5^(k-1).
+ * Every look has its share of the wave's budget whether or not it is executed; an executed one is never repeated.
  */
 #ifndef AVIARY_CORE_LOOKS_H
 #define AVIARY_CORE_LOOKS_H
@@ -20,7 +20,8 @@ uint32_t looks_due(int64_t reports, uint32_t controls);
 double looks_share(uint32_t k, uint32_t planned);
 /* W_w: half for the first wave, the other half shared by the others; a single wave has all. wave from 1. */
 double looks_wave_share(uint32_t wave, uint32_t waves);
-/* Share of beta at the bake end after `extension` extensions of at most `extensions_max`: halves each time, sums to 1. */
+/* Share of beta at the bake end after `extension` extensions of at most `extensions_max`: halves each time, sums to
+ * 1. */
 double looks_beta_share(uint32_t extension, uint32_t extensions_max);
 
 #endif

@@ -6,8 +6,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Sorts an array of indices 0..count-1 (any content that `before` understands) so that before(ctx, a, b) holds for neighbours. `before` is
- * a strict order; equal elements come out in any, but reproducible order. `scratch` has `count` elements. */
+/* Sorts an array of indices 0..count-1 (any content that `before` understands) so that before(ctx, a, b) holds for
+ * neighbours. `before` is a strict order; equal elements come out in any, but reproducible order. `scratch` has
+ * `count` elements. */
 typedef bool order_before(const void *ctx, uint32_t a, uint32_t b);
 void order_sort(uint32_t *index, uint32_t *scratch, size_t count, order_before *before, const void *ctx);
 

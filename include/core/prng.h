@@ -19,7 +19,8 @@ void prng_commit(const uint8_t seed[PRNG_SEED_BYTES], uint8_t commit[32]);
 /* uniform(seed, rollout, wave, block): an integer in [0, bound), bound >= 1, every value with equal probability. First
  * 8 bytes, big-endian, of SHA-256("aviary-draw-1" NUL seed rollout NUL wave block try), the numbers as 4 bytes
  * big-endian; `try` counts from 0 and is raised while the 8 bytes are not below the largest multiple of bound. */
-uint32_t prng_uniform(const uint8_t seed[PRNG_SEED_BYTES], const char *rollout, uint32_t wave, uint32_t block, uint32_t bound);
+uint32_t prng_uniform(const uint8_t seed[PRNG_SEED_BYTES], const char *rollout, uint32_t wave, uint32_t block,
+	uint32_t bound);
 
 /* A fast keyed permutation order (SipHash-2-4, Aumasson and Bernstein 2012), for shuffling ties and for choosing which
  * devices of a large pool enter blocks. The key is derived from the seed once. */

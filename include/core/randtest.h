@@ -1,9 +1,10 @@
 /* The exact randomisation test of one gate: from scores in blocks to S and p.
  *
- * Scores are centred on their block's median and scaled by a robust spread, both without looking at who is the canary, clamped
- * and rounded to small integers; S is the canaries' sum and p its exact tail over all ways in which canaries could have been drawn.
- * `paired` is the sign-flip form for blocks of one (shadow runs, Fisher 1935): the score is a difference of the new version to the old on
- * the same device, and each could as well have had the other sign.
+ * Scores are centred on their block's median and scaled by a robust spread, both without looking at who is the
+ * canary, clamped and rounded to small integers; S is the canaries' sum and p its exact tail over all ways in which
+ * canaries could have been drawn. `paired` is the sign-flip form for blocks of one (shadow runs, Fisher 1935): the
+ * score is a difference of the new version to the old on the same device, and each could as well have had the other
+ * sign.
  */
 #ifndef AVIARY_CORE_RANDTEST_H
 #define AVIARY_CORE_RANDTEST_H

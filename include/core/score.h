@@ -1,7 +1,8 @@
 /* From two windows of one device to one number: how much worse it has become (harm-positive).
  *
- * ratio and mean: window less baseline, or the reverse where up is good; logmean and quantile: ln(window/baseline), likewise;
- * events: min(count, 3); silence: 0 or 1. The device's own baseline takes out what it brings along (difference in differences).
+ * ratio and mean: window less baseline, or the reverse where up is good; logmean and quantile: ln(window/baseline),
+ * likewise; events: min(count, 3); silence: 0 or 1. The device's own baseline takes out what it brings along
+ * (difference in differences).
  */
 #ifndef AVIARY_CORE_SCORE_H
 #define AVIARY_CORE_SCORE_H
@@ -21,7 +22,9 @@ struct score_spec {
 bool score_is_count(enum metric_kind kind);
 /* Whether the points are possible values of the kind: finite, counts not negative, ratios within 0..1. */
 bool score_is_valid(enum metric_kind kind, const struct metric_point *baseline, const struct metric_point *window);
-/* False where there is no data (no reports, no baseline, or a logarithm of something not positive). Points must be valid. */
-bool score_of(const struct score_spec *spec, const struct metric_point *baseline, const struct metric_point *window, double *y);
+/* False where there is no data (no reports, no baseline, or a logarithm of something not positive). Points must be
+ * valid. */
+bool score_of(const struct score_spec *spec, const struct metric_point *baseline, const struct metric_point *window,
+	double *y);
 
 #endif

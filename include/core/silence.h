@@ -25,7 +25,8 @@ int64_t silence_limit_ms(const struct silence_habit *h, int64_t interval_ms);
 struct silence_facts {
 	int64_t now_ms;
 	int64_t interval_ms;   /* expected report interval */
-	int64_t since_ms;      /* start of the window (t0), or of installing: a device that never reported since then counts from here */
+	/* start of the window (t0), or of installing: a device that never reported since then counts from here */
+	int64_t since_ms;
 	int64_t offline_ms;    /* last will received and not back: when; 0 = connected or unknown */
 };
 bool silence_is_silent(const struct silence_habit *h, const struct silence_facts *f);

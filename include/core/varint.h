@@ -1,4 +1,5 @@
-/* Whole numbers in 1 to 9 bytes, 7 bits a byte, lowest first. One form a number, so that equal content is equal bytes. */
+/* Whole numbers in 1 to 9 bytes, 7 bits a byte, lowest first. One form a number, so that equal content is equal
+ * bytes. */
 #ifndef AVIARY_CORE_VARINT_H
 #define AVIARY_CORE_VARINT_H
 

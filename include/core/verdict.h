@@ -51,7 +51,8 @@ struct verdict_step {
 	enum verdict verdict;
 	enum verdict_reason reason;
 	bool held;   /* suspicion after this step */
-	bool extend; /* INCONCLUSIVE only: extend the bake once more, adding blocks; otherwise the operator's on_inconclusive applies */
+	/* INCONCLUSIVE only: extend the bake once more, adding blocks; otherwise the operator's on_inconclusive applies */
+	bool extend;
 };
 
 /* `before` is the verdict of the step before (CONTINUE at the start); REVERT is final. */

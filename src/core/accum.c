@@ -76,9 +76,11 @@ static int128 sum_fixed(double v) {
 enum err accum_merge(struct metric_accum *into, const struct metric_accum *from) {
 	struct metric_accum next;
 	int128 sum;
-	if (__builtin_add_overflow(into->reports, from->reports, &next.reports) || __builtin_add_overflow(into->n, from->n, &next.n) ||
-		__builtin_add_overflow(into->k, from->k, &next.k) || __builtin_add_overflow(into->ratio_n, from->ratio_n, &next.ratio_n) ||
-		__builtin_add_overflow(into->sum_n, from->sum_n, &next.sum_n) || __builtin_add_overflow(sum_get(into), sum_get(from), &sum))
+	if (__builtin_add_overflow(into->reports, from->reports, &next.reports) ||
+		__builtin_add_overflow(into->n, from->n, &next.n) || __builtin_add_overflow(into->k, from->k, &next.k) ||
+		__builtin_add_overflow(into->ratio_n, from->ratio_n, &next.ratio_n) ||
+		__builtin_add_overflow(into->sum_n, from->sum_n, &next.sum_n) ||
+		__builtin_add_overflow(sum_get(into), sum_get(from), &sum))
 		return ERR_INVALID;
 	sum_put(&next, sum);
 	*into = next;
@@ -103,7 +105,8 @@ enum err accum_add_ratio(struct metric_accum *a, int64_t n, int64_t k) {
 	return accum_merge(a, &(struct metric_accum){.reports = 1, .n = n, .k = k, .ratio_n = n});
 }
 
-enum err accum_add_sketch(struct metric_accum *a, struct ddsketch *s, const int32_t *keys, const uint64_t *counts, size_t count) {
+enum err accum_add_sketch(struct metric_accum *a, struct ddsketch *s, const int32_t *keys, const uint64_t *counts,
+	size_t count) {
 	uint64_t total = 0;
 	for (size_t i = 0; i < count; i++) {
 		if (keys[i] < DDSKETCH_KEY_MIN || keys[i] > DDSKETCH_KEY_MAX || counts[i] < 1 || counts[i] > ACCUM_COUNT_MAX)
@@ -127,11 +130,14 @@ double accum_mean(const struct metric_accum *a) {
 	return a->sum_n > 0 ? accum_sum(a) / (double)a->sum_n : NAN;
 }
 
-struct metric_point accum_point(const struct metric_accum *a, enum metric_kind kind, const struct ddsketch *s, double quantile) {
+struct metric_point accum_point(const struct metric_accum *a, enum metric_kind kind, const struct ddsketch *s,
+	double quantile) {
 	static const struct metric_point none = {0, 0, 0};
 	switch (kind) {
 	case METRIC_RATIO:
-		return a->ratio_n == 0 ? none : (struct metric_point){a->reports, a->ratio_n, (double)a->k / (double)a->ratio_n};
+		if (a->ratio_n == 0)
+			return none;
+		return (struct metric_point){a->reports, a->ratio_n, (double)a->k / (double)a->ratio_n};
 	case METRIC_MEAN:
 	case METRIC_LOGMEAN:
 		return a->sum_n == 0 ? none : (struct metric_point){a->reports, a->sum_n, accum_mean(a)};
@@ -183,7 +189,8 @@ enum err accum_decode(struct metric_accum *a, struct ddsketch *s, const uint8_t 
 		sum = sum << 8 | *at++;
 	if (has_sketch && s != NULL && ddsketch_decode(s, at, (size_t)(end - at)))
 		return ERR_INVALID;
-	*a = (struct metric_accum){.reports = counts[0], .n = counts[1], .k = counts[2], .ratio_n = counts[3], .sum_n = counts[4]};
+	*a = (struct metric_accum){.reports = counts[0], .n = counts[1], .k = counts[2], .ratio_n = counts[3],
+		.sum_n = counts[4]};
 	sum_put(a, (int128)sum);
 	return ERR_OK;
 }

@@ -179,11 +179,17 @@ static bool unit_before_by_baseline(const void *ctx, uint32_t a, uint32_t b) {
 	return x->baseline != y->baseline ? x->baseline < y->baseline : x->rank < y->rank;
 }
 
-static size_t put_unit(const struct draw *d, const struct unit *u, uint32_t block, bool is_canary, struct cohort_member *out) {
+static size_t put_unit(const struct draw *d, const struct unit *u, uint32_t block, bool is_canary,
+	struct cohort_member *out) {
 	for (uint32_t i = 0; i < u->count; i++) {
 		uint32_t device = d->index[u->first + i];
 		out[i] = (struct cohort_member){
-			.key = d->devices[device].key, .device = device, .block = block, .stratum = u->stratum, .is_canary = is_canary};
+			.key = d->devices[device].key,
+			.device = device,
+			.block = block,
+			.stratum = u->stratum,
+			.is_canary = is_canary,
+		};
 	}
 	if (is_canary)
 		d->plan->canary_devices += u->count;
@@ -210,7 +216,8 @@ static size_t cut_blocks(struct draw *d, uint32_t controls, struct cohort_member
 }
 
 enum err cohort_draw(const struct cohort_request *q, const struct cohort_device *devices, size_t device_count,
-	struct cohort_member *members, size_t *member_count, struct cohort_plan *plan, void *workspace, size_t workspace_bytes) {
+	struct cohort_member *members, size_t *member_count, struct cohort_plan *plan, void *workspace,
+	size_t workspace_bytes) {
 	struct draw d = {.q = q, .devices = devices, .plan = plan};
 	*plan = (struct cohort_plan){.short_of = q->canaries};
 	*member_count = 0;

@@ -85,7 +85,8 @@ double ddsketch_share_above(const struct ddsketch *s, double v) {
 	return (double)above / (double)s->n;
 }
 
-/* Format byte, number of used keys, then for each key in rising order: step from the key before (the first: from the lowest key), count. */
+/* Format byte, number of used keys, then for each key in rising order: step from the key before (the first: from
+ * the lowest key), count. */
 size_t ddsketch_encode(const struct ddsketch *s, uint8_t *out) {
 	int64_t used = 0;
 	for (int key = s->lo; s->n > 0 && key <= s->hi; key++)
@@ -113,7 +114,8 @@ enum err ddsketch_decode(struct ddsketch *s, const uint8_t *data, size_t len) {
 		return ERR_INVALID;
 	int64_t key = DDSKETCH_KEY_MIN;
 	for (int64_t i = 0; i < used; i++) {
-		if (!varint_get(&at, end, &step) || !varint_get(&at, end, &count) || step >= DDSKETCH_BINS || (i > 0 && step == 0))
+		if (!varint_get(&at, end, &step) || !varint_get(&at, end, &count) || step >= DDSKETCH_BINS || (i > 0 &&
+			step == 0))
 			goto refuse;
 		key += step;
 		if (ddsketch_add_key(s, key, (uint64_t)count))

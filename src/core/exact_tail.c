@@ -48,7 +48,8 @@ static uint64_t common_divisor(uint64_t a, uint64_t b) {
 	return a;
 }
 
-/* Terms of one block in rising order of offset, weights and size divided by what they have in common. Returns their number. */
+/* Terms of one block in rising order of offset, weights and size divided by what they have in common. Returns their
+ * number. */
 static size_t block_terms(const int32_t *x, uint32_t size, int32_t min, struct term *terms, uint32_t *reduced) {
 	size_t count = 0;
 	for (uint32_t i = 0; i < size; i++) {
@@ -77,7 +78,8 @@ static size_t block_terms(const int32_t *x, uint32_t size, int32_t min, struct t
 
 size_t exact_tail_workspace_bytes(size_t blocks, uint32_t span) {
 	size_t doubles = blocks < EXACT_TAIL_BLOCKS_MAX ? blocks : EXACT_TAIL_BLOCKS_MAX;
-	size_t wide = blocks < 127 ? blocks : 127; /* the denominator is below 2^127 and every active block at least doubles it */
+	/* the denominator is below 2^127 and every active block at least doubles it */
+	size_t wide = blocks < 127 ? blocks : 127;
 	size_t doubles_bytes = 2 * (doubles * span + 1 + 2 * (size_t)span + 2 * CHUNK) * sizeof(double);
 	size_t wide_bytes = 2 * (wide * span + 1 + 2 * (size_t)span) * sizeof(uint128);
 	size_t table_bytes = ((size_t)span + 1) * sizeof(double);
@@ -122,8 +124,8 @@ static void tail_prepare(struct tail *t, int64_t s, void *workspace, size_t work
 	}
 }
 
-/* One block's step: states [lo..hi] become [low_next..hi+span]. `from` must be zero for `span` states on either side (and
- * CHUNK more above). */
+/* One block's step: states [lo..hi] become [low_next..hi+span]. `from` must be zero for `span` states on either
+ * side (and CHUNK more above). */
 static void step_doubles(const double *from, double *to, int64_t low_next, int64_t high_next, const struct term *terms,
 	size_t count) {
 	for (int64_t u = low_next; u <= high_next; u += CHUNK) {
@@ -140,7 +142,8 @@ static void step_doubles(const double *from, double *to, int64_t low_next, int64
 	}
 }
 
-static void step_wide(const uint128 *from, uint128 *to, int64_t low_next, int64_t high_next, const struct term *terms, size_t count) {
+static void step_wide(const uint128 *from, uint128 *to, int64_t low_next, int64_t high_next, const struct term *terms,
+	size_t count) {
 	for (int64_t u = low_next; u <= high_next; u++) {
 		uint128 sum = 0;
 		for (size_t j = 0; j < count; j++)
@@ -163,8 +166,8 @@ static double trim(const double *states, int64_t *lo, int64_t *hi) {
 	return dropped;
 }
 
-/* A state from which the target is certain leaves the array and is added up; one from which it is out of reach is dropped. What is trimmed
- * counts as certain, so that p is never too small. */
+/* A state from which the target is certain leaves the array and is added up; one from which it is out of reach is
+ * dropped. What is trimmed counts as certain, so that p is never too small. */
 static double tail_doubles(struct tail *t, double *error) {
 	size_t pad = (size_t)t->span, width = (size_t)t->reach + 1 + 2 * pad + 2 * CHUNK;
 	double *from = (double *)t->memory + pad, *to = from + width, certain = 0, trimmed = 0;
@@ -308,7 +311,8 @@ static double chernoff(const struct tail *t, int64_t s) {
 	struct slope g = chernoff_at(t, max_sum, s, hi, powers);
 	if (g.first <= 0)
 		return exp(fmin(g.log_bound, 0));
-	/* the logarithm is convex: Newton steps, kept inside the bracket; any k gives a valid bound, the best only the smallest */
+	/* the logarithm is convex: Newton steps, kept inside the bracket; any k gives a valid bound, the best only the
+	 * smallest */
 	double k = hi / 2;
 	for (int i = 0; i < 60 && hi - lo > 1e-12; i++) {
 		g = chernoff_at(t, max_sum, s, k, powers);
@@ -324,14 +328,15 @@ static double chernoff(const struct tail *t, int64_t s) {
 	return exp(fmin(g.log_bound, 0));
 }
 
-double exact_tail_chernoff(const int32_t *x, const uint32_t *sizes, size_t blocks, int64_t s, void *workspace, size_t workspace_bytes) {
+double exact_tail_chernoff(const int32_t *x, const uint32_t *sizes, size_t blocks, int64_t s, void *workspace,
+	size_t workspace_bytes) {
 	struct tail t = {.x = x, .sizes = sizes, .blocks = blocks};
 	tail_prepare(&t, s, workspace, workspace_bytes);
 	return chernoff(&t, s);
 }
 
-void exact_tail(const int32_t *x, const uint32_t *sizes, size_t blocks, int64_t s, struct exact_tail *out, void *workspace,
-	size_t workspace_bytes) {
+void exact_tail(const int32_t *x, const uint32_t *sizes, size_t blocks, int64_t s, struct exact_tail *out,
+	void *workspace, size_t workspace_bytes) {
 	struct tail t = {.x = x, .sizes = sizes, .blocks = blocks};
 	tail_prepare(&t, s, workspace, workspace_bytes);
 	*out = (struct exact_tail){.p = 1, .is_exact = true};

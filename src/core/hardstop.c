@@ -43,7 +43,8 @@ uint32_t hardstop_smallest(uint32_t n, double p0, double limit) {
 
 #define SILENT_MAX 511 /* beyond, the rule no longer stops: such a fleet is silent by itself */
 
-/* alive[j]: j canaries are silent and nothing was stopped yet. Only one canary starts at a time, so only j = k can stop. */
+/* alive[j]: j canaries are silent and nothing was stopped yet. Only one canary starts at a time, so only j = k can
+ * stop. */
 struct hardstop_rule hardstop_auto(uint32_t n, uint32_t started, double p0, double limit) {
 	assert(p0 >= 0 && p0 <= 1);
 	double alive[SILENT_MAX + 2] = {1};

@@ -10,8 +10,8 @@
 #include "core/randtest.h"
 #include "core/score.h"
 
-/* One look at work: what the caller gave, ordered, and room to compute. Units are the members of blocks; unit u owns the rows
- * index[first[u]] to index[first[u+1] - 1]. */
+/* One look at work: what the caller gave, ordered, and room to compute. Units are the members of blocks; unit u
+ * owns the rows index[first[u]] to index[first[u+1] - 1]. */
 struct look {
 	const struct judge_config *c;
 	const struct judge_row *rows;
@@ -87,8 +87,8 @@ static enum err check_row(const struct look *k, size_t row, struct fault *f) {
 	for (uint32_t g = 0; g < k->c->gate_count; g++) {
 		const struct judge_cell *cell = &k->cells[row * k->c->gate_count + g];
 		if (!score_is_valid(k->c->gates[g].kind, &cell->baseline, &cell->window))
-			return fault_set(f, ERR_INVALID, "", "row %zu, gate %s: not a possible value of a %s", row, k->c->gates[g].name,
-				metric_kind_name(k->c->gates[g].kind));
+			return fault_set(f, ERR_INVALID, "", "row %zu, gate %s: not a possible value of a %s", row,
+				k->c->gates[g].name, metric_kind_name(k->c->gates[g].kind));
 	}
 	return ERR_OK;
 }
@@ -157,14 +157,15 @@ static bool device_score(const struct look *k, size_t place, uint32_t gate, doub
 	return true;
 }
 
-/* A unit's member: the mean score of its devices with data; of counts the sum, up to the same maximum. Returns how many of its devices meet
- * the gate's exposure. */
+/* A unit's member: the mean score of its devices with data; of counts the sum, up to the same maximum. Returns how
+ * many of its devices meet the gate's exposure. */
 static uint32_t fill_member(const struct look *k, size_t unit, uint32_t gate, struct randtest_member *m) {
 	bool counts = score_is_count(k->c->gates[gate].kind);
 	double sum = 0;
 	int64_t known = 0;
 	uint32_t exposed = 0;
-	*m = (struct randtest_member){.block = row_at(k, k->first[unit])->block, .is_canary = row_at(k, k->first[unit])->is_canary};
+	const struct judge_row *head = row_at(k, k->first[unit]);
+	*m = (struct randtest_member){.block = head->block, .is_canary = head->is_canary};
 	for (size_t i = k->first[unit]; i < k->first[unit + 1]; i++) {
 		double y;
 		if (!device_score(k, i, gate, &y))
@@ -270,8 +271,10 @@ static void take_test(struct judge_gate_result *r, const struct randtest_result 
 	r->stratum = stratum;
 }
 
-/* Each stratum alone shares `budget` evenly; where one has a smaller p than all together, it is the one that is told. */
-static bool judge_strata(const struct look *k, const struct randtest_options *o, double budget, struct judge_gate_result *r) {
+/* Each stratum alone shares `budget` evenly; where one has a smaller p than all together, it is the one that is
+ * told. */
+static bool judge_strata(const struct look *k, const struct randtest_options *o, double budget,
+	struct judge_gate_result *r) {
 	uint32_t strata = 0;
 	bool harm = false;
 	for (int64_t s = next_stratum(k, -1); s >= 0; s = next_stratum(k, s))
@@ -336,7 +339,8 @@ bool judge_is_look_due(const struct judge_config *c, const struct judge_state *s
 	return looks_due(reports, others(c)) > s->look;
 }
 
-/* Reports that drive the looks. Earlier windows of a device are there from the start, so only its present one counts, for all. */
+/* Reports that drive the looks. Earlier windows of a device are there from the start, so only its present one
+ * counts, for all. */
 static int64_t count_reports(const struct look *k) {
 	int64_t reports = 0;
 	for (size_t i = 0; i < k->row_count; i++) {
@@ -355,7 +359,8 @@ static void price_hard_stop(const struct judge_config *c, uint32_t started, stru
 	if (c->hard_stop_silent == JUDGE_HARD_STOP_AUTO)
 		rule = hardstop_auto(c->blocks, started < c->blocks ? started : c->blocks, c->silence_rate, HARDSTOP_LIMIT);
 	else if (c->hard_stop_silent > 0)
-		rule = (struct hardstop_rule){c->hard_stop_silent, hardstop_price(c->blocks, c->silence_rate, c->hard_stop_silent)};
+		rule = (struct hardstop_rule){
+			.k = c->hard_stop_silent, .price = hardstop_price(c->blocks, c->silence_rate, c->hard_stop_silent)};
 	out->hard_stop_at = rule.k;
 	out->alpha_bound = fmin(1, c->alpha + rule.price * c->waves);
 }
@@ -434,9 +439,10 @@ static uint32_t deciding_gate(const struct judge_config *c, const struct judge_r
 	return JUDGE_NO_GATE;
 }
 
-/* Adds up the gates. A bake end counts once: asked again while the operator thinks, a PASS stays and nothing else can become one. */
-static struct verdict_facts gather(const struct judge_config *c, const struct judge_state *s, const struct judge_result *out,
-	bool bake_over, bool fresh_end) {
+/* Adds up the gates. A bake end counts once: asked again while the operator thinks, a PASS stays and nothing else
+ * can become one. */
+static struct verdict_facts gather(const struct judge_config *c, const struct judge_state *s,
+	const struct judge_result *out, bool bake_over, bool fresh_end) {
 	struct verdict_facts f = {
 		.hard_stop = out->hard_stop_at > 0 && out->silent_canaries >= out->hard_stop_at,
 		.bake_over = bake_over,
@@ -459,7 +465,8 @@ static struct verdict_facts gather(const struct judge_config *c, const struct ju
 }
 
 /* Which look is executed now: the last one that is due; at a fresh end of the bake at least one. */
-static uint32_t choose_look(const struct judge_config *c, const struct judge_state *s, int64_t reports, bool fresh_end) {
+static uint32_t choose_look(const struct judge_config *c, const struct judge_state *s, int64_t reports,
+	bool fresh_end) {
 	uint32_t due = looks_due(reports, others(c));
 	if (due > s->look)
 		return due;

@@ -119,7 +119,8 @@ static enum err check_gate(const struct judge_config *c, uint32_t at, struct fau
 	else if (g->kind == METRIC_SILENCE && c->mode == JUDGE_SHADOW)
 		e = fault_set(f, ERR_INVALID, "/kind", "both versions of a shadow run fall silent together");
 	for (uint32_t i = 0; e == ERR_OK && i < at; i++)
-		if (strcmp(g->name, c->gates[i].name) == 0 && g->kind == c->gates[i].kind && g->quantile == c->gates[i].quantile)
+		if (strcmp(g->name, c->gates[i].name) == 0 && g->kind == c->gates[i].kind &&
+			g->quantile == c->gates[i].quantile)
 			e = fault_set(f, ERR_INVALID, "/name", "the same gate is listed before");
 	if (e != ERR_OK && f != NULL)
 		fault_prefix(f, where);
@@ -164,7 +165,8 @@ static enum err check_hard_stop(const struct judge_config *c, struct fault *f) {
 static enum err check_power(const struct judge_config *c, struct fault *f) {
 	uint32_t controls = test_controls(c);
 	if (controls == 0)
-		return fault_set(f, ERR_INVALID, "/canaries", "no control is left: with one control each, fewer canaries are needed");
+		return fault_set(f, ERR_INVALID, "/canaries",
+			"no control is left: with one control each, fewer canaries are needed");
 	for (uint32_t i = 0; i < c->gate_count; i++) {
 		uint32_t n_min = planning_n_min(look_budget(c, &c->gates[i]), controls);
 		if (c->blocks < n_min)
@@ -189,7 +191,8 @@ enum err judge_check(const struct judge_config *c, bool refuse_weak, struct faul
 	return e == ERR_OK && refuse_weak ? check_power(c, f) : e;
 }
 
-static void plan_gate(const struct judge_config *c, const struct judge_gate *g, double sigma, struct judge_gate_plan *out) {
+static void plan_gate(const struct judge_config *c, const struct judge_gate *g, double sigma,
+	struct judge_gate_plan *out) {
 	uint32_t controls = test_controls(c);
 	*out = (struct judge_gate_plan){.alpha_look = look_budget(c, g), .detectable = NAN, .detectable_percent = NAN};
 	if (controls == 0 || c->blocks == 0)

@@ -22,7 +22,8 @@ static uint64_t get_u64(const uint8_t *in) {
 }
 
 /* SHA-256 over domain NUL seed rollout NUL and three numbers. */
-static void derive(const char *domain, const uint8_t seed[PRNG_SEED_BYTES], const char *rollout, const uint32_t numbers[3],
+static void derive(const char *domain, const uint8_t seed[PRNG_SEED_BYTES], const char *rollout,
+	const uint32_t numbers[3],
 	uint8_t out[SHA256_BYTES]) {
 	size_t rollout_len = strlen(rollout);
 	assert(rollout_len <= ROLLOUT_MAX);
@@ -42,7 +43,8 @@ void prng_commit(const uint8_t seed[PRNG_SEED_BYTES], uint8_t commit[32]) {
 	crypto_sha256(seed, PRNG_SEED_BYTES, commit);
 }
 
-uint32_t prng_uniform(const uint8_t seed[PRNG_SEED_BYTES], const char *rollout, uint32_t wave, uint32_t block, uint32_t bound) {
+uint32_t prng_uniform(const uint8_t seed[PRNG_SEED_BYTES], const char *rollout, uint32_t wave, uint32_t block,
+	uint32_t bound) {
 	assert(bound >= 1);
 	uint64_t beyond = UINT64_MAX - (UINT64_MAX % bound + 1) % bound; /* last value of the largest multiple */
 	for (uint32_t try = 0;; try++) {
@@ -80,7 +82,8 @@ static void sip_round(uint64_t v[4]) {
 
 /* SipHash-2-4 of the key's 8 bytes, little-endian. */
 uint64_t prng_order_rank(const struct prng_order *o, uint64_t key) {
-	uint64_t v[4] = {o->k0 ^ 0x736f6d6570736575, o->k1 ^ 0x646f72616e646f6d, o->k0 ^ 0x6c7967656e657261, o->k1 ^ 0x7465646279746573};
+	uint64_t v[4] = {o->k0 ^ 0x736f6d6570736575, o->k1 ^ 0x646f72616e646f6d, o->k0 ^ 0x6c7967656e657261,
+		o->k1 ^ 0x7465646279746573};
 	const uint64_t words[2] = {key, (uint64_t)8 << 56};
 	for (int w = 0; w < 2; w++) {
 		v[3] ^= words[w];

@@ -154,7 +154,8 @@ static void mirror(struct work *w) {
 	}
 }
 
-static void count_informative(const struct randtest_member *m, const struct work *w, bool paired, struct randtest_result *out) {
+static void count_informative(const struct randtest_member *m, const struct work *w, bool paired,
+	struct randtest_result *out) {
 	size_t at = 0;
 	for (size_t b = 0; b < w->blocks; at += w->sizes[b++]) {
 		bool canary = false, control = false;

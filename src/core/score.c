@@ -22,7 +22,8 @@ bool score_is_valid(enum metric_kind kind, const struct metric_point *baseline, 
 	return is_possible(kind, baseline) && is_possible(kind, window);
 }
 
-bool score_of(const struct score_spec *spec, const struct metric_point *baseline, const struct metric_point *window, double *y) {
+bool score_of(const struct score_spec *spec, const struct metric_point *baseline, const struct metric_point *window,
+	double *y) {
 	if (window->reports == 0)
 		return false;
 	if (score_is_count(spec->kind)) {

@@ -36,7 +36,8 @@ static const struct rule {
 
 struct verdict_step verdict_next(enum verdict before, bool held, const struct verdict_facts *f) {
 	bool still_held = f->suspicion || (held && !f->cleared);
-	unsigned facts = (before == VERDICT_REVERT ? WAS_REVERTED : 0) | (f->hard_stop ? HARD_STOP : 0) | (f->harm ? HARM : 0) |
+	unsigned facts = (before == VERDICT_REVERT ? WAS_REVERTED : 0) | (f->hard_stop ? HARD_STOP : 0) | (f->harm ? HARM
+		: 0) |
 		(f->suspicion ? SUSPICION : 0) | (still_held ? HELD : 0) | (f->bake_over ? BAKE_OVER : 0) |
 		(f->exposure ? EXPOSURE : 0) | (f->not_worse ? NOT_WORSE : 0);
 	const struct rule *rule = rules;

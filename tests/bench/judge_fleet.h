@@ -1,8 +1,8 @@
 /* The simulated fleet of docs/judge.md, judged by the very code that the daemon runs (core/cohort.h, core/judge.h).
  *
- * One header, so that the bench (judge_sim.c) and the short form in the unit tests (test_judge_fleet.c) are the same program.
- * Devices differ, drift slowly (AR(1)), share the time of day and common shocks; latencies have spikes. Blocks start over 16
- * intervals; every started device sends one report an interval at its own phase.
+ * One header, so that the bench (judge_sim.c) and the short form in the unit tests (test_judge_fleet.c) are the
+ * same program. Devices differ, drift slowly (AR(1)), share the time of day and common shocks; latencies have
+ * spikes. Blocks start over 16 intervals; every started device sends one report an interval at its own phase.
  */
 #ifndef AVIARY_BENCH_JUDGE_FLEET_H
 #define AVIARY_BENCH_JUDGE_FLEET_H
@@ -332,8 +332,8 @@ static inline void fleet_look(struct fleet *f, bool bake_over) {
 		abort();
 }
 
-/* Both versions on the same inputs: 6 % of the inferences are contested, and each version decides those by its own; equal versions could be
- * swapped. Latencies share drift and spikes and differ by 3 % of noise each. */
+/* Both versions on the same inputs: 6 % of the inferences are contested, and each version decides those by its own;
+ * equal versions could be swapped. Latencies share drift and spikes and differ by 3 % of noise each. */
 static inline void fleet_report_pair(struct fleet *f, struct fleet_device *d) {
 	fleet_report(f, d, false);
 	int contested = FLEET_INFERENCES - rng_binomial(&f->g, FLEET_INFERENCES, 0.94);

@@ -1,8 +1,9 @@
 /* Other judges, re-implemented from their published rules, for a fair comparison in judge_sim.c.
  *
- * Mann-Whitney with a confidence interval as Spinnaker's Kayenta has it (its MannWhitneySuite and ClassifierSuite are the tests), the anytime-valid
- * test of GrowthBook's gbstats (Waudby-Smith et al., arXiv 2103.06476, equations 9 and 161; its TestSequentialTTest is the test), plain z- and t-tests,
- * and thresholds. They see the same reports of the same fleet.
+ * Mann-Whitney with a confidence interval as Spinnaker's Kayenta has it (its MannWhitneySuite and ClassifierSuite
+ * are the tests), the anytime-valid test of GrowthBook's gbstats (Waudby-Smith et al., arXiv 2103.06476, equations
+ * 9 and 161; its TestSequentialTTest is the test), plain z- and t-tests, and thresholds. They see the same reports
+ * of the same fleet.
  */
 #ifndef AVIARY_BENCH_JUDGE_PEERS_H
 #define AVIARY_BENCH_JUDGE_PEERS_H
@@ -57,7 +58,8 @@ static inline double z_statistic(const struct moments *a, const struct moments *
 	return variance > 0 ? (moments_mean(b) - moments_mean(a)) / sqrt(variance) : 0;
 }
 
-/* Upper quantile of Student's t from the normal one (Cornish and Fisher; Abramowitz and Stegun 26.7.5): good to 1 % from 4 degrees up. */
+/* Upper quantile of Student's t from the normal one (Cornish and Fisher; Abramowitz and Stegun 26.7.5): good to 1 %
+ * from 4 degrees up. */
 static inline double t_critical(double z, double df) {
 	double z3 = z * z * z, z5 = z3 * z * z, z7 = z5 * z * z;
 	return z + (z3 + z) / (4 * df) + (5 * z5 + 16 * z3 + 3 * z) / (96 * df * df) +
@@ -119,15 +121,18 @@ static inline double wilcoxon_root(const double *x, size_t nx, const double *y, 
 }
 
 /* Interval of experiment less control; both sorted. */
-static inline struct interval mann_whitney(const double *control, size_t nc, const double *experiment, size_t ne, double level) {
+static inline struct interval mann_whitney(const double *control, size_t nc, const double *experiment, size_t ne,
+	double level) {
 	double z = -planning_normal_quantile((1 - level) / 2);
-	return (struct interval){wilcoxon_root(experiment, ne, control, nc, 0), wilcoxon_root(experiment, ne, control, nc, z),
+	return (struct interval){wilcoxon_root(experiment, ne, control, nc, 0),
+		wilcoxon_root(experiment, ne, control, nc, z),
 		wilcoxon_root(experiment, ne, control, nc, -z)};
 }
 
 enum kayenta_class { KAYENTA_PASS, KAYENTA_HIGH, KAYENTA_LOW };
 
-static inline enum kayenta_class kayenta_classify(const struct interval *i, double tolerance, bool increase, bool decrease) {
+static inline enum kayenta_class kayenta_classify(const struct interval *i, double tolerance, bool increase,
+	bool decrease) {
 	double bound = tolerance * fabs(i->estimate);
 	if (increase && i->low > bound)
 		return KAYENTA_HIGH;

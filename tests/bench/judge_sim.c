@@ -1,8 +1,10 @@
-/* The judge against its competitors on the simulated fleet of docs/judge.md: tables 6a to 6d, non-inferiority, shadow runs, cost of a look.
+/* The judge against its competitors on the simulated fleet of docs/judge.md: tables 6a to 6d, non-inferiority,
+ * shadow runs, cost of a look.
  *
- *   judge_sim [--scale F] [--seed S] [TABLE...]      tables: 6a 6b 6c 6d ni shadow cost; all by default
+ * judge_sim [--scale F] [--seed S] [TABLE...]      tables: 6a 6b 6c 6d ni shadow cost; all by default
  *
- * `--scale 0.1` makes a tenth of the runs. Exits 1 when a bar of docs/judge.md is missed (checked at scale 0.5 and above).
+ * `--scale 0.1` makes a tenth of the runs. Exits 1 when a bar of docs/judge.md is missed (checked at scale 0.5 and
+ * above).
  */
 #include <time.h>
 
@@ -34,7 +36,8 @@ static double upper_limit(int hits, int runs) {
 }
 
 static void print_rate(int hits, int runs) {
-	printf("%6.2f %% [%.2f, %.2f]", 100.0 * hits / runs, 100 * (1 - upper_limit(runs - hits, runs)), 100 * upper_limit(hits, runs));
+	printf("%6.2f %% [%.2f, %.2f]", 100.0 * hits / runs, 100 * (1 - upper_limit(runs - hits, runs)),
+		100 * upper_limit(hits, runs));
 }
 
 static int compare_counts(const void *a, const void *b) {
@@ -42,7 +45,8 @@ static int compare_counts(const void *a, const void *b) {
 	return (x > y) - (x < y);
 }
 
-/* Median with the order statistics that hold it with 95 %, 90th percentile, share that was found. INT64_MAX = not found. */
+/* Median with the order statistics that hold it with 95 %, 90th percentile, share that was found. INT64_MAX = not
+ * found. */
 static int64_t print_median(int64_t *found, int runs) {
 	qsort(found, (size_t)runs, sizeof *found, compare_counts);
 	int half = (int)(0.98 * sqrt(runs)) + 1, low = runs / 2 - half, high = runs / 2 + half, hits = 0;
@@ -62,7 +66,8 @@ static int64_t print_median(int64_t *found, int runs) {
 
 /* ---- the competitors, fed by the fleet's reports ---- */
 
-enum { PEER_ABSOLUTE, PEER_RELATIVE, PEER_FLAGGER, PEER_KAYENTA, PEER_Z, PEER_Z_BONFERRONI, PEER_GROWTHBOOK, PEER_T, PEER_GROWTHBOOK_DEVICES,
+enum { PEER_ABSOLUTE, PEER_RELATIVE, PEER_FLAGGER, PEER_KAYENTA, PEER_Z, PEER_Z_BONFERRONI, PEER_GROWTHBOOK, PEER_T,
+	PEER_GROWTHBOOK_DEVICES,
 	PEERS };
 static const char *const peer_names[PEERS] = {
 	"absolute threshold 2 pp / 10 % v. baseline",
@@ -402,7 +407,8 @@ static void table_ni(void) {
 		bar((double)t.passes / runs <= 0.07, "at most beta + 2 points");
 		free(t.found);
 	}
-	static const struct harm rows[] = {{"harm = margins", 0.005, 0.0487901642, 0}, {"acc -1 %", 0.01, 0, 0}, {"acc -2 %", 0.02, 0, 0},
+	static const struct harm rows[] = {{"harm = margins", 0.005, 0.0487901642, 0}, {"acc -1 %", 0.01, 0, 0},
+		{"acc -2 %", 0.02, 0, 0},
 		{"p95 +10 %", 0, 0.0953101798, 0}, {"p95 +25 %", 0, 0.2231435513, 0}};
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		struct fleet_options o = full_bill;
@@ -445,7 +451,8 @@ static void table_shadow(void) {
 /* ---- bricks ---- */
 
 enum { STOP_JUDGE, STOP_HARD, STOP_AWS, STOP_HAWKBIT, STOPS };
-static const char *const stop_names[STOPS] = {"judge alone", "judge with its default hard stop", "AWS style 10 %, min 10",
+static const char *const stop_names[STOPS] = {"judge alone", "judge with its default hard stop",
+	"AWS style 10 %, min 10",
 	"hawkBit style 10 % of group"};
 
 struct bricks {
@@ -489,7 +496,8 @@ static bool brick_look(struct brick_run *b, struct judge_state *s, size_t rows, 
 	return r.verdict == VERDICT_REVERT;
 }
 
-/* One canary (and its block) is enrolled a step and its fate is known at the next; after the last the wave goes on for 128 steps. */
+/* One canary (and its block) is enrolled a step and its fate is known at the next; after the last the wave goes on
+ * for 128 steps. */
 static void brick_wave(struct brick_run *b, const struct bricks *o, struct rng *g, int64_t stop[STOPS]) {
 	struct judge_state alone = {0}, hard = {0};
 	size_t size = o->controls + 1, rows = 0;
@@ -529,10 +537,11 @@ static void brick_wave(struct brick_run *b, const struct bricks *o, struct rng *
 }
 
 static void table_6d(void) {
-	static const struct bricks rows[] = {{50, 99, 0.002, 0}, {50, 99, 0.002, 0.1}, {50, 99, 0.002, 0.2}, {50, 99, 0.002, 0.5},
-		{50, 99, 0.01, 0}, {50, 99, 0.01, 0.2}, {50, 99, 0.01, 0.5}, {50, 9, 0.02, 0}, {50, 9, 0.05, 0}};
+	static const struct bricks rows[] = {{50, 99, 0.002, 0}, {50, 99, 0.002, 0.1}, {50, 99, 0.002, 0.2},
+		{50, 99, 0.002, 0.5}, {50, 99, 0.01, 0}, {50, 99, 0.01, 0.2}, {50, 99, 0.01, 0.5}, {50, 9, 0.02, 0}, {50, 9, 0.05, 0}};
 	int runs = runs_of(1000);
-	printf("6d. Bricks: share of runs that stop [95 %% limits] / median canaries enrolled at the stop; %d runs\n", runs);
+	printf("6d. Bricks: share of runs that stop [95 %% limits] / median canaries enrolled at the stop; %d runs\n",
+		runs);
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		const struct bricks *o = &rows[i];
 		struct brick_run b;
@@ -563,7 +572,8 @@ static void table_6d(void) {
 		if (o->bricked == 0)
 			bar(hits[STOP_HARD] <= 2 + runs * 0.002, "no false stops beyond the price of 0.1 %");
 		if (o->p0 == 0.002 && o->bricked >= 0.2)
-			bar(median[STOP_HARD] < median[STOP_AWS] && hits[STOP_HARD] >= hits[STOP_AWS] - runs / 50, "faster than 10 %, min 10");
+			bar(median[STOP_HARD] < median[STOP_AWS] && hits[STOP_HARD] >= hits[STOP_AWS] - runs / 50,
+				"faster than 10 %, min 10");
 		fflush(stdout);
 		free(b.rows);
 		free(b.cells);
@@ -636,7 +646,8 @@ static void table_cost(void) {
 	double small = cost_of_tail(50, 10), large = cost_of_tail(512, 10);
 	printf("  exact p: 50 x 10 %.3f ms, 50 x 100 %.3f ms, 512 x 10 %.2f ms; Chernoff 1000 x 10 %.2f ms, 2000 x 100 %.2f ms\n", small,
 		cost_of_tail(50, 100), large, cost_of_tail(1000, 10), cost_of_tail(2000, 100));
-	printf("  a whole look of two gates with non-inferiority: 50 x 10 %.3f ms, 512 x 10 %.2f ms, 2000 x 10 %.1f ms\n", cost_of_look(50, 9),
+	printf("  a whole look of two gates with non-inferiority: 50 x 10 %.3f ms, 512 x 10 %.2f ms, 2000 x 10 %.1f ms\n",
+		cost_of_look(50, 9),
 		cost_of_look(512, 9), cost_of_look(2000, 9));
 	bar(small < 0.15, "50 blocks of 10 under 0.15 ms");
 	bar(large < 10, "512 blocks of 10 under 10 ms");
@@ -646,7 +657,8 @@ static const struct table {
 	const char *name;
 	void (*print)(void);
 } tables[] = {
-	{"cost", table_cost}, {"6a", table_6a}, {"6b", table_6b}, {"6c", table_6c}, {"6d", table_6d}, {"ni", table_ni}, {"shadow", table_shadow},
+	{"cost", table_cost}, {"6a", table_6a}, {"6b", table_6b}, {"6c", table_6c}, {"6d", table_6d}, {"ni", table_ni},
+		{"shadow", table_shadow},
 };
 
 int main(int argc, char **argv) {

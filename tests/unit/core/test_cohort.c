@@ -162,7 +162,8 @@ static void test_units_share_fate(void **state) {
 	check_blocks(300);
 	for (size_t i = 0; i < member_count; i++)
 		for (size_t j = 0; j < member_count; j++)
-			if (devices[members[i].device].unit != 0 && devices[members[i].device].unit == devices[members[j].device].unit)
+			if (devices[members[i].device].unit != 0 &&
+			devices[members[i].device].unit == devices[members[j].device].unit)
 				assert_true(members[i].block == members[j].block && members[i].is_canary == members[j].is_canary);
 }
 
@@ -193,7 +194,8 @@ static void test_refusals(void **state) {
 	devices[5].unit = devices[6].unit = 9;
 	assert_int_equal(draw_into(20, 2, members), ERR_INVALID);
 	struct cohort_request q = {.seed = seed, .rollout = "r", .wave = 1, .canaries = 1};
-	assert_int_equal(cohort_draw(&q, devices, COHORT_DEVICES_MAX + 1, members, &member_count, &plan, NULL, 0), ERR_TOO_LARGE);
+	assert_int_equal(cohort_draw(&q, devices, COHORT_DEVICES_MAX + 1, members, &member_count, &plan, NULL, 0),
+		ERR_TOO_LARGE);
 	for (size_t i = 0; i < DEVICES_MAX; i++)
 		devices[i] = (struct cohort_device){.key = i, .stratum = (uint32_t)i};
 	assert_int_equal(draw_into(DEVICES_MAX, 10, members), ERR_TOO_LARGE);

@@ -49,9 +49,11 @@ static void test_vectors(void **state) {
 		{4, 3, {2, -1, -1, 1, 1, -2, 0, 0, 0, 3, -3, 0}, 6, "2/27", 2.0 / 27, 0.0741},
 		{5, 3, {0}, 0, "1/1", 1, 1},
 		{2, 4, {-3, 1, 1, 1, -3, 1, 1, 1}, -6, "1/1", 1, 1},
-		{6, 4, {16, 4, -21, -4, 18, 5, -7, -5, 20, -4, 4, -9, 5, -18, -5, 7, 15, 3, -23, -3, 2, -16, -2, 3}, 76, "1/1024",
+		{6, 4, {16, 4, -21, -4, 18, 5, -7, -5, 20, -4, 4, -9, 5, -18, -5, 7, 15, 3, -23, -3, 2, -16, -2, 3}, 76,
+		"1/1024",
 			1.0 / 1024, 0.00204042},
-		{5, 4, {32, -3, 3, -5, 32, -10, -7, 7, 32, 4, -4, -5, 32, -1, 1, -8, 32, -6, 4, -4}, 160, "1/1024", 1.0 / 1024, 1.0 / 1024},
+		{5, 4, {32, -3, 3, -5, 32, -10, -7, 7, 32, 4, -4, -5, 32, -1, 1, -8, 32, -6, 4, -4}, 160, "1/1024",
+		1.0 / 1024, 1.0 / 1024},
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		put(rows[i].blocks, rows[i].size, rows[i].x);
@@ -128,7 +130,8 @@ static void test_against_enumeration(void **state) {
 	}
 }
 
-/* Too many outcomes for a fraction: doubles. The same blocks with less of them agree with the integers within the error bound. */
+/* Too many outcomes for a fraction: doubles. The same blocks with less of them agree with the integers within the
+ * error bound. */
 static void test_doubles_agree(void **state) {
 	(void)state;
 	for (size_t b = 0; b < 30; b++) {
@@ -142,7 +145,8 @@ static void test_doubles_agree(void **state) {
 	sizes[30] = 7;
 	memset(x + 300, 0, 7 * sizeof *x);
 	assert_string_equal(tail(31, 100).fraction, wide.fraction);
-	/* 20 blocks of 97 members with one -1000 each make the denominator too large; the tail changes by what they can take away */
+	/* 20 blocks of 97 members with one -1000 each make the denominator too large; the tail changes by what they can
+	 * take away */
 	size_t at = 300;
 	for (size_t b = 30; b < 50; b++) {
 		sizes[b] = 97;

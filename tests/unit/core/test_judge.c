@@ -205,7 +205,8 @@ static void test_suspicion_holds_until_cleared(void **state) {
 static void test_inconclusive_extends_once(void **state) {
 	(void)state;
 	setup(12, 9, 30);
-	harm(0, -0.019, true); /* just short of what must be excluded; too few blocks to show it as harm beyond the margin */
+	/* just short of what must be excluded; too few blocks to show it as harm beyond the margin */
+	harm(0, -0.019, true);
 	gates[0].margin = 0.018;
 	assert_int_equal(look(true), ERR_OK);
 	assert_int_equal(result.verdict, VERDICT_INCONCLUSIVE);
@@ -326,7 +327,8 @@ static void test_bad_rows_are_refused(void **state) {
 	size_t bytes = judge_workspace_bytes(JUDGE_ROWS_MAX + 1, 1);
 	void *workspace = malloc(bytes);
 	assert_int_equal(
-		judge_look(&config, &state_now, rows, cells, JUDGE_ROWS_MAX + 1, false, &result, workspace, bytes, &fault), ERR_TOO_LARGE);
+		judge_look(&config, &state_now, rows, cells, JUDGE_ROWS_MAX + 1, false, &result, workspace, bytes, &fault),
+		ERR_TOO_LARGE);
 	free(workspace);
 }
 
@@ -387,7 +389,8 @@ static void test_shadow(void **state) {
 	}
 	size_t bytes = judge_workspace_bytes(row_count, 2);
 	void *workspace = malloc(bytes);
-	assert_int_equal(judge_look(&config, &state_now, rows, pairs, row_count, false, &result, workspace, bytes, &fault), ERR_OK);
+	assert_int_equal(judge_look(&config, &state_now, rows, pairs, row_count, false, &result, workspace, bytes,
+		&fault), ERR_OK);
 	assert_int_equal(result.verdict, VERDICT_REVERT);
 	assert_int_equal(result.gate, 0);
 	assert_int_equal(result.guarantee, GUARANTEE_SHADOW);
@@ -400,14 +403,17 @@ static void test_shadow(void **state) {
 	for (size_t i = 0; i < row_count; i++)
 		pairs[2 * i] = (struct judge_cell){{40, 40, 2}, {40, 40, 2}};
 	state_now = (struct judge_state){0};
-	assert_int_equal(judge_look(&config, &state_now, rows, pairs, row_count, false, &result, workspace, bytes, &fault), ERR_OK);
+	assert_int_equal(judge_look(&config, &state_now, rows, pairs, row_count, false, &result, workspace, bytes,
+		&fault), ERR_OK);
 	assert_true(result.gates[0].p == 1 && result.gates[0].score == 0);
 	pairs[0].baseline.reports = 0;
 	state_now = (struct judge_state){0};
-	assert_int_equal(judge_look(&config, &state_now, rows, pairs, row_count, false, &result, workspace, bytes, &fault), ERR_OK);
+	assert_int_equal(judge_look(&config, &state_now, rows, pairs, row_count, false, &result, workspace, bytes,
+		&fault), ERR_OK);
 	assert_int_equal(result.gates[0].missing, 1);
 	rows[1].block = rows[0].block;
-	assert_int_equal(judge_look(&config, &state_now, rows, pairs, row_count, false, &result, workspace, bytes, &fault), ERR_INVALID);
+	assert_int_equal(judge_look(&config, &state_now, rows, pairs, row_count, false, &result, workspace, bytes,
+		&fault), ERR_INVALID);
 	free(workspace);
 }
 
