@@ -1,11 +1,7 @@
 #include "daemon.h"
 
-#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "api/mqtt_out.h"
 #include "api/server.h"
@@ -81,82 +77,6 @@ static void close_services(struct services *s)
 	db_close(s->db);
 }
 
-/* ---- HTTP ---- */
-
-static enum err read_pem(const char *path, struct buf *out, struct fault *f)
-{
-	char data[4096];
-	buf_clear(out);
-	if (path[0] == '\0')
-		return ERR_OK;
-	FILE *file = fopen(path, "re");
-	if (file == NULL)
-		return fault_set(f, ERR_INVALID, "", "%s: %s", path, strerror(errno));
-	for (size_t n; (n = fread(data, 1, sizeof data, file)) > 0 && out->len < 1 << 20;)
-		buf_append(out, data, n);
-	fclose(file);
-	return ERR_OK;
-}
-
-static size_t all_addresses(const struct config *c, struct http_address out[2 * LISTEN_MAX])
-{
-	size_t n = 0;
-	for (size_t i = 0; i < c->http.plain.count; i++)
-		out[n++] = c->http.plain.items[i];
-	for (size_t i = 0; i < c->http.tls.count; i++)
-		out[n++] = c->http.tls.items[i];
-	return n;
-}
-
-static enum err listen_http(struct daemon *d, struct fault *f)
-{
-	const struct config *c = d->config;
-	struct http_address addresses[2 * LISTEN_MAX];
-	enum err e = read_pem(c->http.tls_certificate, &d->tls_certificate, f);
-	if (e == ERR_OK)
-		e = read_pem(c->http.tls_key, &d->tls_key, f);
-	if (e != ERR_OK)
-		return e;
-	struct http_config h = {.addresses = addresses, .address_count = all_addresses(c, addresses),
-	                        .tls_cert_pem = buf_cstr(&d->tls_certificate), .tls_key_pem = buf_cstr(&d->tls_key),
-	                        .max_connections = (unsigned)c->http.max_connections,
-	                        .max_connections_per_ip = (unsigned)c->http.max_connections_per_address};
-	e = http_server_open(d->loop, &h, api_handler(), d->api, &d->http, f);
-	if (e == ERR_UNAVAILABLE && !config_is_set(c, "http", "listen") && c->http.tls.count == 0) {
-		log_event(LOG_WARN, "http.listen", "detail=%s only=127.0.0.1", log_quote(f->detail)); /* a machine without IPv6 */
-		h.address_count = 1;
-		e = http_server_open(d->loop, &h, api_handler(), d->api, &d->http, f);
-	}
-	return e;
-}
-
-static enum err write_ports(struct daemon *d, struct fault *f)
-{
-	struct http_address addresses[2 * LISTEN_MAX];
-	size_t count = all_addresses(d->config, addresses);
-	char temporary[1100];
-	struct buf text = BUF_INIT;
-	for (size_t i = 0; i < count; i++) {
-		uint16_t port = http_port(d->http, i);
-		if (port == 0)
-			continue; /* not bound: a machine without IPv6 */
-		const char *host = addresses[i].host;
-		buf_printf(&text, strchr(host, ':') != NULL ? "[%s]:%u\n" : "%s:%u\n", host, port);
-		log_event(LOG_INFO, "http.listening", "address=%s port=%u tls=%s", host, port, addresses[i].is_tls ? "yes" : "no");
-	}
-	enum err e = ERR_OK;
-	if (d->port_file != NULL) {
-		snprintf(temporary, sizeof temporary, "%s.new", d->port_file);
-		FILE *file = fopen(temporary, "we");
-		bool ok = file != NULL && fputs(text.data, file) >= 0;
-		ok = file != NULL && fclose(file) == 0 && ok;
-		if (!ok || rename(temporary, d->port_file) != 0) /* whoever waits for the file finds it whole */
-			e = fault_set(f, ERR_UNAVAILABLE, "", "%s: %s", d->port_file, strerror(errno));
-	}
-	buf_done(&text);
-	return e;
-}
-
 /* ---- MQTT ---- */
 
 static const char *or_null(const char *text)
@@ -199,6 +119,7 @@ static void reload(struct daemon *d)
 	}
 	config_reload(d->config, &fresh, &kept);
 	log_set_level(d->config->log_level);
+	listen_reload(d);
 	log_event(LOG_INFO, "reload.done", "needs_restart=%s", log_quote(buf_cstr(&kept)));
 out:
 	config_done(&fresh);
@@ -240,20 +161,26 @@ enum err daemon_open(struct daemon *d, struct fault *f)
 	d->jobs = jobs_new(d->loop, (unsigned)d->config->jobs);
 	d->arena = arena_new(CALL_ARENA_BYTES);
 	d->api = api_open(&d->s, d->loop, d->jobs, &d->config->api);
-	e = listen_http(d, f);
+	e = listen_open(d, f);
 	if (e == ERR_OK)
 		e = open_mqtt(d, f);
 	if (e == ERR_OK)
-		e = write_ports(d, f);
+		e = listen_tell(d, f);
 	return e == ERR_OK ? daemon_start_timers(d) : e;
+}
+
+static bool has_requests(const struct http_server *server)
+{
+	struct http_stats h = {0};
+	if (server != NULL)
+		http_stats_read(server, &h);
+	return h.waiting > 0 || h.held > 0;
 }
 
 static bool is_drained(void *ctx)
 {
 	struct daemon *d = ctx;
-	struct http_stats h;
-	http_stats_read(d->http, &h);
-	return d->is_hurried || (h.waiting == 0 && h.held == 0 && jobs_pending(d->jobs) == 0 && !unit_is_pending(&d->s));
+	return d->is_hurried || (!has_requests(d->http) && !has_requests(d->http_before) && jobs_pending(d->jobs) == 0 && !unit_is_pending(&d->s));
 }
 
 void daemon_run(struct daemon *d)
@@ -284,7 +211,7 @@ void daemon_close(struct daemon *d)
 {
 	if (d->loop != NULL) {
 		daemon_stop_timers(d);
-		http_server_close(d->http);
+		listen_close(d);
 		topics_close(d->topics);
 		mqtt_out_close(d->out);
 		jobs_free(d->jobs);
@@ -295,9 +222,5 @@ void daemon_close(struct daemon *d)
 	}
 	close_services(&d->s);
 	arena_free(d->arena);
-	if (d->port_file != NULL && d->http != NULL)
-		unlink(d->port_file);
-	buf_done(&d->tls_certificate);
-	buf_done(&d->tls_key);
 	state_dir_close(d->lock_fd);
 }

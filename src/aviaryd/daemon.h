@@ -18,15 +18,20 @@ struct daemon {
 	struct services s;
 	struct api *api;
 	struct http_server *http;
+	struct http_server *http_before; /* after a new certificate: finishes its requests; else NULL */
 	struct mqtt_out *out;    /* NULL without a broker */
 	struct topics *topics;
 	struct arena *arena;     /* of calls by timers */
 	struct loop_timer *rollouts_timer, *second_timer, *minute_timer, *watchdog_timer;
 	struct loop_signal *signals[3];
-	struct buf tls_certificate, tls_key;
+	struct buf tls_certificate, tls_key; /* PEM, as read */
+	size_t bound_count;      /* addresses of the configuration that were bound, from the first */
+	struct loop_timer *before_timer;
+	int64_t before_until_ms;
 	enum err commit;         /* how the last one ended */
 	int64_t commit_logged_ms;
 	bool is_stopping, is_hurried;
+	bool has_failed;         /* it stops because it cannot go on */
 };
 
 /* Builds everything and listens. On failure what was built stays for daemon_close. */
@@ -42,6 +47,14 @@ AVIARY_MUST_CHECK enum err daemon_start_timers(struct daemon *d);
 void daemon_stop_timers(struct daemon *d);
 /* Presence and telemetry that wait are written, and committed. */
 void daemon_flush(struct daemon *d);
+
+/* listen.c: the HTTP server on the configured addresses. */
+AVIARY_MUST_CHECK enum err listen_open(struct daemon *d, struct fault *f);
+AVIARY_MUST_CHECK enum err listen_tell(struct daemon *d, struct fault *f); /* the log and the port file */
+/* Certificate or key changed on disk: a new server takes over the addresses, the one before finishes its requests. A pair that is not usable
+ * leaves everything as it is. */
+void listen_reload(struct daemon *d);
+void listen_close(struct daemon *d);
 
 /* state_dir.c: the directory, its layout, its lock. */
 AVIARY_MUST_CHECK enum err state_dir_open(const char *path, int *lock_fd, struct fault *f);

@@ -92,7 +92,7 @@ static int serve(struct daemon *d)
 	else
 		log_event(LOG_ERROR, "start.failed", "error=%s detail=%s", err_name(e), log_quote(f.detail));
 	daemon_close(d);
-	return e == ERR_OK ? 0 : 1;
+	return e == ERR_OK && !d->has_failed ? 0 : 1;
 }
 
 int main(int argc, char **argv)

@@ -35,13 +35,14 @@ static void note_commit(struct daemon *d, enum err e, const struct fault *f)
 	api_note_commit(d->api, e);
 }
 
-static void fail_tick(struct daemon *d, enum err e, const struct fault *f)
+static void fail_tick(struct daemon *d, enum err e)
 {
 	struct buf body = BUF_INIT;
 	struct fault shown = {"", "nothing of this request was stored: try again"};
-	(void)f;
 	api_problem(&body, e == ERR_FULL ? e : ERR_UNAVAILABLE, &shown);
 	http_fail_held(d->http, 503, "application/problem+json", buf_cstr(&body));
+	if (d->http_before != NULL)
+		http_fail_held(d->http_before, 503, "application/problem+json", buf_cstr(&body));
 	buf_done(&body);
 	if (d->topics != NULL)
 		topics_commit_failed(d->topics);
@@ -57,12 +58,14 @@ void daemon_tick(void *ctx)
 	if (was_pending)
 		note_commit(d, e, &f);
 	if (e != ERR_OK) {
-		fail_tick(d, e, &f);
+		fail_tick(d, e);
 		return;
 	}
 	int64_t newest_event = outbox_last_event(d->s.outbox);
 	outbox_committed(d->s.outbox);
 	http_release_held(d->http);
+	if (d->http_before != NULL)
+		http_release_held(d->http_before);
 	if (d->topics != NULL)
 		topics_after_commit(d->topics);
 	if (d->out != NULL)
