@@ -278,8 +278,7 @@ def http_port(fleet):
 
 
 @pytest.fixture
-def make_device(request, tmp_path, broker, fleet, http_port):
-    build = request.getfixturevalue("build")
+def make_device(build, tmp_path, broker, fleet, http_port):
     devices = []
 
     def make():
@@ -346,20 +345,23 @@ def test_two_agents_do_not_share_a_directory(make_device):
     (["--self-test-timeout", "never"], "--self-test-timeout"), (["--colour", "red"], "--colour"), (["--retry"], "needs a value"),
     (["--tags", "{}"], "--tags"), (["--factory-models", "kws"], "--factory-models"), (["--server", "ftp://x"], "--server"),
     (["--config", "/nonexistent"], "/nonexistent"), (["spare"], "spare"), (["--log-level", "loud"], "--log-level")])
-def test_bad_options(make_device, arguments, message):
-    ran = subprocess.run([*make_device().command, *arguments], capture_output=True, text=True, timeout=10)
+def test_bad_options(build, tmp_path, arguments, message):
+    key = tmp_path / "key.pub"
+    key.write_bytes(bytes(32))
+    ran = subprocess.run([build / "aviary-agent", "--device", "dev-1", "--hardware", "linux", "--key", key, "--state-dir", tmp_path / "state", *arguments],
+                         capture_output=True, text=True, timeout=10)
     assert ran.returncode == 2 and message in ran.stderr and ran.stdout == ""
 
 
-def test_configuration_file(make_device, tmp_path):
-    device = make_device()
-    config = tmp_path / "agent.conf"
+def test_configuration_file(build, tmp_path):
+    config, program = tmp_path / "agent.conf", build / "aviary-agent"
+    (tmp_path / "key.pub").write_text("# ours\n" + base64.b64encode(bytes(32)).decode() + "\n")
     config.write_text("# a comment\nhardware = from-file\nname = Door 7\nlog-level = error\n")
-    ran = subprocess.run([device.command[0], "--config", str(config), "--device", "dev-9", "--key", str(tmp_path / "key.pub"),
+    ran = subprocess.run([program, "--config", str(config), "--device", "dev-9", "--key", str(tmp_path / "key.pub"),
                           "--state-dir", str(tmp_path), "--status"], capture_output=True, text=True, timeout=10)
     assert ran.returncode == 0 and json.loads(ran.stdout)["device"] == "dev-9"
     config.write_text("colour = red\n")
-    ran = subprocess.run([device.command[0], "--config", str(config)], capture_output=True, text=True, timeout=10)
+    ran = subprocess.run([program, "--config", str(config)], capture_output=True, text=True, timeout=10)
     assert ran.returncode == 2 and "colour" in ran.stderr
 
 

@@ -398,7 +398,51 @@ static void test_artifact_gone(void **unused)
 	w->status_instead = 0;
 	w_run(w, HOUR);
 	assert_true(w_is_running(w, &w->releases[0]));
+	assert_int_equal(w->downloaded_bytes, 44000); /* the text of the error was not taken for bytes of the artifact */
 	w_free(w);
+}
+
+static void test_record_forgets_what_is_overwritten(void **unused)
+{
+	(void)unused;
+	struct world *w = begin();
+	install(w, "d-1", 1, 0);
+	install(w, "d-2", 1, 1);
+	w_offer(w, "d-3", 1, &w->releases[3]); /* overwrites kws-1 in the old slot */
+	w_hint(w);
+	size_t before = w->downloaded_bytes;
+	while (w->downloaded_bytes == before)
+		w_turn(w);
+	w_power_off(w);
+	w_offer(w, "d-4", 1, &w->releases[2]); /* and now kws-1 is wanted back */
+	w_power_up(w);
+	w_run(w, HOUR);
+	assert_true(w_is_running(w, &w->releases[2]));
+	assert_int_equal(w->wrong_hashes, 0);
+	w_free(w);
+}
+
+static void test_cut_while_a_release_is_sealed(void **unused)
+{
+	(void)unused;
+	for (int k = 1; k <= 6; k++) {
+		struct world *w = begin();
+		install(w, "d-1", 1, 0);
+		w->self_test_fails_on = "kws-2";
+		install(w, "d-2", 1, 1); /* stays in the other slot, whole but not wanted */
+		w->self_test_fails_on = NULL;
+		w->cut_at = w->writes + k;
+		install(w, "d-3", 1, 3);
+		assert_true(w->is_dead);
+		w_power_off(w);
+		w_offer(w, "d-2", 2, &w->releases[1]);
+		w->events[AGENT_EVENT_FAILED] = 0; /* of the agent that met the cut */
+		w_power_up(w);
+		w_run(w, HOUR);
+		assert_true(w_is_running(w, &w->releases[1]));
+		assert_int_equal(w->events[AGENT_EVENT_FAILED], 0);
+		w_free(w);
+	}
 }
 
 static void test_cancel(void **unused)
@@ -706,6 +750,8 @@ int main(void)
 		cmocka_unit_test(test_corrupt_downloads),
 		cmocka_unit_test(test_too_long_and_too_short_artifacts),
 		cmocka_unit_test(test_artifact_gone),
+		cmocka_unit_test(test_record_forgets_what_is_overwritten),
+		cmocka_unit_test(test_cut_while_a_release_is_sealed),
 		cmocka_unit_test(test_cancel),
 		cmocka_unit_test(test_cancel_in_the_trial_finishes_it),
 		cmocka_unit_test(test_replaced_by_another_deployment),
