@@ -43,7 +43,7 @@ struct telemetry {
 	void (*on_value)(void *ctx, int64_t device, const char *metric, double value, int64_t received_ms);
 	void *value_ctx;
 	struct telemetry_counters counters;
-	_Atomic int64_t log_bytes; /* set by the writer thread */
+	_Atomic int64_t log_bytes, failures; /* counted by the writer thread */
 };
 
 /* Reads the past of pending windows from the log. On failure they stay pending. */

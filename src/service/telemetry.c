@@ -18,7 +18,8 @@ struct telemetry_batch {
 	struct buf data, state_data;
 	struct stored_symbol *symbols;
 	struct stored_state *states;
-	int64_t failures, commit_ns;
+	_Atomic int64_t *failures; /* of the telemetry it belongs to */
+	int64_t commit_ns;
 };
 
 static void *must(void *p)
@@ -264,6 +265,7 @@ struct telemetry_batch *telemetry_seal(struct telemetry *t, int64_t now_ms)
 	telemetry_catch_up(t);
 	struct telemetry_batch *b = must(calloc(1, sizeof *b));
 	b->store = t->store;
+	b->failures = &t->failures;
 	b->data = t->open;
 	t->open = (struct buf)BUF_INIT;
 	if (t->reports == 0)
@@ -282,7 +284,8 @@ enum err telemetry_write(struct telemetry_batch *b, struct fault *f)
 	uint64_t start = clock_mono_ns();
 	enum err e = telemetry_store_write(b->store, &b->b, f);
 	b->commit_ns += (int64_t)(clock_mono_ns() - start);
-	b->failures += e != ERR_OK;
+	if (e != ERR_OK)
+		atomic_fetch_add(b->failures, 1);
 	return e;
 }
 
@@ -366,7 +369,6 @@ void telemetry_settle(struct call *c, struct telemetry_batch *b)
 	t->counters.batches++;
 	t->counters.reports += b->b.reports;
 	t->counters.bytes += (int64_t)b->b.len;
-	t->counters.failures += b->failures;
 	t->counters.commit_ns += b->commit_ns;
 	metric_observe_ns(HISTOGRAM_TELEMETRY_COMMIT_SECONDS, (uint64_t)b->commit_ns);
 	bool has_reports = b->b.reports > 0;
@@ -397,6 +399,7 @@ struct telemetry_counters telemetry_counters(const struct telemetry *t)
 {
 	struct telemetry_counters c = t->counters;
 	c.log_bytes = atomic_load(&t->log_bytes);
+	c.failures = atomic_load(&t->failures);
 	return c;
 }
 
