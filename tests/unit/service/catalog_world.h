@@ -87,12 +87,18 @@ static inline int world_teardown(void **state)
 	return 0;
 }
 
+static inline void world_begin(struct world *w)
+{
+	world_must(w, unit_begin(&w->s, &w->fault));
+}
+
+static inline enum err world_end(struct world *w, enum err e)
+{
+	return unit_end(&w->s, e, &w->fault);
+}
+
 /* One unit of work around a call. */
-#define UNIT(w, call)                                                                                                  \
-	({                                                                                                             \
-		world_must(w, unit_begin(&(w)->s, &(w)->fault));                                                       \
-		unit_end(&(w)->s, (call), &(w)->fault);                                                                \
-	})
+#define UNIT(w, call) world_end(w, (world_begin(w), (call)))
 
 static inline struct version_row world_version(struct world *w, const char *model, const char *kind, const char *version, struct model_row *m)
 {
