@@ -41,11 +41,21 @@ static enum err note_state(struct call *c, const struct deployment_row *d)
 	return e;
 }
 
+/* A revert stays on offer after people were told that it failed: a device that was away for a month goes back when it returns. */
+static bool is_revert_on_offer(enum deployment_status s)
+{
+	return s == DEPLOYMENT_REVERTING || s == DEPLOYMENT_REVERT_FAILED;
+}
+
+static bool is_on_offer(enum deployment_status s)
+{
+	return deployment_status_class(s) == DEPLOYMENT_ACTIVE || is_revert_on_offer(s);
+}
+
 /* Whether the desired document reads differently in the two states. */
 static bool document_differs(enum deployment_status a, enum deployment_status b)
 {
-	bool a_active = deployment_status_class(a) == DEPLOYMENT_ACTIVE, b_active = deployment_status_class(b) == DEPLOYMENT_ACTIVE;
-	return a_active != b_active || (a == DEPLOYMENT_REVERTING) != (b == DEPLOYMENT_REVERTING);
+	return is_on_offer(a) != is_on_offer(b) || is_revert_on_offer(a) != is_revert_on_offer(b);
 }
 
 static enum err write_state(struct call *c, struct deployment_row *d, enum deployment_status before)
@@ -235,6 +245,9 @@ static enum err on_progress(struct call *c, struct deployment_row *d, enum repor
 		e = alert_resolve(c, "install.failed", arena_printf(c->arena, "devices/%s", device_name(c, d->device)));
 	if (!e && to == DEPLOYMENT_SUCCEEDED)
 		e = rollout_start_block(c, x.live, d);
+	bool came_too_late = to == DEPLOYMENT_SUCCEEDED && (x.status == ROLLOUT_REVERTING || x.status == ROLLOUT_REVERTED);
+	if (!e && came_too_late)
+		e = deployment_take_back(c, x.live, d);
 	if (!e && to == DEPLOYMENT_REVERTED)
 		e = alert_resolve(c, "deployment.revert_failed", arena_printf(c->arena, "devices/%s", device_name(c, d->device)));
 	return e;
@@ -268,22 +281,19 @@ enum err rollouts_desired(struct call *c, int64_t device, struct desired_target 
 	e = rollout_get(c->s->rollouts->store, d.rollout, &row, c->arena, c->fault);
 	if (e)
 		return e;
-	bool is_active = deployment_status_class(d.state) == DEPLOYMENT_ACTIVE;
-	bool is_revert = d.state == DEPLOYMENT_REVERTING;
-	bool is_new = !is_revert && (is_active || d.state == DEPLOYMENT_SUCCEEDED);
+	bool is_revert = is_revert_on_offer(d.state);
+	bool is_new = !is_revert && (is_on_offer(d.state) || d.state == DEPLOYMENT_SUCCEEDED);
 	out->release = is_new ? row.release : d.prev_release;
-	if (is_active) {
-		struct rollout_live *live = NULL;
+	if (is_on_offer(d.state)) {
 		struct rollout_rows x;
 		e = rollout_load(c, d.rollout, &x);
 		if (e)
 			return e;
-		live = x.live;
 		out->has_deployment = true;
 		out->deployment = d.id;
 		out->attempt = (int)d.attempt;
 		out->action = is_revert ? "revert" : "install";
-		out->timeout_ms = live->spec.timeout_ms;
+		out->timeout_ms = x.live->spec.timeout_ms;
 		out->counter = d.counter;
 		return ERR_OK;
 	}

@@ -18,6 +18,7 @@
 
 /* Plans and specs are small; a thousand blocks of ten with baselines are a few hundred KiB. */
 #define LIVE_ARENA_BYTES (1 << 20)
+#define PLAN_ARENA_BYTES (1 << 30)
 
 static void mark_active(void *ctx, int64_t device, int64_t deployment, int64_t rollout)
 {
@@ -366,9 +367,12 @@ enum err rollouts_create(struct call *c, const struct rollout_request *q, bool d
 	size_t count = 0;
 	enum guarantee guarantee = GUARANTEE_EXACT;
 	struct buf plan = BUF_INIT;
+	struct call wide = *c; /* a plan looks at every device of the target: more than a request may take of its own memory */
+	wide.arena = arena_new(PLAN_ARENA_BYTES);
 	json_open_object(&plan);
-	e = rollout_plan(c, &live, release.id, group, &plan, &targets, stages, &count, &guarantee);
+	e = rollout_plan(&wide, &live, release.id, group, &plan, &targets, stages, &count, &guarantee);
 	json_close_object(&plan);
+	arena_free(wide.arena);
 	if (!e && dry_run)
 		buf_str(out, buf_cstr(&plan));
 	buf_done(&plan);
@@ -396,12 +400,15 @@ enum err rollouts_create(struct call *c, const struct rollout_request *q, bool d
 static enum err retry_failed(struct call *c, struct rollout_rows *x)
 {
 	static const enum deployment_status from[] = {DEPLOYMENT_FAILED, DEPLOYMENT_TIMED_OUT};
-	for (size_t i = 0; i < x->stage_count; i++)
+	for (size_t i = 0; i < x->stage_count; i++) {
+		x->stages[i].error_floor = 0; /* the errors that were seen are gone */
+		enum err e = stage_update(c->s->rollouts->store, &x->stages[i], c->fault);
+		if (e)
+			return e;
 		for (size_t k = 0; k < 2; k++) {
 			struct deployment_row *rows;
 			size_t count;
-			enum err e = deployment_in_state(c->s->rollouts->deployments, x->row.id, (int64_t)i, from[k], INT64_MAX, &rows, &count,
-				c->arena, c->fault);
+			e = deployment_in_state(c->s->rollouts->deployments, x->row.id, (int64_t)i, from[k], INT64_MAX, &rows, &count, c->arena, c->fault);
 			for (size_t n = 0; n < count && !e; n++) {
 				rows[n].attempt++;
 				e = deployment_set(c, &rows[n], DEPLOYMENT_WAITING, "retried by an operator");
@@ -409,6 +416,7 @@ static enum err retry_failed(struct call *c, struct rollout_rows *x)
 			if (e)
 				return e;
 		}
+	}
 	return ERR_OK;
 }
 
