@@ -207,7 +207,7 @@ static void peers_interval(void *ctx, const struct fleet *f) {
 	bool whole = p->interval[0][0].n > 0 && p->interval[0][1].n > 0 && p->points < SERIES_MAX;
 	const struct moments canary[2] = {p->interval[0][1], p->interval[1][1]};
 	if (whole) {
-		p->failed_checks += is_beyond(canary, p->baseline);
+		p->failed_checks += canary[0].n >= PEER_MIN && is_beyond(canary, p->baseline);
 		peer_stops(p, PEER_FLAGGER, p->failed_checks >= 5, f);
 		for (int i = 0; i < 2; i++)
 			for (int arm = 0; arm < 2; arm++)
@@ -260,7 +260,7 @@ static struct tally run_many(struct fleet_options o, int runs, uint64_t first_se
 	return t;
 }
 
-/* Everyone on the same runs: found[PEERS] is the judge. */
+/* All of them on the same runs. */
 static void run_with_peers(struct fleet_options o, int runs, uint64_t first_seed, int64_t **found) {
 	struct fleet f;
 	struct peers p;
@@ -268,23 +268,22 @@ static void run_with_peers(struct fleet_options o, int runs, uint64_t first_seed
 	fleet_init(&f, &o);
 	for (int i = 0; i < runs; i++) {
 		peers_begin(&p);
-		struct fleet_outcome out = fleet_run(&f, first_seed + (uint64_t)i, &hook);
+		(void)fleet_run(&f, first_seed + (uint64_t)i, &hook);
 		for (int peer = 0; peer < PEERS; peer++)
 			found[peer][i] = p.stop[peer];
-		found[PEERS][i] = out.reverted ? out.canary_reports : INT64_MAX;
 	}
 	fleet_done(&f);
 }
 
 static int64_t **alloc_found(int runs) {
-	int64_t **found = fleet_alloc(PEERS + 1, sizeof *found);
-	for (int i = 0; i <= PEERS; i++)
+	int64_t **found = fleet_alloc(PEERS, sizeof *found);
+	for (int i = 0; i < PEERS; i++)
 		found[i] = fleet_alloc((size_t)runs, sizeof **found);
 	return found;
 }
 
 static void free_found(int64_t **found) {
-	for (int i = 0; i <= PEERS; i++)
+	for (int i = 0; i < PEERS; i++)
 		free(found[i]);
 	free(found);
 }
@@ -337,28 +336,31 @@ static void table_6a(void) {
 }
 
 static void table_6b(void) {
-	int runs = runs_of(1000);
-	printf("6b. Canary device-reports until the revert: median [95 %% limits] (90th percentile) share found if below 100 %%; %d runs\n",
-		runs);
+	int runs = runs_of(4000), peer_runs = runs_of(1000);
+	printf("6b. Canary device-reports until the revert: median [95 %% limits] (90th percentile) share found if below 100 %%; %d runs\n"
+		   "    of the judge, %d of the others\n",
+		runs, peer_runs);
 	for (size_t h = 0; h < HARMS; h++) {
 		struct fleet_options o = full_bill;
 		o.accuracy_drop = harms[h].accuracy;
 		o.latency_rise = harms[h].latency;
-		int64_t **found = alloc_found(runs);
-		run_with_peers(o, runs, seed, found);
+		int64_t **found = alloc_found(peer_runs);
+		run_with_peers(o, peer_runs, seed, found);
+		struct tally t = run_many(o, runs, seed);
 		printf("  %s\n    %-50s", harms[h].name, "judge, full bill (half of alpha .01, six metrics)");
-		int64_t median = print_median(found[PEERS], runs);
+		int64_t median = print_median(t.found, runs);
 		printf("\n");
+		free(t.found);
 		bar((double)median <= 1.15 * harms[h].bar, "median within +15 % of docs/judge.md");
 		o.waves = 1;
 		o.weight = 0.5;
-		struct tally t = run_many(o, runs, seed);
+		t = run_many(o, runs, seed);
 		printf("    %-50s", "judge, the bill of two metrics, all of alpha");
 		print_median(t.found, runs);
 		free(t.found);
 		for (int peer = 0; peer < PEERS; peer++) {
 			printf("\n    %-50s", peer_names[peer]);
-			print_median(found[peer], runs);
+			print_median(found[peer], peer_runs);
 		}
 		printf("\n");
 		fflush(stdout);
