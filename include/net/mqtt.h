@@ -41,6 +41,7 @@ struct mqtt_config {
 	const char *client_id; /* required */
 	bool clean_session;
 	bool hold_acks;
+	bool is_unbuffered;    /* with hold_acks input and output are gathered in memory; this turns it off */
 	const char *username, *password; /* NULL: none */
 	const char *ca_file;             /* PEM; turns TLS on */
 	const char *cert_file, *key_file; /* client certificate; NULL: none */

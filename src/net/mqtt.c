@@ -6,6 +6,7 @@
  *   that each call handles one packet. By the same token EAGAIN does not say that the socket is drained (its wake-up pipe, full
  *   because nobody reads it, leaves EAGAIN too); that no callback came does.
  * - mosquitto_connect_async resolves names in the caller's thread, so it runs in the pool; meanwhile nothing else is called.
+ * - It reads and writes in small pieces, each a system call: sockbuf.h.
  * - It closes the socket by itself on errors; the poll handle is stopped right after such a call, before anybody else can get
  *   the same descriptor.
  */
@@ -25,6 +26,7 @@
 #include <uv.h>
 
 #include "base/crypto.h"
+#include "sockbuf.h"
 
 enum {
 	DEFAULT_PORT = 1883,
@@ -64,6 +66,7 @@ struct mqtt {
 	char *host;
 	struct mosquitto *mosq;
 	SSL_CTX *tls;
+	struct sockbuf *buffer; /* NULL: none */
 	enum state state;
 	struct watch *watch;
 	uv_work_t connect_work;
@@ -74,6 +77,7 @@ struct mqtt {
 	unsigned backoff_ms;
 	bool is_stopping, is_tcp_up, is_flushing, is_resting;
 	bool is_in_call, is_in_write; /* libmosquitto is on the stack */
+	struct sockbuf *outer;        /* what was active when it was called */
 	bool saw_packet;
 	unsigned pauses, held;
 	struct subscription *subscriptions;
@@ -82,6 +86,24 @@ struct mqtt {
 	char error[160]; /* what libmosquitto said last; it knows more about TLS than its return codes */
 	struct mqtt_stats stats;
 };
+
+/* Around every call that may do input or output. */
+static void enter(struct mqtt *m)
+{
+	m->is_in_call = true;
+	m->outer = sockbuf_enter(m->buffer);
+}
+
+static void leave(struct mqtt *m)
+{
+	sockbuf_leave(m->outer);
+	m->is_in_call = false;
+}
+
+static bool wants_write(const struct mqtt *m)
+{
+	return mosquitto_want_write(m->mosq) || sockbuf_has_output(m->buffer);
+}
 
 static void read_more(struct mqtt *m);
 static void attempt(void *ctx);
@@ -121,11 +143,11 @@ static void update_poll(struct mqtt *m)
 	if (m->watch == NULL) return;
 	if (m->state == CONNECTING) {
 		/* Over TLS libmosquitto goes on wanting to write while it waits for the other side. */
-		bool wants = !m->is_tcp_up || (m->tls == NULL && mosquitto_want_write(m->mosq));
+		bool wants = !m->is_tcp_up || (m->tls == NULL && wants_write(m));
 		events = UV_READABLE | (wants ? UV_WRITABLE : 0);
 	} else {
 		if (may_read(m)) events |= UV_READABLE;
-		if (may_write(m) && mosquitto_want_write(m->mosq)) events |= UV_WRITABLE;
+		if (sockbuf_has_output(m->buffer) || (may_write(m) && wants_write(m))) events |= UV_WRITABLE;
 	}
 	if (events) uv_poll_start(&m->watch->poll, events, on_event);
 	else uv_poll_stop(&m->watch->poll);
@@ -148,6 +170,7 @@ static unsigned draw_wait(struct mqtt *m)
 static void lose(struct mqtt *m, const char *reason)
 {
 	unwatch(m);
+	sockbuf_reset(m->buffer, -1);
 	if (m->state == CONNECTED) m->stats.disconnects++;
 	m->held = 0;
 	m->is_flushing = m->is_resting = false;
@@ -199,17 +222,32 @@ static bool survived(struct mqtt *m, int rc, int error)
 	return false;
 }
 
+/* Input that gives no event, because it has left the socket already. */
+static void read_what_is_buffered(struct mqtt *m)
+{
+	if (m->tls || sockbuf_has_input(m->buffer)) loop_timer_start(m->again, 0, 0);
+}
+
+/* To the socket what may go. False when the connection is lost. */
 static bool write_out(struct mqtt *m)
 {
 	if (!is_alive(m) || m->is_in_call) return is_alive(m);
-	if (!may_write(m)) return true;
-	m->is_in_call = m->is_in_write = true;
-	int rc = mosquitto_loop_write(m->mosq, 1), error = errno;
-	m->is_in_call = m->is_in_write = false;
-	if (!survived(m, rc, error)) return false;
+	if (may_write(m)) {
+		m->is_in_write = true;
+		enter(m);
+		int rc = mosquitto_loop_write(m->mosq, 1), error = errno;
+		leave(m);
+		m->is_in_write = false;
+		if (!survived(m, rc, error)) return false;
+	}
+	int error = sockbuf_flush(m->buffer);
+	if (error != 0) {
+		cut(m, strerror(error));
+		return false;
+	}
 	if (m->is_flushing && !mosquitto_want_write(m->mosq)) {
 		m->is_flushing = false;
-		if (m->tls) loop_timer_start(m->again, 0, 0); /* what was read ahead gives no event */
+		read_what_is_buffered(m);
 	}
 	update_poll(m);
 	return true;
@@ -234,10 +272,10 @@ static void rest(struct mqtt *m)
 static bool read_packet(struct mqtt *m, bool *is_drained)
 {
 	m->saw_packet = false;
-	m->is_in_call = true;
+	enter(m);
 	errno = 0;
 	int rc = mosquitto_loop_read(m->mosq, 1), error = errno;
-	m->is_in_call = false;
+	leave(m);
 	*is_drained = !m->saw_packet && error == EAGAIN;
 	return survived(m, rc, error);
 }
@@ -246,13 +284,13 @@ static void read_more(struct mqtt *m)
 {
 	unsigned messages = 0, silent = 0;
 	bool is_drained = false;
+	sockbuf_look_again(m->buffer);
 	while (is_alive(m) && (m->state == CONNECTING || may_read(m))) {
 		uint64_t before = m->stats.messages;
 		if (!read_packet(m, &is_drained)) return;
 		if (is_drained || m->state == CONNECTING) break;
 		messages += m->stats.messages > before;
-		if (!m->saw_packet && ++silent > SILENT_PACKETS) break;
-		if (messages >= m->config.max_messages_per_turn) {
+		if ((!m->saw_packet && ++silent > SILENT_PACKETS) || messages >= m->config.max_messages_per_turn) {
 			loop_timer_start(m->again, 0, 0);
 			break;
 		}
@@ -285,7 +323,9 @@ static void on_connect(struct mosquitto *mosq, void *ctx, int rc, int flags)
 	m->stats.is_connected = true;
 	loop_timer_start(m->misc, 500, m->config.keepalive_s >= 20 ? 5000 : (int64_t)m->config.keepalive_s * 250);
 	for (struct subscription *s = m->subscriptions; s; s = s->next) mosquitto_subscribe(mosq, &s->mid, s->filter, s->qos);
+	struct sockbuf *active = sockbuf_enter(NULL);
 	if (m->handler.on_connect) m->handler.on_connect(m->ctx, flags & 1);
+	sockbuf_leave(active);
 	errno = EAGAIN;
 }
 
@@ -303,7 +343,9 @@ static void on_message(struct mosquitto *mosq, void *ctx, const struct mosquitto
 	                            .len = (size_t)message->payloadlen,
 	                            .qos = message->qos,
 	                            .is_retained = message->retain};
+	struct sockbuf *active = sockbuf_enter(NULL); /* the handler's own input and output are not libmosquitto's */
 	m->handler.on_message(m->ctx, &mine);
+	sockbuf_leave(active);
 	errno = EAGAIN; /* ends mosquitto_loop_read */
 }
 
@@ -323,7 +365,9 @@ static void on_publish(struct mosquitto *mosq, void *ctx, int mid)
 		m->stats.acknowledged++;
 		if (m->stats.inflight > 0) m->stats.inflight--;
 	}
+	struct sockbuf *active = sockbuf_enter(NULL);
 	if (m->handler.on_published) m->handler.on_published(m->ctx, token_of(m, mid));
+	sockbuf_leave(active);
 	errno = EAGAIN;
 }
 
@@ -332,8 +376,10 @@ static void on_subscribe(struct mosquitto *mosq, void *ctx, int mid, int count, 
 	struct mqtt *m = ctx;
 	(void)mosq;
 	m->saw_packet = true;
+	struct sockbuf *active = sockbuf_enter(NULL);
 	for (struct subscription *s = m->subscriptions; s; s = s->next)
 		if (s->mid == mid && m->handler.on_subscribed) m->handler.on_subscribed(m->ctx, s->filter, count == 1 && granted[0] < 128);
+	sockbuf_leave(active);
 	errno = EAGAIN;
 }
 
@@ -378,6 +424,7 @@ static void on_connecting(uv_work_t *work, int status)
 	m->watch->mqtt = m;
 	m->watch->poll.data = m->watch;
 	if (uv_poll_init(loop_uv(m->loop), &m->watch->poll, fd) != 0) abort();
+	sockbuf_reset(m->buffer, fd);
 	loop_timer_start(m->timer, (int64_t)m->config.connect_timeout_ms, 0);
 	update_poll(m);
 }
@@ -394,9 +441,9 @@ static void on_misc(void *ctx)
 {
 	struct mqtt *m = ctx;
 	if (m->state != CONNECTED || m->pauses > 0 || m->is_in_call) return; /* a PINGRESP could not be read */
-	m->is_in_call = true;
+	enter(m);
 	int rc = mosquitto_loop_misc(m->mosq), error = errno;
-	m->is_in_call = false;
+	leave(m);
 	if (survived(m, rc, error)) write_out(m);
 }
 
@@ -486,6 +533,7 @@ enum err mqtt_new(struct loop *l, const struct mqtt_config *config, const struct
 	m->ctx = ctx;
 	set_defaults(&m->config);
 	m->backoff_ms = m->config.backoff_min_ms;
+	if (config->hold_acks && !config->is_unbuffered) m->buffer = sockbuf_new();
 	m->timer = loop_timer_new(l, on_deadline, m);
 	m->misc = loop_timer_new(l, on_misc, m);
 	m->again = loop_timer_new(l, on_again, m);
@@ -528,9 +576,9 @@ void mqtt_stop(struct mqtt *m)
 		loop_timer_stop(m->timer);
 		m->state = IDLE;
 	}
-	if (m->state == CONNECTED && m->held == 0) {
+	if (m->state == CONNECTED && m->held == 0 && sockbuf_flush(m->buffer) == 0 && !sockbuf_has_output(m->buffer)) {
 		mosquitto_disconnect(m->mosq);
-		m->is_in_call = m->is_in_write = true;
+		m->is_in_call = m->is_in_write = true; /* unbuffered: it closes the socket behind its DISCONNECT */
 		mosquitto_loop_write(m->mosq, 1);
 		m->is_in_call = m->is_in_write = false;
 	}
@@ -550,6 +598,7 @@ void mqtt_free(struct mqtt *m)
 	while (m->state == RESOLVING) loop_run_until(m->loop, has_settled, m, 1000);
 	if (m->mosq) mosquitto_destroy(m->mosq);
 	SSL_CTX_free(m->tls);
+	sockbuf_free(m->buffer);
 	loop_timer_free(m->timer);
 	loop_timer_free(m->misc);
 	loop_timer_free(m->again);
@@ -623,7 +672,7 @@ void mqtt_resume_reading(struct mqtt *m)
 {
 	assert(m->pauses > 0);
 	if (--m->pauses > 0) return;
-	if (m->tls) loop_timer_start(m->again, 0, 0); /* what was read ahead gives no event */
+	read_what_is_buffered(m);
 	if (!m->is_in_call) update_poll(m);
 }
 

@@ -315,8 +315,10 @@ static void pausing_stops_after_the_very_message(void **state)
 	tls.port = tls_port;
 	tls.ca_file = cert_path;
 	open_side(&a, loop, config_of("unit-a", false));
-	for (int round = 0; round < 2; round++) {
-		open_side(&b, loop, round ? tls : config_of("unit-b", true));
+	for (int round = 0; round < 3; round++) {
+		struct mqtt_config config = round == 1 ? tls : config_of("unit-b", true);
+		config.is_unbuffered = round == 2;
+		open_side(&b, loop, config);
 		mqtt_subscribe(b.mqtt, "unit/2", 1);
 		wait_for(&a, is_connected, 1);
 		wait_for(&b, is_subscribed, 1);
@@ -515,10 +517,11 @@ static void many_messages_flow_over_tcp_and_tls(void **state)
 	tls.ca_file = cert_path;
 	open_side(&a, loop, config_of("unit-a", false));
 	wait_for(&a, is_connected, 1);
-	for (int round = 0; round < 3; round++) {
+	for (int round = 0; round < 4; round++) {
 		struct mqtt_config config = round == 1 ? tls : config_of("unit-many", true);
 		config.read_pause_ms = round == 2 ? 5 : 0;
 		config.max_messages_per_turn = 100;
+		config.is_unbuffered = round == 3;
 		open_side(&b, loop, config);
 		loop_on_tick(loop, flush_tick, &b);
 		b.flush_each_tick = true;
