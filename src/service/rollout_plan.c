@@ -320,16 +320,45 @@ static bool half_difference(struct call *c, const struct judge_gate *g, int64_t 
 	return true;
 }
 
-static double gate_sigma(struct call *c, const struct judge_gate *g, const struct rollout_targets *t)
+/* The gate's value of a device's baseline, as its score sees it. */
+static bool baseline_value(struct call *c, const struct judge_gate *g, int64_t device, double *out)
 {
+	struct metric_accum a;
+	struct ddsketch s;
+	struct metric_point v = {0};
+	if (observe_baseline(c, device, g->name, &a, &s))
+		v = accum_point(&a, g->kind, &s, g->quantile);
+	bool is_log = g->kind == METRIC_LOGMEAN || g->kind == METRIC_QUANTILE;
+	if (v.reports < ROLLOUT_BASELINE_REPORTS || (is_log && v.value <= 0))
+		return false;
+	*out = is_log ? log(v.value) : v.value;
+	return true;
+}
+
+/* How a gate's spread is known. */
+struct spread {
+	double sigma;     /* NAN: unknown */
+	const char *from; /* for people; NULL: unknown */
+};
+
+static struct spread gate_spread(struct call *c, const struct judge_gate *g, const struct rollout_targets *t)
+{
+	struct spread out = {(double)NAN, NULL};
 	if (!gate_needs_baseline(g))
-		return (double)NAN;
-	double *scores = arena_array(c->arena, SIGMA_SAMPLE, sizeof *scores);
-	size_t count = 0, step = t->count / SIGMA_SAMPLE + 1;
-	for (size_t i = 0; i < t->count && count < SIGMA_SAMPLE; i += step)
-		if (half_difference(c, g, t->devices[i].device->row, &scores[count]))
-			count++;
-	return planning_sigma(scores, count);
+		return out;
+	double *halves = arena_array(c->arena, SIGMA_SAMPLE, sizeof *halves), *values = arena_array(c->arena, SIGMA_SAMPLE, sizeof *values);
+	size_t half_count = 0, value_count = 0, step = t->count / SIGMA_SAMPLE + 1;
+	for (size_t i = 0; i < t->count && value_count < SIGMA_SAMPLE; i += step) {
+		int64_t device = t->devices[i].device->row;
+		half_count += half_difference(c, g, device, &halves[half_count]);
+		value_count += baseline_value(c, g, device, &values[value_count]);
+	}
+	out = (struct spread){planning_sigma(halves, half_count), "change between halves of the baseline"};
+	if (isnan(out.sigma)) /* a young baseline: devices differ more from each other than from themselves */
+		out = (struct spread){planning_sigma(values, value_count), "spread between devices: an upper bound"};
+	if (isnan(out.sigma))
+		out.from = NULL;
+	return out;
 }
 
 /* ---- refusing ---- */
@@ -372,7 +401,7 @@ static enum err check_canary(struct call *c, const struct rollout_live *live, co
 	const char *pointer = inner.pointer;
 	if (strncmp(pointer, "/gates", 6) == 0)
 		return fault_set(c->fault, e, pointer, "%s", inner.detail);
-	if (strcmp(pointer, "/blocks") == 0 || strcmp(pointer, "/controls") == 0)
+	if (strcmp(pointer, "/canaries") == 0 || strcmp(pointer, "/blocks") == 0 || strcmp(pointer, "/controls") == 0)
 		return fault_set(c->fault, e, "/stages/0", "%s", inner.detail);
 	return fault_set(c->fault, e, arena_printf(c->arena, "/judge%s", pointer), "%s", inner.detail);
 }
@@ -418,8 +447,8 @@ static void write_stages(const struct planned_stage *stages, size_t count, struc
 	json_close_array(out);
 }
 
-static void write_judge(struct call *c, const struct rollout_live *live, const struct rollout_targets *t, const struct judge_config *config,
-	const struct judge_plan *plan, struct buf *out)
+static void write_judge(const struct rollout_live *live, const struct rollout_targets *t, const struct judge_config *config,
+	const struct judge_plan *plan, const struct spread *spreads, struct buf *out)
 {
 	json_key(out, "judge");
 	json_open_object(out);
@@ -446,13 +475,14 @@ static void write_judge(struct call *c, const struct rollout_live *live, const s
 		json_bool(out, "can_revert", g->can_revert);
 		json_num(out, "detectable", g->detectable);
 		json_num(out, "detectable_percent", g->detectable_percent);
+		if (spreads[i].from)
+			json_str(out, "detectable_from", spreads[i].from);
 		json_int(out, "blocks_for_margin", g->blocks_for_margin);
 		json_int(out, "devices_reporting", t->with_metric[i]);
 		json_close_object(out);
 	}
 	json_close_array(out);
 	json_close_object(out);
-	(void)c;
 }
 
 enum err rollout_plan(struct call *c, const struct rollout_live *live, int64_t release, int64_t group, struct buf *out,
@@ -471,8 +501,11 @@ enum err rollout_plan(struct call *c, const struct rollout_live *live, int64_t r
 	if (e)
 		return e;
 	double sigma[JUDGE_GATES_MAX];
-	for (uint32_t i = 0; i < live->gate_count; i++)
-		sigma[i] = gate_sigma(c, &live->gates[i], targets);
+	struct spread spreads[JUDGE_GATES_MAX];
+	for (uint32_t i = 0; i < live->gate_count; i++) {
+		spreads[i] = gate_spread(c, &live->gates[i], targets);
+		sigma[i] = spreads[i].sigma;
+	}
 	struct judge_config config;
 	rollout_judge_config(live, explicit_stages, 0, stages[0].blocks, stages[0].controls, &config);
 	struct judge_plan plan;
@@ -481,6 +514,6 @@ enum err rollout_plan(struct call *c, const struct rollout_live *live, int64_t r
 	plan.guarantee = *guarantee;
 	write_target(targets, out);
 	write_stages(stages, *stage_count, out);
-	write_judge(c, live, targets, &config, &plan, out);
+	write_judge(live, targets, &config, &plan, spreads, out);
 	return ERR_OK;
 }
