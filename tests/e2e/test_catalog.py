@@ -11,6 +11,8 @@ import time
 import pytest
 import requests
 
+from harness.process import wait_for
+
 MIB = 1 << 20
 
 
@@ -119,7 +121,9 @@ def test_cut_upload_goes_on(server):
     assert server.request("GET", f"/artifacts/{artifact}/content").content == data
 
 
-def test_memory_does_not_grow_with_an_upload(server):
+def test_memory_does_not_grow_with_an_upload(make_server):
+    server = make_server(wrapper=["/usr/bin/env", "ASAN_OPTIONS=quarantine_size_mb=1"])  # a sanitizer would keep what was freed
+
     def peak():
         status = open(f"/proc/{server.process.pid}/status").read()
         return int(status.split("VmHWM:")[1].split()[0])
@@ -289,3 +293,36 @@ def test_a_device_reaches_only_its_own(server):
     assert ask(f"/dev-1/artifacts/{sha256}", who="dev-1").status_code == 404  # it exists, but is not for this device
     for path in (f"/dev-1/artifacts/..%2f..%2fkeys%2frelease.key", "/dev-1/artifacts/x"):
         assert ask(path, who="dev-1").status_code in (400, 404)
+
+
+def test_a_device_gets_the_document_and_the_file_of_its_hardware(server):
+    server.post("/devices", {"id": "dev-1", "hardware": "esp32s3"})
+    secret = server.post("/devices/dev-1/credential")["secret"]
+    head = {"Authorization": "Bearer dev-1:" + secret}
+    files = {"*": b"for any", "esp32s3": random.Random(9).randbytes(70_000)}
+    server.add_model("kws")
+    server.add_version("kws", "1.0.0", files)
+    server.add_release("r1", {"kws": "1.0.0"})
+    before = requests.get(server.url + "/device/v1/dev-1/desired", headers=head, timeout=10)
+    server.rollout(name="to one", release="r1", start=True, devices=["dev-1"], stages=[{"percent": 100}])
+
+    def offered():
+        answer = requests.get(server.url + "/device/v1/dev-1/desired", headers=head, timeout=10)
+        return answer if "deployment" in answer.json() else None
+    answer = wait_for(offered, 10, "the deployment is offered")
+    assert answer.headers["ETag"] != before.headers["ETag"] and len(answer.content) < 65536
+    document = answer.json()
+    assert document["deployment"]["action"] == "install" and document["deployment"]["attempt"] == 1
+    release = document["release"]
+    manifest = json.loads(base64.b64decode(release["manifest"]))
+    assert release["name"] == manifest["release"] == "r1" and release["counter"] == manifest["counter"]
+    sha256 = hashlib.sha256(files["esp32s3"]).hexdigest()
+    assert release["artifacts"] == [{"sha256": sha256, "size_bytes": 70_000, "url": f"/device/v1/dev-1/artifacts/{sha256}"}]
+    url = server.url + release["artifacts"][0]["url"]
+    assert requests.get(url, headers=head, timeout=10).content == files["esp32s3"]
+    rest = requests.get(url, headers={**head, "Range": "bytes=60000-"}, timeout=10)
+    assert rest.status_code == 206 and rest.content == files["esp32s3"][60_000:]
+    assert requests.get(url, timeout=10).status_code == 401
+    other = url.replace(sha256, hashlib.sha256(files["*"]).hexdigest())  # of the release, but not for this hardware
+    assert requests.get(other, headers=head, timeout=10).status_code == 404
+    assert server.request("DELETE", "/releases/r1").status_code == 409  # a rollout names it
