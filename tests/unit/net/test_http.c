@@ -175,6 +175,12 @@ static void prepare(struct http_request *req, int status)
 	http_set_header(req, "X-Content-Type-Options", "nosniff");
 }
 
+static const char *refusal(int status, const char **content_type)
+{
+	*content_type = "application/problem+json";
+	return status == 413 ? "{\"status\":413}" : "{}";
+}
+
 static void make_certificate(const char *key, const char *cert)
 {
 	char line[600];
@@ -195,7 +201,8 @@ static char *read_text(const char *path)
 
 static void open_world(bool is_tls)
 {
-	static const struct http_handler handler = {begin, chunk, complete, on_abort, on_finish, prepare};
+	static const struct http_handler handler = {.begin = begin, .chunk = chunk, .complete = complete, .abort = on_abort, .finish = on_finish, .prepare = prepare,
+	                                            .refusal = refusal};
 	struct http_address addresses[] = {{"127.0.0.1", 0, is_tls}, {"::1", 0, is_tls}};
 	struct http_config config = {.addresses = addresses, .address_count = 2, .max_target_bytes = 600, .max_header_bytes = 4000};
 	struct fault f = {"", ""};
@@ -391,6 +398,9 @@ static void bodies_and_headers(void **state)
 	free(a.body);
 	ask(&a, (struct fetch_request){.method = "POST", .body = "1", .body_len = 1}, "/no-body");
 	assert_int_equal(a.status, 413);
+	assert_string_equal(a.body, "{\"status\":413}");
+	assert_string_equal(a.type, "application/problem+json");
+	assert_string_equal(a.sniff, "nosniff");
 	free(a.body);
 	const char *const chunked[] = {"Transfer-Encoding: chunked", "Expect:", NULL};
 	ask(&a, (struct fetch_request){.method = "POST", .body = "hello", .body_len = 5, .headers = chunked}, "/p");
@@ -836,7 +846,8 @@ static void quiet_servers_take_no_more(void **state)
 static void bad_addresses_are_named(void **state)
 {
 	(void)state;
-	static const struct http_handler handler = {begin, chunk, complete, on_abort, on_finish, prepare};
+	static const struct http_handler handler = {.begin = begin, .chunk = chunk, .complete = complete, .abort = on_abort, .finish = on_finish, .prepare = prepare,
+	                                            .refusal = refusal};
 	struct http_address taken[] = {{"127.0.0.1", http_port(w.server, 0), false}};
 	struct http_address name[] = {{"localhost", 0, false}};
 	struct http_address tls[] = {{"127.0.0.1", 0, true}};
