@@ -39,6 +39,10 @@ struct telemetry_select {
 };
 AVIARY_MUST_CHECK enum err telemetry_select_run(const struct telemetry_select *q, struct fault *f);
 
+/* For the test of query plans: the plan's lines of the statement that would answer `q`. */
+AVIARY_MUST_CHECK enum err telemetry_select_plan(const struct telemetry_select *q, bool points, void (*line)(void *ctx, const char *text), void *ctx,
+	struct fault *f);
+
 /* Single points of one device (devices[0]), newest first. */
 struct telemetry_point_row {
 	int64_t received_ms, ts_ms, seq;

@@ -12,6 +12,7 @@
 
 #include "base/err.h"
 
+struct db;
 struct telemetry_store;
 
 #define TELEMETRY_MINUTE_MS 60000
@@ -54,6 +55,8 @@ struct telemetry_retention {
 AVIARY_MUST_CHECK enum err telemetry_store_maintain(struct telemetry_store *s, const struct telemetry_retention *r, int64_t now_ms, bool *more,
 	struct fault *f);
 AVIARY_MUST_CHECK enum err telemetry_store_bytes(struct telemetry_store *s, int64_t *used, struct fault *f); /* pages in use */
+
+struct db *telemetry_store_db(struct telemetry_store *s); /* for the test of query plans */
 
 /* ---- reading back, at start ---- */
 AVIARY_MUST_CHECK enum err telemetry_store_last(struct telemetry_store *s, int64_t *batch, int64_t *states_batch, struct fault *f);

@@ -198,3 +198,34 @@ enum err telemetry_points_run(const struct telemetry_select *q, void (*row)(void
 	buf_done(&sql);
 	return e;
 }
+
+struct plan_reader {
+	void (*line)(void *ctx, const char *text);
+	void *ctx;
+};
+
+static void read_plan(void *ctx, const struct statement *statement, const char *text)
+{
+	const struct plan_reader *r = ctx;
+	(void)statement;
+	r->line(r->ctx, text);
+}
+
+enum err telemetry_select_plan(const struct telemetry_select *q, bool points, void (*line)(void *ctx, const char *text), void *ctx, struct fault *f)
+{
+	struct buf sql = BUF_INIT;
+	struct db *db = NULL;
+	struct stmt *st;
+	if (points)
+		build_points(q, &sql);
+	else
+		build_select(q, &sql);
+	enum err e = open_reader(q, NULL, &db, f);
+	if (e == ERR_OK)
+		e = db_prepare_text(db, buf_cstr(&sql), &st, f);
+	if (e == ERR_OK)
+		db_each_plan(db, read_plan, &(struct plan_reader){line, ctx});
+	db_close(db);
+	buf_done(&sql);
+	return e;
+}

@@ -431,6 +431,11 @@ enum err telemetry_store_bytes(struct telemetry_store *s, int64_t *used, struct 
 	return e;
 }
 
+struct db *telemetry_store_db(struct telemetry_store *s)
+{
+	return s->db;
+}
+
 /* ---- reading back ---- */
 
 enum err telemetry_store_last(struct telemetry_store *s, int64_t *batch, int64_t *states_batch, struct fault *f)

@@ -1,0 +1,242 @@
+/* What arrives from devices: admitted, refused and counted; and what a database that fails makes of it. */
+#include "telemetry_world.h"
+
+#include "base/json.h"
+#include "store/telemetry_query.h"
+#include "store/telemetry_store.h"
+
+#define REPORT(seq) "{\"boot\":\"b\",\"seq\":" #seq ",\"metrics\":{\"x\":1}}"
+#define SECRET "abababababababababababababababababababababababababababababababab"
+
+static void good_reports_beside_bad_ones(void **state)
+{
+	struct fleet *t = *state;
+	struct ingest_sample sample;
+	world_device(&t->w, "dev-1", "h");
+	fleet_telemetry(t, "dev-1", "[" REPORT(1) ",{\"boot\":\"b\",\"seq\":2,\"metrics\":{\"x\":\"no\"}}," REPORT(3) "]");
+	assert_int_equal(ingest_counters(t->w.s.ingest)->reports, 2);
+	assert_int_equal(fleet_refused(t, INGEST_MALFORMED), 1);
+	assert_true(ingest_next_sample(t->w.s.ingest, &sample));
+	assert_string_equal(sample.device, "dev-1");
+	assert_non_null(strstr(sample.detail, "report 1"));
+	assert_false(ingest_next_sample(t->w.s.ingest, &sample));
+	fleet_telemetry(t, "dev-1", REPORT(1));
+	assert_int_equal(fleet_refused(t, INGEST_DUPLICATE), 1);
+	assert_false(ingest_next_sample(t->w.s.ingest, &sample)); /* a duplicate is nothing to tell people */
+	fleet_telemetry(t, "dev-2", REPORT(1));
+	assert_int_equal(fleet_refused(t, INGEST_UNKNOWN_DEVICE), 1);
+	assert_int_equal(telemetry_pending(t->w.s.telemetry), 2);
+}
+
+static void samples_are_bounded(void **state)
+{
+	struct fleet *t = *state;
+	struct ingest_sample sample;
+	int count = 0;
+	for (int i = 0; i < 1000; i++)
+		fleet_telemetry(t, "nobody", REPORT(1));
+	while (ingest_next_sample(t->w.s.ingest, &sample))
+		count++;
+	assert_int_equal(count, t->limits.samples_per_minute);
+	assert_int_equal(fleet_refused(t, INGEST_UNKNOWN_DEVICE), 1000);
+	t->w.c.now_ms += 60000;
+	fleet_telemetry(t, "nobody", REPORT(1));
+	assert_true(ingest_next_sample(t->w.s.ingest, &sample));
+}
+
+static void floods_are_cut_and_forgiven(void **state)
+{
+	struct fleet *t = *state;
+	char json[128];
+	world_device(&t->w, "dev-1", "h");
+	world_device(&t->w, "dev-2", "h");
+	t->limits.reports_per_second = 2;
+	t->limits.reports_burst = 10;
+	for (int i = 1; i <= 30; i++) {
+		snprintf(json, sizeof json, "{\"boot\":\"b\",\"seq\":%d,\"metrics\":{\"x\":1}}", i);
+		fleet_telemetry(t, "dev-1", json);
+	}
+	assert_int_equal(ingest_counters(t->w.s.ingest)->reports, 10);
+	assert_int_equal(fleet_refused(t, INGEST_FLOOD), 20);
+	fleet_telemetry(t, "dev-2", REPORT(1)); /* others are not touched */
+	assert_int_equal(ingest_counters(t->w.s.ingest)->reports, 11);
+	t->w.c.now_ms += 1500;
+	fleet_telemetry(t, "dev-1", "[" REPORT(31) "," REPORT(32) "," REPORT(33) "," REPORT(34) "]");
+	assert_int_equal(ingest_counters(t->w.s.ingest)->reports, 14);
+	t->w.c.now_ms -= 100000; /* a clock that goes back gives nothing and takes nothing */
+	fleet_telemetry(t, "dev-1", REPORT(35));
+	assert_int_equal(ingest_counters(t->w.s.ingest)->reports, 14);
+	t->w.c.now_ms += 1000;
+	fleet_telemetry(t, "dev-1", REPORT(36));
+	assert_int_equal(ingest_counters(t->w.s.ingest)->reports, 15);
+}
+
+static void clocks_may_be_wrong(void **state)
+{
+	struct fleet *t = *state;
+	world_device(&t->w, "dev-1", "h");
+	fleet_telemetry(t, "dev-1", "{\"ts\":5,\"boot\":\"b\",\"seq\":1,\"metrics\":{\"x\":1}}");
+	fleet_telemetry(t, "dev-1", "{\"ts\":4102444800000,\"boot\":\"b\",\"seq\":2,\"metrics\":{\"x\":1}}");
+	fleet_telemetry(t, "dev-1", "{\"ts\":1700000000000,\"boot\":\"b\",\"seq\":3,\"metrics\":{\"x\":1}}");
+	assert_int_equal(ingest_counters(t->w.s.ingest)->clock_wrong, 2);
+	assert_int_equal(ingest_counters(t->w.s.ingest)->reports, 3);
+	fleet_settle(t);
+	struct silence_habit h;
+	assert_true(observe_habit(&t->w.c, registry_find(t->w.s.registry, "dev-1")->row, &h));
+	assert_int_equal(h.last_ms, NOW); /* the server's time */
+}
+
+static enum err send_report(struct fleet *t, const char *device, const char *json)
+{
+	return ingest_report(&t->w.c, device, json, strlen(json));
+}
+
+static void devices_enrol_themselves(void **state)
+{
+	struct fleet *t = *state;
+	struct token_row row = {.name = "factory", .kind = "enrolment", .role = "enrol", .uses_left = -1};
+	char token[ACCESS_TOKEN_SIZE], json[512];
+	DO(&t->w, access_create_token(&t->w.c, &row, token));
+	snprintf(json, sizeof json, "{\"boot\":\"b\",\"seq\":1,\"enrol\":{\"token\":\"%s\",\"secret_sha256\":\"" SECRET "\",\"hardware\":\"h\"},"
+	         "\"running\":{\"release\":\"r1\",\"counter\":2,\"models\":{\"kws\":\"1.0.0\"}}}", token);
+	assert_int_equal(send_report(t, "dev-1", json), ERR_OK);
+	const struct device_state *d = registry_find(t->w.s.registry, "dev-1");
+	assert_non_null(d);
+	assert_string_equal(registry_text(t->w.s.registry, d->release), "r1");
+	int64_t told;
+	assert_true(outbox_next_device(t->w.s.outbox, &told) && told == d->row);
+	assert_int_equal(send_report(t, "dev-1", json), ERR_OK);
+	assert_int_equal(fleet_refused(t, INGEST_DUPLICATE), 1);
+	assert_true(outbox_next_device(t->w.s.outbox, &told)); /* told again */
+	const struct audit_row *audit;
+	struct audit_row *rows;
+	size_t count;
+	assert_int_equal(audit_list(&t->w.c, &(struct audit_filter){.action = "device.enrol"}, 0, 10, &rows, &count), ERR_OK);
+	audit = rows;
+	assert_int_equal(count, 1);
+	assert_string_equal(audit->who, "device:dev-1");
+}
+
+static void bad_commands_are_refused_and_leave_nothing(void **state)
+{
+	struct fleet *t = *state;
+	static const char *const bad[] = {"", "{", "[]", "{\"boot\":\"b\"}", "{\"boot\":\"b\",\"seq\":0}", "{\"boot\":\"b\",\"seq\":1,\"x\":1}"};
+	world_device(&t->w, "dev-1", "h");
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+		assert_int_equal(send_report(t, "dev-1", bad[i]), ERR_OK);
+	assert_int_equal(fleet_refused(t, INGEST_MALFORMED), 6);
+	assert_int_equal(send_report(t, "dev-2", "{\"boot\":\"b\",\"seq\":1}"), ERR_OK);
+	assert_int_equal(fleet_refused(t, INGEST_UNKNOWN_DEVICE), 1);
+	assert_int_equal(send_report(t, "dev-2", "{\"boot\":\"b\",\"seq\":1,\"enrol\":{\"token\":\"none\",\"secret_sha256\":\"" SECRET "\",\"hardware\":\"h\"}}"), ERR_OK);
+	assert_int_equal(fleet_refused(t, INGEST_ENROLMENT), 1);
+	assert_null(registry_find(t->w.s.registry, "dev-2"));
+	assert_int_equal(ingest_status(&t->w.c, "dev-1", "yes", 3), ERR_OK);
+	assert_int_equal(ingest_status(&t->w.c, "dev-1", "", 0), ERR_OK); /* an erased retained message */
+	assert_int_equal(fleet_refused(t, INGEST_MALFORMED), 7);
+	assert_int_equal(ingest_status(&t->w.c, "dev-1", "{\"online\":true,\"boot\":\"b\"}", 26), ERR_OK);
+	assert_true(registry_find(t->w.s.registry, "dev-1")->online);
+}
+
+static void commands_of_one_device_are_limited(void **state)
+{
+	struct fleet *t = *state;
+	world_device(&t->w, "dev-1", "h");
+	t->limits.commands_per_second = 1;
+	t->limits.commands_burst = 3;
+	for (int i = 1; i <= 5; i++) {
+		char json[64];
+		snprintf(json, sizeof json, "{\"boot\":\"b\",\"seq\":%d}", i);
+		assert_int_equal(send_report(t, "dev-1", json), ERR_OK);
+	}
+	assert_int_equal(fleet_refused(t, INGEST_FLOOD), 2);
+}
+
+static void a_database_that_fails_is_said(void **state)
+{
+	struct fleet *t = *state;
+	world_device(&t->w, "dev-1", "h");
+	world_commit(&t->w);
+	struct db *other;
+	struct stmt *st;
+	assert_int_equal(db_open(t->w.path, NULL, false, &other, &t->w.fault), ERR_OK);
+	assert_int_equal(db_prepare_text(other, "UPDATE device SET name = 'held'", &st, &t->w.fault), ERR_OK);
+	assert_int_equal(stmt_run(st, &t->w.fault), ERR_OK); /* holds the file until the writer gives up */
+	assert_int_equal(send_report(t, "dev-1", "{\"boot\":\"b\",\"seq\":1}"), ERR_UNAVAILABLE);
+	assert_int_equal(fleet_refused(t, INGEST_INTERNAL), 1);
+	db_close(other);
+	assert_int_equal(send_report(t, "dev-1", "{\"boot\":\"b\",\"seq\":1}"), ERR_OK);
+	assert_int_equal(ingest_counters(t->w.s.ingest)->commands, 1);
+}
+
+static void deleted_devices_leave_no_state(void **state)
+{
+	struct fleet *t = *state;
+	struct silence_habit h;
+	struct device_state *d = world_device(&t->w, "dev-1", "h");
+	int64_t row = d->row;
+	fleet_value(t, "dev-1", 1, "x", 1);
+	assert_true(observe_habit(&t->w.c, row, &h));
+	fleet_telemetry(t, "dev-1", REPORT(2)); /* in the open batch while it is deleted */
+	DO(&t->w, registry_delete(&t->w.c, d, false, 0, NULL));
+	world_commit(&t->w);
+	fleet_settle(t);
+	assert_false(observe_habit(&t->w.c, row, &h));
+	fleet_restart(t);
+	assert_false(observe_habit(&t->w.c, row, &h));
+}
+
+/* ---- plans ---- */
+
+static void no_scan(void *ctx, const struct statement *statement, const char *line)
+{
+	(void)ctx;
+	if (strncmp(line, "SCAN", 4) == 0 && !statement->scans && strstr(line, "CONSTANT ROW") == NULL && strstr(line, "SCAN (") == NULL)
+		fail_msg("%s: %s", statement->sql, line);
+}
+
+static void note_scan(void *ctx, const char *line)
+{
+	(void)ctx;
+	static const char *const fine[] = {"SCAN report_points", "SCAN minutes", "SCAN hours", "SCAN ends", "SCAN progress_of", "CONSTANT ROW", "SCAN (subquery",
+	                                   "SCAN pragma"};
+	if (strncmp(line, "SCAN", 4) != 0)
+		return;
+	for (size_t i = 0; i < sizeof fine / sizeof fine[0]; i++) {
+		if (strstr(line, fine[i]) != NULL)
+			return;
+	}
+	fail_msg("%s", line);
+}
+
+static void no_statement_scans(void **state)
+{
+	struct fleet *t = *state;
+	struct telemetry_store *store;
+	int64_t device = 1, versions[] = {2, 3};
+	db_each_plan(t->w.s.db, no_scan, NULL);
+	assert_int_equal(telemetry_store_open(t->telemetry_path, &store, &t->w.fault), ERR_OK);
+	db_each_plan(telemetry_store_db(store), no_scan, NULL);
+	telemetry_store_close(store);
+	for (int source = SOURCE_RAW; source <= SOURCE_HOUR; source++) {
+		for (int k = 0; k < 4; k++) {
+			struct telemetry_select q = {.path = t->telemetry_path, .source = (enum telemetry_source)source, .metric = 1,
+			                             .devices = k & 1 ? &device : NULL, .device_count = k & 1, .versions = k & 2 ? versions : NULL,
+			                             .version_count = k & 2, .to_ms = 1, .step_ms = 1, .limit = 1};
+			if (telemetry_select_plan(&q, false, note_scan, NULL, &t->w.fault) != ERR_OK)
+				fail_msg("%s", t->w.fault.detail);
+			if (telemetry_select_plan(&q, true, note_scan, NULL, &t->w.fault) != ERR_OK)
+				fail_msg("%s", t->w.fault.detail);
+		}
+	}
+}
+
+int main(void)
+{
+#define CASE(fn) cmocka_unit_test_setup_teardown(fn, fleet_setup, fleet_teardown)
+	const struct CMUnitTest tests[] = {
+		CASE(good_reports_beside_bad_ones), CASE(samples_are_bounded), CASE(floods_are_cut_and_forgiven), CASE(clocks_may_be_wrong),
+		CASE(devices_enrol_themselves), CASE(bad_commands_are_refused_and_leave_nothing), CASE(commands_of_one_device_are_limited),
+		CASE(a_database_that_fails_is_said), CASE(deleted_devices_leave_no_state), CASE(no_statement_scans),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
