@@ -78,6 +78,7 @@ CREATE TABLE deployment (
 ) STRICT;
 CREATE INDEX deployment_stage ON deployment (rollout, stage, state, id);
 CREATE INDEX deployment_device ON deployment (device, id);
+CREATE INDEX deployment_previous ON deployment (prev_release) WHERE prev_release IS NOT NULL; -- deleting a release
 CREATE INDEX deployment_deadline ON deployment (deadline_at) WHERE deadline_at IS NOT NULL;
 -- A device takes part in one rollout at a time: the row of its active deployment.
 CREATE TABLE active_deployment (
