@@ -6,6 +6,8 @@ CC      = gcc
 PYTHON  = /usr/bin/python3
 VERSION := 0.1.0
 JOBS    ?= $(shell nproc)
+# end-to-end tests mostly wait: more of them at once than there are cores
+E2E_JOBS ?= $(shell echo $$(($(JOBS) + 2)))
 ifeq ($(filter -j%,$(MAKEFLAGS)),)
 MAKEFLAGS += -j$(JOBS)
 endif
@@ -112,7 +114,7 @@ unit: $(UNIT_TESTS) ## run the unit tests
 	@for t in $(sort $(UNIT_TESTS)); do echo "== $$t"; $$t || exit 1; done
 
 e2e: all ## run the end-to-end tests (real broker, real daemon)
-	$(PYTHON) -m pytest -q -p no:cacheprovider tests/e2e --build $(B) $(E2E)
+	$(PYTHON) -m pytest -q -p no:cacheprovider -n $(E2E_JOBS) tests/e2e --build $(B) $(E2E)
 
 demo: deps ## set up everything and show the main job (KEEP=1 MODEL=file)
 	@$(MAKE) --no-print-directory all

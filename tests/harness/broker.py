@@ -1,4 +1,5 @@
 """A private Mosquitto on a free loopback port."""
+import os
 import pathlib
 
 from .process import Process, free_port, port_answers, wait_for
@@ -21,14 +22,19 @@ class Broker:
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.port = free_port()
         self.process = None
-        self.start()
+        for attempt in range(5):  # a free port may be taken by somebody else before the broker has it
+            self.port = free_port()
+            try:
+                self.start()
+                break
+            except RuntimeError:
+                if attempt == 4:
+                    raise
 
     def start(self):
         config = self.folder / "mosquitto.conf"
         text = CONFIG.format(port=self.port, folder=self.folder)
-        import os
         if os.geteuid() == 0:
             text += "user root\n"
         config.write_text(text)
