@@ -1,8 +1,9 @@
 /* libaviary-agent: the device side of docs/protocol.md as a non-blocking state machine (C99, freestanding in spirit).
  *
- * What it is: two slots, signed releases, resumable downloads, trial run with self-test, confirmation or fall-back by itself,
- * numbered reports. One process can run thousands: a `struct agent` has a fixed size, nothing is allocated, nothing blocks.
- * What it is not: it opens no socket or file, owns no thread, knows no credential. All that is behind `struct agent_ports`.
+ * What it is: two slots, signed releases, resumable downloads, trial run with self-test, confirmation or fall-back by
+ * itself, numbered reports. One process can run thousands: a `struct agent` has a fixed size, nothing is allocated,
+ * nothing blocks. What it is not: it opens no socket or file, owns no thread, knows no credential. All that is behind
+ * `struct agent_ports`.
  *
  * Rules for the host:
  *   - after every agent_on_*() call and whenever the deadline it returned has come, call agent_poll();
@@ -90,20 +91,23 @@ struct agent_release {
 /* Every function gets the `host` pointer of agent_init. A false return is a failure, never an assertion. */
 struct agent_ports {
 	/* --- storage --- */
-	/* The state record: copies 0 and 1, at most AGENT_STATE_BYTES each. Reads `size` bytes; false when the copy is absent or shorter.
-	 * A write must be durable when it returns true. A power cut may leave that copy torn but may not touch the other one. */
+	/* The state record: copies 0 and 1, at most AGENT_STATE_BYTES each. Reads `size` bytes; false when the copy is
+	 * absent or shorter. A write must be durable when it returns true. A power cut may leave that copy torn but may not
+	 * touch the other one. */
 	bool (*state_read)(void *host, int copy, void *out, size_t size);
 	bool (*state_write)(void *host, int copy, const void *data, size_t size);
-	/* Makes part `part` of a slot empty and ready for size_bytes (erase, truncate, reserve); false when there is no room. sha256 is the
-	 * content to come (NULL for AGENT_PART_RELEASE): storage that shares content between agents may use it. */
+	/* Makes part `part` of a slot empty and ready for size_bytes (erase, truncate, reserve); false when there is no
+	 * room. sha256 is the content to come (NULL for AGENT_PART_RELEASE): storage that shares content between agents may
+	 * use it. */
 	bool (*part_begin)(void *host, int slot, int part, uint64_t size_bytes, const uint8_t *sha256);
 	/* Writes in ascending order; durable only after slot_sync. */
 	bool (*part_write)(void *host, int slot, int part, uint64_t offset, const void *data, size_t len);
 	/* Reads exactly len bytes. */
 	bool (*part_read)(void *host, int slot, int part, uint64_t offset, void *out, size_t len);
 	bool (*slot_sync)(void *host, int slot);
-	/* One big buffer for moments (while the document is fetched; for the release record at boot and at a switch), at most
-	 * AGENT_MEMORY_BYTES, aligned for any type: a static buffer shared by agents, or malloc. NULL: tried again soon, but agent_boot fails. */
+	/* One big buffer for moments (while the document is fetched; for the release record at boot and at a switch), at
+	 * most AGENT_MEMORY_BYTES, aligned for any type: a static buffer shared by agents, or malloc. NULL: tried again
+	 * soon, but agent_boot fails. */
 	void *(*memory_borrow)(void *host, size_t size_bytes);
 	void (*memory_return)(void *host, void *memory);
 
@@ -116,24 +120,30 @@ struct agent_ports {
 	void (*sha_update)(void *host, union agent_sha *h, const void *data, size_t len);
 	void (*sha_final)(void *host, union agent_sha *h, uint8_t out[AGENT_SHA256_BYTES]);
 	/* Ed25519 over `domain`, one zero byte, data. */
-	bool (*verify)(void *host, const uint8_t public_key[32], const char *domain, const void *data, size_t len, const uint8_t signature[64]);
+	bool (*verify)(void *host, const uint8_t public_key[32], const char *domain, const void *data, size_t len,
+	               const uint8_t signature[64]);
 	void (*random)(void *host, void *out, size_t len);
 
 	/* --- transport --- */
-	/* QoS 1 publish; the payload is copied before it returns. False when it cannot be queued (the agent repeats reports). */
+	/* QoS 1 publish; the payload is copied before it returns. False when it cannot be queued (the agent repeats
+	 * reports). */
 	bool (*publish)(void *host, enum agent_topic topic, const char *payload, size_t len, bool retained);
-	/* Starts GET of a path on the server's HTTP base (with the device's Authorization). etag: 16 hex digits for If-None-Match, or NULL.
-	 * from: first byte wanted; > 0 means `Range: bytes=<from>-`. Answers come as agent_on_http_*() with this id. One at a time. */
+	/* Starts GET of a path on the server's HTTP base (with the device's Authorization). etag: 16 hex digits for
+	 * If-None-Match, or NULL. from: first byte wanted; > 0 means `Range: bytes=<from>-`. Answers come as
+	 * agent_on_http_*() with this id. One at a time. */
 	bool (*http_get)(void *host, uint32_t id, const char *path, const char *etag, uint64_t from);
-	void (*http_cancel)(void *host, uint32_t id); /* no agent_on_http_*() with this id afterwards (later ones are ignored anyway) */
+	/* no agent_on_http_*() with this id afterwards (later ones are ignored anyway) */
+	void (*http_cancel)(void *host, uint32_t id);
 
 	/* --- application hooks --- */
-	/* May this release run here (runtime version, operators...)? On false fills reason. NULL hook: yes. Nothing was written yet. */
+	/* May this release run here (runtime version, operators...)? On false fills reason. NULL hook: yes. Nothing was
+	 * written yet. */
 	bool (*is_compatible)(void *host, const struct agent_release *release, char *reason, size_t reason_size);
 	/* Makes `slot` the one in use; called at every boot and switch, idempotent. trial: not confirmed yet. */
 	enum agent_activation (*activate)(void *host, int slot, bool trial);
 	void (*reboot)(void *host); /* NULL when activate never answers AGENT_ACTIVATE_REBOOT */
-	/* Starts the self-test of the release in use; the result comes with agent_on_self_test. False = failed at once. NULL hook: passes. */
+	/* Starts the self-test of the release in use; the result comes with agent_on_self_test. False = failed at once. NULL
+	 * hook: passes. */
 	bool (*self_test_start)(void *host, int slot);
 	void (*self_test_cancel)(void *host); /* may be NULL */
 	/* The twin's desired document (`config`), compact JSON text, valid during the call. May be NULL. */
@@ -159,7 +169,8 @@ struct agent_config {
 	const char *hardware; /* class */
 	const uint8_t (*keys)[32]; /* pinned public keys */
 	unsigned key_count;        /* 1..AGENT_KEYS_MAX */
-	const struct agent_release *factory; /* what AGENT_SLOT_FACTORY runs; its counter is the first floor. NULL: nothing known */
+	/* what AGENT_SLOT_FACTORY runs; its counter is the first floor. NULL: nothing known */
+	const struct agent_release *factory;
 	uint64_t slot_bytes;       /* most bytes of artifacts a slot holds */
 	const char *capabilities_json; /* members after slot_bytes, without braces: "\"runtime\":\"tflm\"", or NULL */
 	/* Enrolment; token NULL: none. attributes/tags are JSON text (object, array) or NULL. */
@@ -187,33 +198,43 @@ enum agent_state {
 
 /* The deployment's state in reports; final from AGENT_DEPLOYMENT_SUCCEEDED on. */
 enum agent_deployment {
-	AGENT_DEPLOYMENT_NONE, AGENT_DEPLOYMENT_ACCEPTED, AGENT_DEPLOYMENT_DOWNLOADING, AGENT_DEPLOYMENT_INSTALLING, AGENT_DEPLOYMENT_TRIAL,
-	AGENT_DEPLOYMENT_SUCCEEDED, AGENT_DEPLOYMENT_FAILED, AGENT_DEPLOYMENT_REJECTED, AGENT_DEPLOYMENT_CANCELLED
+	AGENT_DEPLOYMENT_NONE,
+	AGENT_DEPLOYMENT_ACCEPTED,
+	AGENT_DEPLOYMENT_DOWNLOADING,
+	AGENT_DEPLOYMENT_INSTALLING,
+	AGENT_DEPLOYMENT_TRIAL,
+	AGENT_DEPLOYMENT_SUCCEEDED,
+	AGENT_DEPLOYMENT_FAILED,
+	AGENT_DEPLOYMENT_REJECTED,
+	AGENT_DEPLOYMENT_CANCELLED
 };
 
-/* --- life ------------------------------------------------------------------------------------------------------------------------ */
+/* --- life --- */
 
 /* False when the configuration is refused: missing port, bad id, key count, texts too long. Touches no port. */
 bool agent_init(struct agent *a, const struct agent_config *config, const struct agent_ports *ports, void *host);
-/* Power-up: reads the state record, ends or continues a trial, verifies what will run (signature and hashes), activates it and starts a new boot id.
- * Call it again after each simulated or real restart (agent_init first). False when memory could not be borrowed. */
+/* Power-up: reads the state record, ends or continues a trial, verifies what will run (signature and hashes),
+ * activates it and starts a new boot id. Call it again after each simulated or real restart (agent_init first). False
+ * when memory could not be borrowed. */
 bool agent_boot(struct agent *a);
 /* Does what is due; returns the mono_ms when to call again at the latest (INT64_MAX: only after an input). */
 int64_t agent_poll(struct agent *a);
 
-/* --- inputs ---------------------------------------------------------------------------------------------------------------------- */
+/* --- inputs --- */
 
 void agent_on_mqtt_connected(struct agent *a); /* subscribed to AGENT_TOPIC_DESIRED */
 void agent_on_mqtt_disconnected(struct agent *a);
 void agent_on_desired(struct agent *a, const char *message, size_t len);
-/* Head of the answer. etag without quotes or NULL. first_byte: where a 206's Content-Range begins, else 0. False: stop the transfer
- * (the agent has dropped the request; no http_cancel follows). */
+/* Head of the answer. etag without quotes or NULL. first_byte: where a 206's Content-Range begins, else 0. False:
+ * stop the transfer (the agent has dropped the request; no http_cancel follows). */
 bool agent_on_http_response(struct agent *a, uint32_t id, int status, const char *etag, uint64_t first_byte);
 bool agent_on_http_data(struct agent *a, uint32_t id, const void *data, size_t len); /* false: stop the transfer */
-void agent_on_http_done(struct agent *a, uint32_t id, bool complete);               /* complete false: connection failed or was cut */
-void agent_on_self_test(struct agent *a, bool passed, const char *reason);          /* reason: UTF-8 or NULL; ignored outside a trial */
+/* complete false: connection failed or was cut */
+void agent_on_http_done(struct agent *a, uint32_t id, bool complete);
+/* reason: UTF-8 or NULL; ignored outside a trial */
+void agent_on_self_test(struct agent *a, bool passed, const char *reason);
 
-/* --- outputs --------------------------------------------------------------------------------------------------------------------- */
+/* --- outputs --- */
 
 /* "aviary/v1/<device>/<topic>"; returns length or 0 when it does not fit (needs 96 bytes). */
 size_t agent_topic_name(enum agent_topic topic, const char *device, char *out, size_t out_size);
@@ -241,10 +262,11 @@ struct agent_inspection {
 };
 bool agent_inspect(struct agent *a, struct agent_inspection *out);
 
-/* --- telemetry ------------------------------------------------------------------------------------------------------------------- */
+/* --- telemetry --- */
 
-/* One report, written into the caller's buffer (may be shared by all agents of a process; AGENT_TELEMETRY_BYTES is the protocol's limit).
- * A metric that does not fit or is outside the protocol's ranges is left out and makes agent_telemetry_send return false. */
+/* One report, written into the caller's buffer (may be shared by all agents of a process; AGENT_TELEMETRY_BYTES is
+ * the protocol's limit). A metric that does not fit or is outside the protocol's ranges is left out and makes
+ * agent_telemetry_send return false. */
 struct agent_telemetry {
 	struct agent *agent;
 	char *out;
@@ -253,18 +275,20 @@ struct agent_telemetry {
 	bool failed;
 };
 /* model and version: both or NULL. */
-void agent_telemetry_begin(struct agent_telemetry *t, struct agent *a, char *out, size_t size, const char *model, const char *version);
+void agent_telemetry_begin(struct agent_telemetry *t, struct agent *a, char *out, size_t size, const char *model,
+                           const char *version);
 void agent_telemetry_number(struct agent_telemetry *t, const char *name, double value);
 void agent_telemetry_mean(struct agent_telemetry *t, const char *name, uint32_t n, double sum);
 void agent_telemetry_ratio(struct agent_telemetry *t, const char *name, uint32_t n, uint32_t k);
 /* DDSketch, relative accuracy 0.02: keys -1024..1024 with counts; zero counts are left out. */
-void agent_telemetry_sketch(struct agent_telemetry *t, const char *name, const int16_t *keys, const uint32_t *counts, size_t count);
+void agent_telemetry_sketch(struct agent_telemetry *t, const char *name, const int16_t *keys, const uint32_t *counts,
+                            size_t count);
 void agent_telemetry_histogram(struct agent_telemetry *t, const char *name, const uint32_t *counts, size_t count);
-/* Closes the report, takes the next telemetry seq and publishes it. Returns false when nothing was sent (not connected, overflow, no metric). After
- * true, out[0..len) is the report. */
+/* Closes the report, takes the next telemetry seq and publishes it. Returns false when nothing was sent (not
+ * connected, overflow, no metric). After true, out[0..len) is the report. */
 bool agent_telemetry_send(struct agent_telemetry *t);
 
-/* --- private: here so that the host can place it -------------------------------------------------------------------------------------- */
+/* --- private: here so that the host can place it --- */
 
 /* What one part of a slot is to hold. */
 struct agent_part {
@@ -272,7 +296,8 @@ struct agent_part {
 	uint64_t size_bytes;
 };
 
-/* One slot as the state record knows it. A mark is the first 8 bytes of the hash of a completely stored part, or zeros. */
+/* One slot as the state record knows it. A mark is the first 8 bytes of the hash of a completely stored part, or
+ * zeros. */
 struct agent_slot {
 	uint8_t manifest[AGENT_SHA256_BYTES]; /* hash of the manifest in its record */
 	uint8_t marks[AGENT_COMPONENTS_MAX][8];

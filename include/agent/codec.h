@@ -7,10 +7,11 @@
 #include <stdint.h>
 
 void agent_hex_encode(const uint8_t *data, size_t len, char *out); /* 2*len+1 bytes, lower case */
-/* Exactly out_len bytes from lower-case digits: one text for one value, so that identities cannot be spelled in two ways. */
+/* Exactly out_len bytes from lower-case digits: one text for one value, so that identities cannot be spelled in two
+ * ways. */
 bool agent_hex_decode(const char *text, size_t text_len, uint8_t *out, size_t out_len);
-/* RFC 4648 section 4 with padding; "\/" as JSON writers may write a slash is taken as a slash. `out` may be the text itself: the result
- * is never longer than what was read. False when malformed or longer than out_size. */
+/* RFC 4648 section 4 with padding; "\/" as JSON writers may write a slash is taken as a slash. `out` may be the text
+ * itself: the result is never longer than what was read. False when malformed or longer than out_size. */
 bool agent_base64_decode(const char *text, size_t text_len, uint8_t *out, size_t out_size, size_t *out_len);
 
 /* A cursor over a fixed record; running over its end is a bug of the caller and asserts. */

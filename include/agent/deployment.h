@@ -1,7 +1,7 @@
 /* Carrying out one deployment up to the switch: check, prepare the inactive slot, copy or download, verify.
  *
- * Every destructive step on the inactive slot is announced in the state record first, so a cut leaves the record telling less
- * than is stored, never more. The slot in use is only read.
+ * Every destructive step on the inactive slot is announced in the state record first, so a cut leaves the record
+ * telling less than is stored, never more. The slot in use is only read.
  */
 #ifndef AVIARY_AGENT_DEPLOYMENT_H
 #define AVIARY_AGENT_DEPLOYMENT_H

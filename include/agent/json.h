@@ -1,7 +1,8 @@
 /* Binding of small JSON objects by a table of members, on the pull parser: no tree, no allocation.
  *
- * Nested objects and arrays come out as slices of the text and are bound in turn, so no rule is a callback. Unknown members
- * are ignored (newer servers), a member that occurs twice is refused. It is not for documents that must be refused on unknown members.
+ * Nested objects and arrays come out as slices of the text and are bound in turn, so no rule is a callback. Unknown
+ * members are ignored (newer servers), a member that occurs twice is refused. It is not for documents that must be
+ * refused on unknown members.
  */
 #ifndef AVIARY_AGENT_JSON_H
 #define AVIARY_AGENT_JSON_H
@@ -36,8 +37,8 @@ struct agent_member {
 	size_t offset, size;
 };
 
-/* Binds members of the object in `object` into the zeroed struct at `out`. NULL on success; else the name of the member at fault, or a word
- * for what is wrong with the whole. At most 16 rows. */
+/* Binds members of the object in `object` into the zeroed struct at `out`. NULL on success; else the name of the
+ * member at fault, or a word for what is wrong with the whole. At most 16 rows. */
 const char *agent_json_bind(struct agent_slice object, const struct agent_member *members, size_t count, void *out);
 
 /* Walks an array: open, then items until false; `failed` of the walk tells an error from the end. */
@@ -46,7 +47,8 @@ struct agent_items {
 	bool failed;
 };
 void agent_items_open(struct agent_items *items, struct agent_slice array);
-bool agent_items_next(struct agent_items *items, struct agent_slice *item); /* the item's whole text, strings with quotes */
+/* the item's whole text, strings with quotes */
+bool agent_items_next(struct agent_items *items, struct agent_slice *item);
 
 /* [A-Za-z0-9][A-Za-z0-9._:-]{0,max-1} */
 bool agent_is_name(const char *text, size_t len, size_t max);

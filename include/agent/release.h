@@ -1,7 +1,7 @@
 /* Signed releases: what a manifest must say before this device takes it, and the sealed record of it in a slot.
  *
- * AGENT_PART_RELEASE of a slot holds a head of AGENT_RECORD_HEAD_BYTES (signature, which artifacts lie in which part) and
- * the exact manifest bytes. Nothing in it is believed without the signature. No policy about counters here.
+ * AGENT_PART_RELEASE of a slot holds a head of AGENT_RECORD_HEAD_BYTES (signature, which artifacts lie in which part)
+ * and the exact manifest bytes. Nothing in it is believed without the signature. No policy about counters here.
  */
 #ifndef AVIARY_AGENT_RELEASE_H
 #define AVIARY_AGENT_RELEASE_H
@@ -20,10 +20,12 @@ struct agent_parts {
 int agent_release_key(struct agent *a, const uint8_t key_id[8]);
 bool agent_release_is_signed(struct agent *a, int key, const void *manifest, size_t len, const uint8_t signature[64]);
 
-/* Reads a manifest, and checks that `parts` covers every component with an artifact for this hardware (exact class before
- * "*"; same hash and size) and that each part is used. NULL and *release filled, or the reason. expires_ms: 0 = never. */
-const char *agent_release_check(struct agent *a, struct agent_slice manifest, const struct agent_part *parts, unsigned count,
-                                struct agent_release *release, int64_t *created_ms, int64_t *expires_ms);
+/* Reads a manifest, and checks that `parts` covers every component with an artifact for this hardware (exact class
+ * before "*"; same hash and size) and that each part is used. NULL and *release filled, or the reason. expires_ms: 0
+ * = never. */
+const char *agent_release_check(struct agent *a, struct agent_slice manifest, const struct agent_part *parts,
+                                unsigned count, struct agent_release *release, int64_t *created_ms,
+                                int64_t *expires_ms);
 
 /* Writes the sealed record into a slot and syncs it. */
 bool agent_release_seal(struct agent *a, int slot, struct agent_slice manifest, const uint8_t signature[64], int key,
@@ -32,7 +34,7 @@ bool agent_release_seal(struct agent *a, int slot, struct agent_slice manifest, 
 enum agent_opened { AGENT_OPENED, AGENT_OPEN_DAMAGED, AGENT_OPEN_NO_MEMORY };
 /* Reads and checks the sealed record of a slot (signature by a pinned key, coverage); with `hashes` also every part's
  * stored bytes, however long that takes. release and parts may be NULL. */
-enum agent_opened agent_release_open(struct agent *a, int slot, bool hashes, struct agent_release *release, struct agent_parts *parts,
-                                     uint8_t manifest_hash[AGENT_SHA256_BYTES]);
+enum agent_opened agent_release_open(struct agent *a, int slot, bool hashes, struct agent_release *release,
+                                     struct agent_parts *parts, uint8_t manifest_hash[AGENT_SHA256_BYTES]);
 
 #endif

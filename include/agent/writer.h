@@ -1,4 +1,5 @@
-/* JSON text into a fixed buffer. The caller writes punctuation; what does not fit marks the writer failed and is dropped. */
+/* JSON text into a fixed buffer. The caller writes punctuation; what does not fit marks the writer failed and is
+ * dropped. */
 #ifndef AVIARY_AGENT_WRITER_H
 #define AVIARY_AGENT_WRITER_H
 

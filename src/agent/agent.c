@@ -19,14 +19,16 @@ enum { SAVE_RETRY_MS = 1000 };
 
 const char *agent_state_name(enum agent_state state)
 {
-	static const char *const names[] = {"off", "idle", "preparing", "downloading", "verifying", "installing", "trial", "rebooting"};
+	static const char *const names[] = {"off", "idle", "preparing", "downloading", "verifying", "installing",
+	                                    "trial", "rebooting"};
 	assert((size_t)state < sizeof(names) / sizeof(names[0]));
 	return names[state];
 }
 
 const char *agent_deployment_name(enum agent_deployment state)
 {
-	static const char *const names[] = {"none", "accepted", "downloading", "installing", "trial", "succeeded", "failed", "rejected", "cancelled"};
+	static const char *const names[] = {"none", "accepted", "downloading", "installing", "trial",
+	                                    "succeeded", "failed", "rejected", "cancelled"};
 	assert((size_t)state < sizeof(names) / sizeof(names[0]));
 	return names[state];
 }
@@ -64,7 +66,8 @@ static struct agent_limits with_defaults(const struct agent_limits *l)
 	struct agent_limits out = {
 		or_default(l->report_retry_ms, 10000), or_default(l->retry_min_ms, 1000), or_default(l->retry_max_ms, 300000),
 		or_default(l->http_timeout_ms, 60000), or_default(l->trial_timeout_ms, 120000), or_default(l->trial_boots, 3),
-		or_default(l->progress_step_bytes, 65536), or_default(l->slice_bytes, 65536), or_default(l->report_interval_ms, 60000),
+		or_default(l->progress_step_bytes, 65536), or_default(l->slice_bytes, 65536),
+		or_default(l->report_interval_ms, 60000),
 	};
 	return out;
 }
@@ -76,9 +79,9 @@ static size_t text_len(const char *text)
 
 static bool has_ports(const struct agent_ports *p)
 {
-	return p->state_read && p->state_write && p->part_begin && p->part_write && p->part_read && p->slot_sync && p->memory_borrow &&
-	       p->memory_return && p->mono_ms && p->wall_ms && p->sha_init && p->sha_update && p->sha_final && p->verify && p->random &&
-	       p->publish && p->http_get && p->http_cancel && p->activate;
+	return p->state_read && p->state_write && p->part_begin && p->part_write && p->part_read && p->slot_sync &&
+	       p->memory_borrow && p->memory_return && p->mono_ms && p->wall_ms && p->sha_init && p->sha_update &&
+	       p->sha_final && p->verify && p->random && p->publish && p->http_get && p->http_cancel && p->activate;
 }
 
 /* The bounds keep every report within AGENT_REPORT_BYTES; a name may double by escapes. */
@@ -92,10 +95,12 @@ static bool is_sound(const struct agent_config *c)
 		return false;
 	if (c->factory && c->factory->component_count > AGENT_COMPONENTS_MAX)
 		return false;
-	size_t enrol = text_len(c->enrol.token) + 2 * text_len(c->enrol.name) + text_len(c->enrol.attributes_json) + text_len(c->enrol.tags_json);
+	size_t enrol = text_len(c->enrol.token) + 2 * text_len(c->enrol.name) + text_len(c->enrol.attributes_json) +
+	               text_len(c->enrol.tags_json);
 	if (c->enrol.token && (text_len(c->enrol.token) > 128 || text_len(c->enrol.secret_sha256) != 2 * AGENT_SHA256_BYTES))
 		return false;
-	return enrol <= AGENT_ENROL_MAX && text_len(c->capabilities_json) <= AGENT_CAPABILITIES_MAX && c->limits.trial_boots <= 255;
+	return enrol <= AGENT_ENROL_MAX && text_len(c->capabilities_json) <= AGENT_CAPABILITIES_MAX &&
+	       c->limits.trial_boots <= 255;
 }
 
 bool agent_init(struct agent *a, const struct agent_config *config, const struct agent_ports *ports, void *host)

@@ -24,7 +24,8 @@ static void go(struct agent *a, enum agent_state state)
 
 void agent_deployment_finish(struct agent *a, enum agent_deployment state, const char *reason)
 {
-	static const enum agent_event events[] = {AGENT_EVENT_CONFIRMED, AGENT_EVENT_FAILED, AGENT_EVENT_REJECTED, AGENT_EVENT_CANCELLED};
+	static const enum agent_event events[] = {AGENT_EVENT_CONFIRMED, AGENT_EVENT_FAILED, AGENT_EVENT_REJECTED,
+	                                          AGENT_EVENT_CANCELLED};
 	assert(state >= AGENT_DEPLOYMENT_SUCCEEDED && a->record.trial == AGENT_SLOT_NONE);
 	if (a->request == AGENT_REQUEST_ARTIFACT)
 		agent_request_drop(a);
@@ -61,7 +62,8 @@ static bool decode_manifest(const struct agent_offer *o, struct checked *c)
 	return ok && signature_len == sizeof(c->signature) && len <= AGENT_MANIFEST_BYTES;
 }
 
-static const char *check_policy(struct agent *a, const struct agent_offer *o, const struct agent_release *r, int64_t created_ms, int64_t expires_ms)
+static const char *check_policy(struct agent *a, const struct agent_offer *o, const struct agent_release *r,
+                                int64_t created_ms, int64_t expires_ms)
 {
 	int64_t wall_ms = a->ports->wall_ms(a->host);
 	uint64_t total = 0;
@@ -126,7 +128,8 @@ static void begin(struct agent *a, const struct agent_offer *o, struct agent_rel
 		return;
 	}
 	agent_sha256(a, c.manifest.text, c.manifest.len, hash);
-	if (a->record.active < AGENT_SLOT_FACTORY && memcmp(a->record.slots[a->record.active].manifest, hash, sizeof(hash)) == 0) {
+	int active = a->record.active;
+	if (active < AGENT_SLOT_FACTORY && memcmp(a->record.slots[active].manifest, hash, sizeof(hash)) == 0) {
 		agent_deployment_finish(a, AGENT_DEPLOYMENT_SUCCEEDED, NULL); /* it runs already */
 		return;
 	}
@@ -180,7 +183,8 @@ void agent_deployment_take(struct agent *a, struct agent_slice text, struct agen
 		a->ports->config_changed(a->host, o.config.text, o.config.len, o.rev);
 	if (o.deployment[0])
 		offer(a, &o, room);
-	else if (a->record.deployment_state != AGENT_DEPLOYMENT_NONE && a->record.deployment_state < AGENT_DEPLOYMENT_SUCCEEDED)
+	else if (a->record.deployment_state != AGENT_DEPLOYMENT_NONE &&
+	         a->record.deployment_state < AGENT_DEPLOYMENT_SUCCEEDED)
 		agent_deployment_finish(a, AGENT_DEPLOYMENT_CANCELLED, "withdrawn by the server");
 	else
 		agent_report_soon(a); /* with the new desired_rev */
@@ -251,7 +255,8 @@ static void pick_source(struct agent *a)
 	if (may_reuse && is_marked(r->slots[agent_trial_target(a)].marks[a->part], p)) {
 		agent_tell(a, AGENT_EVENT_REUSED, "in place");
 		go(a, AGENT_VERIFYING);
-	} else if (may_reuse && r->part == a->part && is_marked(r->part_mark, p) && r->part_offset > 0 && r->part_offset <= p->size_bytes) {
+	} else if (may_reuse && r->part == a->part && is_marked(r->part_mark, p) && r->part_offset > 0 &&
+	           r->part_offset <= p->size_bytes) {
 		a->offset = a->durable_offset = r->part_offset;
 		agent_tell(a, AGENT_EVENT_RESUMED, "download");
 		download(a);

@@ -68,7 +68,8 @@ static bool take_value(struct jp *p, enum jp_event *event, struct agent_slice *v
 	return true;
 }
 
-static bool bind_value(const struct agent_member *m, const struct jp *p, enum jp_event event, struct agent_slice value, char *out)
+static bool bind_value(const struct agent_member *m, const struct jp *p, enum jp_event event, struct agent_slice value,
+                       char *out)
 {
 	struct agent_slice string = {p->token, p->token_len};
 	switch (m->kind) {

@@ -8,7 +8,8 @@
 
 /* Little-endian, fixed offsets:
  *   "AVST" version:2 sequence:8 floor:8 active:1 trial:1 trial_boots:1 part:1 part_mark:8 part_offset:8
- *   2 x (manifest:32 marks:16*8 complete:1 confirmed:1) deployment:65 attempt:4 state:1 spent_ms:4 reason:121 sha256:32 */
+ *   2 x (manifest:32 marks:16*8 complete:1 confirmed:1)
+ *   deployment:65 attempt:4 state:1 spent_ms:4 reason:121 sha256:32 */
 enum {
 	RECORD_VERSION = 1,
 	SLOT_BYTES = 32 + AGENT_COMPONENTS_MAX * 8 + 2,

@@ -76,8 +76,8 @@ static int closeness(const struct agent *a, const char *hardware)
 	return strcmp(hardware, a->config->hardware) == 0 ? 2 : strcmp(hardware, "*") == 0 ? 1 : 0;
 }
 
-static const char *check_component(struct agent *a, struct agent_slice text, const struct agent_part *parts, unsigned count,
-                                   struct agent_component *out)
+static const char *check_component(struct agent *a, struct agent_slice text, const struct agent_part *parts,
+                                   unsigned count, struct agent_component *out)
 {
 	struct component c;
 	struct agent_items items;
@@ -116,8 +116,9 @@ static const char *check_component(struct agent *a, struct agent_slice text, con
 	return NULL;
 }
 
-const char *agent_release_check(struct agent *a, struct agent_slice manifest, const struct agent_part *parts, unsigned count,
-                                struct agent_release *release, int64_t *created_ms, int64_t *expires_ms)
+const char *agent_release_check(struct agent *a, struct agent_slice manifest, const struct agent_part *parts,
+                                unsigned count, struct agent_release *release, int64_t *created_ms,
+                                int64_t *expires_ms)
 {
 	struct manifest m;
 	struct agent_items items;
@@ -244,8 +245,8 @@ static bool check_opened(struct agent *a, int slot, bool hashes, struct opened *
 	return true;
 }
 
-enum agent_opened agent_release_open(struct agent *a, int slot, bool hashes, struct agent_release *release, struct agent_parts *parts,
-                                     uint8_t manifest_hash[AGENT_SHA256_BYTES])
+enum agent_opened agent_release_open(struct agent *a, int slot, bool hashes, struct agent_release *release,
+                                     struct agent_parts *parts, uint8_t manifest_hash[AGENT_SHA256_BYTES])
 {
 	size_t manifest_len = 0;
 	struct opened *o = a->ports->memory_borrow(a->host, sizeof(*o));

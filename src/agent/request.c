@@ -158,7 +158,8 @@ static void document_is_done(struct agent *a, bool complete)
 	}
 	a->failures = 0;
 	a->retry_at_ms = 0;
-	memcpy(a->document_etag, a->request_etag, sizeof(a->document_etag)); /* as the hint named it, or hints would be news for ever */
+	/* as the hint named it, or hints would be news for ever */
+	memcpy(a->document_etag, a->request_etag, sizeof(a->document_etag));
 	if (strcmp(a->document_etag, a->desired_etag) == 0)
 		a->wants_document = false;
 	if (is_news) {
@@ -177,7 +178,8 @@ void agent_on_http_done(struct agent *a, uint32_t id, bool complete)
 		return;
 	}
 	forget(a);
-	if (complete && (a->request_status == 401 || a->request_status == 403 || a->request_status == 404 || a->request_status == 410)) {
+	if (complete && (a->request_status == 401 || a->request_status == 403 || a->request_status == 404 ||
+	                 a->request_status == 410)) {
 		a->document_etag[0] = '\0'; /* not ours any more: what is wanted now? */
 		a->wants_document = true;
 	}

@@ -27,14 +27,18 @@ static void finish(struct agent_telemetry *t, struct agent_writer *w, bool ok)
 	t->out[t->len] = '\0';
 }
 
+static bool is_metric_byte(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.';
+}
+
 static bool is_metric_name(const char *name)
 {
 	size_t len = strlen(name);
 	if (len == 0 || len > METRIC_NAME_MAX || (name[0] >= '0' && name[0] <= '9') || name[0] == '.')
 		return false;
 	for (size_t i = 0; i < len; i++)
-		if (!((name[i] >= 'a' && name[i] <= 'z') || (name[i] >= 'A' && name[i] <= 'Z') || (name[i] >= '0' && name[i] <= '9') ||
-		      name[i] == '_' || name[i] == '.'))
+		if (!is_metric_byte(name[i]))
 			return false;
 	return true;
 }
@@ -49,7 +53,8 @@ static bool is_count(uint32_t n)
 	return n <= COUNT_MAX;
 }
 
-void agent_telemetry_begin(struct agent_telemetry *t, struct agent *a, char *out, size_t size, const char *model, const char *version)
+void agent_telemetry_begin(struct agent_telemetry *t, struct agent *a, char *out, size_t size, const char *model,
+                           const char *version)
 {
 	struct agent_writer w;
 	assert(!model == !version);
@@ -114,7 +119,8 @@ void agent_telemetry_ratio(struct agent_telemetry *t, const char *name, uint32_t
 	finish(t, &w, is_metric_name(name) && n > 0 && is_count(n) && k <= n);
 }
 
-void agent_telemetry_sketch(struct agent_telemetry *t, const char *name, const int16_t *keys, const uint32_t *counts, size_t count)
+void agent_telemetry_sketch(struct agent_telemetry *t, const char *name, const int16_t *keys, const uint32_t *counts,
+                            size_t count)
 {
 	struct agent_writer w = writer(t);
 	bool ok = is_metric_name(name);
@@ -124,7 +130,8 @@ void agent_telemetry_sketch(struct agent_telemetry *t, const char *name, const i
 	for (size_t i = 0; i < count; i++) {
 		if (counts[i] == 0)
 			continue;
-		ok = ok && keys[i] >= -SKETCH_KEY_MAX && keys[i] <= SKETCH_KEY_MAX && is_count(counts[i]) && ++written <= SKETCH_KEYS_MAX;
+		ok = ok && keys[i] >= -SKETCH_KEY_MAX && keys[i] <= SKETCH_KEY_MAX && is_count(counts[i]) &&
+		     ++written <= SKETCH_KEYS_MAX;
 		agent_writer_text(&w, written > 1 ? ",\"" : "\"");
 		agent_writer_int(&w, keys[i]);
 		agent_writer_text(&w, "\":");

@@ -23,7 +23,7 @@ struct choice {
 	struct agent_release *release;
 };
 
-/* The active slot; where it is damaged the other one if it was ever confirmed; else what the device was shipped with. */
+/* The active slot; where it is damaged the other one if it was ever confirmed; else the factory release. */
 static bool choose(struct agent *a, bool hashes, struct choice *c)
 {
 	int active = a->record.active;
@@ -55,8 +55,9 @@ static void distrust(struct agent *a, int slot)
 	memset(&a->record.slots[slot], 0, sizeof(a->record.slots[slot]));
 }
 
-/* Both copies of the state record are gone (not by a cut: it tears one at most). The signed slots speak for themselves; the highest
- * counter among them is taken as confirmed, because a lower floor would open the door to old releases. */
+/* Both copies of the state record are gone (not by a cut: it tears one at most). The signed slots speak for
+ * themselves; the highest counter among them is taken as confirmed, because a lower floor would open the door to old
+ * releases. */
 static bool adopt_slots(struct agent *a)
 {
 	struct agent_record *r = &a->record;
@@ -192,7 +193,8 @@ void agent_trial_begin(struct agent *a)
 	r->slots[slot].is_complete = true;
 	r->trial = (uint8_t)slot;
 	r->trial_boots = 0;
-	memset(r->part_mark, 0, sizeof(r->part_mark)); /* a resumable offset belongs to this slot, which stops being the target */
+	/* a resumable offset belongs to this slot, which stops being the target */
+	memset(r->part_mark, 0, sizeof(r->part_mark));
 	r->part_offset = 0;
 	r->deployment_state = AGENT_DEPLOYMENT_TRIAL;
 	if (!agent_record_save(a)) {

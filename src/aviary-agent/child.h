@@ -5,7 +5,8 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-/* What a command learns: AVIARY_SLOT, AVIARY_SLOT_DIR, AVIARY_RELEASE, AVIARY_TRIAL=0|1; it starts in the slot's directory. */
+/* What a command learns: AVIARY_SLOT, AVIARY_SLOT_DIR, AVIARY_RELEASE, AVIARY_TRIAL=0|1; it starts in the slot's
+ * directory. */
 struct child_context {
 	const char *slot, *dir, *release;
 	bool trial;

@@ -184,7 +184,8 @@ bool disk_part_begin(struct disk *d, int slot, int part, uint64_t size_bytes)
 	if (*fd < 0)
 		return false;
 	/* A full disk is better known now than after an hour of download. File systems without reservation just go on. */
-	if (size_bytes > 0 && fallocate(*fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)size_bytes) != 0 && errno != EOPNOTSUPP && errno != ENOSYS)
+	if (size_bytes > 0 && fallocate(*fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)size_bytes) != 0 && errno != EOPNOTSUPP &&
+	    errno != ENOSYS)
 		return false;
 	return true;
 }

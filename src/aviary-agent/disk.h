@@ -1,7 +1,8 @@
 /* The storage port on directories of a Linux file system.
  *
  *   <dir>/state-0, state-1   the two copies of the state record, each replaced by rename
- *   <dir>/slot-a, slot-b     part-0.. and `release` (sealed record); links model-<name>, firmware-<name> and manifest.json for programs
+ *   <dir>/slot-a, slot-b     part-0.. and `release` (sealed record); for programs manifest.json and the links
+ *                            model-<name>, firmware-<name>
  *   <dir>/current            link to the slot in use; absent while the factory release runs
  *   <dir>/desired.json       the twin's desired document
  *   <dir>/secret             of this device, 0600
@@ -41,8 +42,8 @@ bool disk_slot_sync(struct disk *d, int slot);
 
 /* The twin's desired document as <dir>/desired.json, for programs; no write when it is there already. */
 bool disk_put_config(struct disk *d, const char *json, size_t len);
-/* Makes `current` point to the slot (AGENT_SLOT_FACTORY: nowhere) and its links name what is in it. Atomic, durable, and without a write when all is
- * as it should be. */
+/* Makes `current` point to the slot (AGENT_SLOT_FACTORY: nowhere) and its links name what is in it. Atomic, durable,
+ * and without a write when all is as it should be. */
 bool disk_use_slot(struct disk *d, int slot, const struct agent_release *release);
 /* Where `current` points to: "slot-a", or "" */
 void disk_current(const struct disk *d, char *out, size_t out_size);

@@ -13,7 +13,7 @@
 #include "child.h"
 #include "ports.h"
 
-enum { ONCE_TIMEOUT_MS = 900000 };
+enum { ONCE_TIMEOUT_MS = 900000, FIRST_TELEMETRY_MS = 1000 };
 
 /* --- opening --- */
 
@@ -113,8 +113,8 @@ void host_kick(struct host *h)
 static bool is_settled(const struct host *h)
 {
 	const struct agent *a = &h->agent;
-	return agent_state(a) == AGENT_IDLE && a->desired_etag[0] && !a->wants_document && !h->transfer && !a->report_is_due &&
-	       a->seq > 0 && a->seq == a->acknowledged_seq;
+	return agent_state(a) == AGENT_IDLE && !a->wants_document && !h->transfer && !a->report_is_due && a->seq > 0 &&
+	       a->seq == a->acknowledged_seq; /* a hint said so: what is desired is known */
 }
 
 static void stop(struct host *h)
@@ -201,6 +201,9 @@ static void on_subscribed(void *ctx, const char *filter, bool is_granted)
 		log_event(LOG_ERROR, "mqtt.refused", "filter=%s", log_quote(filter));
 	else
 		agent_on_mqtt_connected(&h->agent);
+	/* the first report soon: it shows that the device lives */
+	if (h->options->metrics && !loop_timer_is_active(h->telemetry))
+		loop_timer_start(h->telemetry, FIRST_TELEMETRY_MS, 0);
 	host_kick(h);
 }
 
@@ -222,7 +225,8 @@ static void on_message(void *ctx, const struct mqtt_message *message)
 
 static enum err connect_broker(struct host *h, struct fault *f)
 {
-	static const struct mqtt_handler handler = {.on_disconnect = on_disconnect, .on_message = on_message, .on_subscribed = on_subscribed};
+	static const struct mqtt_handler handler = {
+		.on_disconnect = on_disconnect, .on_message = on_message, .on_subscribed = on_subscribed};
 	const struct options *o = h->options;
 	char client[AGENT_NAME_MAX + 16], status[128], desired[128], password[256] = "";
 	snprintf(client, sizeof(client), "aviary-%s", o->device);
@@ -233,9 +237,19 @@ static enum err connect_broker(struct host *h, struct fault *f)
 		if (e != ERR_OK)
 			return e;
 	}
-	const struct mqtt_config config = {.host = o->broker, .port = (uint16_t)o->broker_port, .client_id = client, .clean_session = true,
-		.username = o->broker_user, .password = password[0] ? password : NULL, .ca_file = o->broker_ca,
-		.will_topic = status, .will_payload = AGENT_WILL, .will_retain = true, .backoff_min_ms = (unsigned)o->retry_ms};
+	const struct mqtt_config config = {
+		.host = o->broker,
+		.port = (uint16_t)o->broker_port,
+		.client_id = client,
+		.clean_session = true,
+		.username = o->broker_user,
+		.password = password[0] ? password : NULL,
+		.ca_file = o->broker_ca,
+		.will_topic = status,
+		.will_payload = AGENT_WILL,
+		.will_retain = true,
+		.backoff_min_ms = (unsigned)o->retry_ms,
+	};
 	enum err e = mqtt_new(h->loop, &config, &handler, h, &h->mqtt, f);
 	if (e != ERR_OK)
 		return e;
@@ -264,8 +278,6 @@ enum err host_run(struct host *h, struct fault *f)
 		return fault_set(f, ERR_UNAVAILABLE, "", "out of memory");
 	h->deadline_ms = h->options->once ? clock_mono_ms() + ONCE_TIMEOUT_MS : 0;
 	mqtt_start(h->mqtt);
-	if (h->options->metrics)
-		loop_timer_start(h->telemetry, agent_report_interval_ms(&h->agent), 0);
 	loop_timer_start(h->poll, 0, 0);
 	loop_run(h->loop);
 	return ERR_OK;

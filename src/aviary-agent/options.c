@@ -47,8 +47,10 @@ static const struct option table[] = {
 	{"slot-bytes", SIZE, AT(slot_bytes), "1GiB", "SIZE", "most bytes of artifacts in a slot"},
 	{"self-test", TEXT, AT(self_test), NULL, "COMMAND", "run in a trial, in the slot's directory; exit status 0 passes"},
 	{"self-test-timeout", DURATION, AT(self_test_timeout_ms), "2m", "TIME", "a trial must be confirmed within it"},
-	{"activate-hook", TEXT, AT(activate_hook), NULL, "COMMAND", "run at each switch; exit status 0 done, 10 after a restart"},
-	{"reboot-command", TEXT, AT(reboot_command), NULL, "COMMAND", "restarts the device; without it the program exits with 10"},
+	{"activate-hook", TEXT, AT(activate_hook), NULL, "COMMAND",
+		"run at each switch; exit status 0 done, 10 after a restart"},
+	{"reboot-command", TEXT, AT(reboot_command), NULL, "COMMAND",
+		"restarts the device; without it the program exits with 10"},
 	{"report-interval", DURATION, AT(report_interval_ms), "60s", "TIME", "of telemetry, until the server says otherwise"},
 	{"metrics", TEXT, AT(metrics), NULL, "FILE", "lines `metric value`, sent as telemetry at each interval"},
 	{"retry", DURATION, AT(retry_ms), "1s", "TIME", "first pause after a failed request; it doubles"},
@@ -172,7 +174,9 @@ static enum err check(const struct options *o, struct fault *f)
 		return fault_set(f, ERR_INVALID, "", "--server must be an http or https URL");
 	if (o->broker_port > 65535)
 		return fault_set(f, ERR_INVALID, "", "--broker-port must be at most 65535");
-	return log_parse_level(o->log_level, &level) ? ERR_OK : fault_set(f, ERR_INVALID, "", "--log-level must be error, warn, info or debug");
+	if (!log_parse_level(o->log_level, &level))
+		return fault_set(f, ERR_INVALID, "", "--log-level must be error, warn, info or debug");
+	return ERR_OK;
 }
 
 enum err options_read(struct options *o, int argc, char **argv, struct fault *f)
@@ -199,7 +203,8 @@ void options_print_help(FILE *out)
 	fprintf(out, "usage: aviary-agent --device ID --hardware CLASS --key FILE [options]\n\n");
 	for (int i = 0; i < ROWS; i++) {
 		char left[40];
-		snprintf(left, sizeof(left), "--%s%s%s", table[i].name, table[i].argument ? " " : "", table[i].argument ? table[i].argument : "");
+		const char *argument = table[i].argument;
+		snprintf(left, sizeof(left), "--%s%s%s", table[i].name, argument ? " " : "", argument ? argument : "");
 		fprintf(out, "  %-28s %s", left, table[i].help);
 		if (table[i].otherwise && strcmp(table[i].otherwise, "0") != 0)
 			fprintf(out, " [%s]", table[i].otherwise);
@@ -266,7 +271,8 @@ enum err options_read_keys(const char *path, uint8_t keys[][32], unsigned *count
 			if (line[0] == '#')
 				continue;
 			if (*count == AGENT_KEYS_MAX || !decode_key(line, strlen(line), keys[*count]))
-				return fault_set(f, ERR_INVALID, "", "%s: not a list of at most %d Ed25519 public keys in base64", path, AGENT_KEYS_MAX);
+				return fault_set(f, ERR_INVALID, "", "%s: not a list of at most %d Ed25519 public keys in base64", path,
+				                 AGENT_KEYS_MAX);
 			++*count;
 		}
 	}
@@ -279,7 +285,8 @@ static bool add_component(struct agent_release *r, bool is_firmware, const char 
 		return false;
 	struct agent_component *c = &r->components[r->component_count++];
 	c->is_firmware = is_firmware;
-	return str_is_name(name) && str_copy(c->name, sizeof(c->name), name) && str_copy(c->version, sizeof(c->version), version);
+	return str_is_name(name) && str_copy(c->name, sizeof(c->name), name) &&
+	       str_copy(c->version, sizeof(c->version), version);
 }
 
 enum err options_read_factory(const struct options *o, struct agent_release *out, struct fault *f)
@@ -287,7 +294,8 @@ enum err options_read_factory(const struct options *o, struct agent_release *out
 	char list[2048];
 	memset(out, 0, sizeof(*out));
 	out->counter = (uint64_t)o->factory_counter;
-	if (o->factory_release && !(str_is_name(o->factory_release) && str_copy(out->name, sizeof(out->name), o->factory_release)))
+	const char *name = o->factory_release;
+	if (name && !(str_is_name(name) && str_copy(out->name, sizeof(out->name), name)))
 		return fault_set(f, ERR_INVALID, "", "--factory-release is not a name");
 	if (!str_copy(list, sizeof(list), o->factory_models ? o->factory_models : ""))
 		return fault_set(f, ERR_INVALID, "", "--factory-models is too long");

@@ -34,7 +34,8 @@ struct options {
 AVIARY_MUST_CHECK enum err options_read(struct options *o, int argc, char **argv, struct fault *f);
 void options_print_help(FILE *out);
 
-/* Pinned keys from a file: 32 raw bytes, or text with keys in base64, one a line, or the answer of GET /device/v1/key. */
+/* Pinned keys from a file: 32 raw bytes, or text with keys in base64, one a line, or the answer of GET
+ * /device/v1/key. */
 AVIARY_MUST_CHECK enum err options_read_keys(const char *path, uint8_t keys[][32], unsigned *count, struct fault *f);
 /* The factory release from its options. */
 AVIARY_MUST_CHECK enum err options_read_factory(const struct options *o, struct agent_release *out, struct fault *f);

@@ -83,7 +83,8 @@ static void sha_final(void *host, union agent_sha *h, uint8_t out[AGENT_SHA256_B
 	sha256_final(inner_of(h), out);
 	sha256_free(inner_of(h));
 }
-static bool verify(void *host, const uint8_t key[32], const char *domain, const void *data, size_t len, const uint8_t signature[64])
+static bool verify(void *host, const uint8_t key[32], const char *domain, const void *data, size_t len,
+                   const uint8_t signature[64])
 {
 	(void)host;
 	return ed25519_verify(key, domain, data, len, signature);
@@ -210,7 +211,8 @@ static enum agent_activation activate(void *host, int slot, bool trial)
 	slot_dir(h, slot, dir, sizeof(dir));
 	struct child_context context = {disk_slot_name(slot), dir, running->name, trial};
 	int status = child_run(h->options->activate_hook, &context, HOOK_TIMEOUT_MS);
-	log_event(status == 0 ? LOG_INFO : LOG_WARN, "hook.activate", "slot=%s trial=%d status=%d", context.slot, trial, status);
+	log_event(status == 0 ? LOG_INFO : LOG_WARN, "hook.activate", "slot=%s trial=%d status=%d", context.slot, trial,
+	          status);
 	return status == 0 ? AGENT_ACTIVATE_DONE : status == HOOK_REBOOTS ? AGENT_ACTIVATE_REBOOT : AGENT_ACTIVATE_FAILED;
 }
 
@@ -256,9 +258,11 @@ static void event(void *host, enum agent_event what, const char *detail)
 {
 	(void)host;
 	char name[32];
-	bool is_loud = what != AGENT_EVENT_RETRY && what != AGENT_EVENT_DOCUMENT && what != AGENT_EVENT_REUSED && what != AGENT_EVENT_RESUMED;
+	bool is_loud = what != AGENT_EVENT_RETRY && what != AGENT_EVENT_DOCUMENT && what != AGENT_EVENT_REUSED &&
+	               what != AGENT_EVENT_RESUMED;
 	snprintf(name, sizeof(name), "agent.%s", agent_event_name(what));
-	log_event(what == AGENT_EVENT_STORAGE ? LOG_ERROR : is_loud ? LOG_INFO : LOG_DEBUG, name, "detail=%s", log_quote(detail));
+	log_event(what == AGENT_EVENT_STORAGE ? LOG_ERROR : is_loud ? LOG_INFO : LOG_DEBUG, name, "detail=%s",
+	          log_quote(detail));
 }
 
 static void config_changed(void *host, const char *json, size_t len, int64_t rev)
@@ -275,9 +279,28 @@ void host_drop_work(struct host *h)
 }
 
 const struct agent_ports host_ports = {
-	.state_read = state_read, .state_write = state_write, .part_begin = part_begin, .part_write = part_write, .part_read = part_read,
-	.slot_sync = slot_sync, .memory_borrow = memory_borrow, .memory_return = memory_return, .mono_ms = mono_ms, .wall_ms = wall_ms,
-	.sha_init = sha_init, .sha_update = sha_update, .sha_final = sha_final, .verify = verify, .random = fill_random,
-	.publish = publish, .http_get = http_get, .http_cancel = http_cancel, .activate = activate, .reboot = reboot_device,
-	.self_test_start = self_test_start, .self_test_cancel = self_test_cancel, .config_changed = config_changed, .event = event,
+	.state_read = state_read,
+	.state_write = state_write,
+	.part_begin = part_begin,
+	.part_write = part_write,
+	.part_read = part_read,
+	.slot_sync = slot_sync,
+	.memory_borrow = memory_borrow,
+	.memory_return = memory_return,
+	.mono_ms = mono_ms,
+	.wall_ms = wall_ms,
+	.sha_init = sha_init,
+	.sha_update = sha_update,
+	.sha_final = sha_final,
+	.verify = verify,
+	.random = fill_random,
+	.publish = publish,
+	.http_get = http_get,
+	.http_cancel = http_cancel,
+	.activate = activate,
+	.reboot = reboot_device,
+	.self_test_start = self_test_start,
+	.self_test_cancel = self_test_cancel,
+	.config_changed = config_changed,
+	.event = event,
 };

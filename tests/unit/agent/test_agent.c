@@ -39,7 +39,8 @@ static void test_happy_path(void **unused)
 	assert_false(w->activated_as_trial);
 	assert_string_equal(w->last_config, "{\"light\":1}");
 	assert_int_equal(agent_report_interval_ms(&w->agent), 30000);
-	assert_non_null(strstr(w->last_report, "\"running\":{\"release\":\"kws-1\",\"counter\":5,\"models\":{\"kws\":\"1.0.0\",\"vad\":\"3.0.0+x\"}}"));
+	assert_non_null(strstr(w->last_report,
+	                       "\"running\":{\"release\":\"kws-1\",\"counter\":5,\"models\":{\"kws\":\"1.0.0\",\"vad\":\"3.0.0+x\"}}"));
 	assert_non_null(strstr(w->last_report, "\"deployment\":{\"id\":\"d-1\",\"attempt\":1,\"state\":\"succeeded\"}"));
 	assert_null(strstr(w->last_report, "enrol")); /* acknowledged by then */
 	assert_true(w->device_is_enrolled);
@@ -540,7 +541,8 @@ static void test_foreign_acknowledgement(void **unused)
 	struct world *w = begin();
 	w->acks_are_lost = true;
 	w_run(w, 1000);
-	static const char *const hints[] = {"{\"rev\":0,\"ack\":[\"other\",9]}", "{\"rev\":0,\"ack\":[7]}", "{\"rev\":0,\"ack\":\"x\"}",
+	static const char *const hints[] = {"{\"rev\":0,\"ack\":[\"other\",9]}", "{\"rev\":0,\"ack\":[7]}",
+		"{\"rev\":0,\"ack\":\"x\"}",
 	                                    "{\"rev\":-1}", "", "[]", "{\"rev\":0,\"ack\":[\"other\",9],\"ack\":[\"a\",1]}"};
 	for (size_t i = 0; i < sizeof(hints) / sizeof(hints[0]); i++)
 		agent_on_desired(&w->agent, hints[i], strlen(hints[i]));

@@ -1,13 +1,13 @@
-/* Power is cut at every write k of a life with two updates and a fall-back, for all k: after each cut the device runs a whole, verified
- * release, and in the end everything is as if nothing had happened. */
+/* Power is cut at every write k of a life with two updates and a fall-back, for all k: after each cut the device runs
+ * a whole, verified release, and in the end everything is as if nothing had happened. */
 #include "world.h"
 
 #define HOUR 3600000
 
 enum { STEPS = 4 };
 
-/* A server that wants one release after the other and tries again what failed. Steps: install, install (its trial fails on attempt 1),
- * revert, install with firmware. */
+/* A server that wants one release after the other and tries again what failed. Steps: install, install (its trial
+ * fails on attempt 1), revert, install with firmware. */
 struct plan {
 	int step, attempt;
 };
@@ -70,7 +70,8 @@ static void assert_good_after_cut(struct world *w, uint64_t floor_before)
 	free(copy);
 }
 
-/* Cuts at write k, and after the next start again at write `again` (0: not again). Returns how many writes the whole took. */
+/* Cuts at write k, and after the next start again at write `again` (0: not again). Returns how many writes the whole
+ * took. */
 static int live(uint64_t seed, int k, int again)
 {
 	struct world *w = w_new(seed);

@@ -15,7 +15,8 @@ static struct agent_part part(int digit, uint64_t size_bytes)
 	return p;
 }
 
-static const char *check(const char *components, const struct agent_part *parts, unsigned count, struct agent_release *out)
+static const char *check(const char *components, const struct agent_part *parts, unsigned count,
+                         struct agent_release *out)
 {
 	static struct world *w;
 	char text[4096];
@@ -24,7 +25,8 @@ static const char *check(const char *components, const struct agent_part *parts,
 		w = w_new(1);
 		w_power_up(w);
 	}
-	int n = snprintf(text, sizeof(text), "{\"format\":\"aviary-manifest-1\",\"release\":\"r-1\",\"counter\":7,\"created\":5,\"expires\":9,"
+	int n = snprintf(text, sizeof(text),
+	                 "{\"format\":\"aviary-manifest-1\",\"release\":\"r-1\",\"counter\":7,\"created\":5,\"expires\":9,"
 	                                     "\"components\":%s,\"config\":{}}", components);
 	struct agent_slice manifest = {text, (size_t)n};
 	const char *reason = agent_release_check(&w->agent, manifest, parts, count, out, &created_ms, &expires_ms);
@@ -43,11 +45,13 @@ static char *component(const char *name, const char *hardware, const char *sha, 
 	static int at;
 	char *out = text[at++ % 4];
 	snprintf(out, sizeof(text[0]), "{\"kind\":\"model\",\"name\":\"%s\",\"version\":\"1.0.0\",\"artifacts\":["
-	         "{\"hardware\":\"%s\",\"sha256\":\"%s\",\"size_bytes\":%d,\"file\":\"f\"}%s]}", name, hardware, sha, size, second);
+	         "{\"hardware\":\"%s\",\"sha256\":\"%s\",\"size_bytes\":%d,\"file\":\"f\"}%s]}", name, hardware, sha, size,
+	         	second);
 	return out;
 }
 
-static void expect(const char *first, const char *second, const struct agent_part *parts, unsigned count, const char *want)
+static void expect(const char *first, const char *second, const struct agent_part *parts, unsigned count,
+                   const char *want)
 {
 	char list[3000];
 	struct agent_release r;
@@ -80,7 +84,8 @@ static void test_hardware(void **unused)
 	const struct agent_part one = part(1, 10), two = part(2, 10);
 	char any[256], exact[256];
 	snprintf(any, sizeof(any), ",{\"hardware\":\"*\",\"sha256\":\"%s\",\"size_bytes\":10,\"file\":\"g\"}", sha_2);
-	snprintf(exact, sizeof(exact), ",{\"hardware\":\"esp32s3\",\"sha256\":\"%s\",\"size_bytes\":10,\"file\":\"g\"}", sha_2);
+	snprintf(exact, sizeof(exact), ",{\"hardware\":\"esp32s3\",\"sha256\":\"%s\",\"size_bytes\":10,\"file\":\"g\"}",
+	         sha_2);
 	expect(component("a", "esp32", sha_1, 10, ""), NULL, &one, 1, "for this hardware");
 	expect(component("a", "esp32s3", sha_1, 10, any), NULL, &one, 1, NULL);
 	expect(component("a", "esp32s3", sha_1, 10, any), NULL, &two, 1, "closer to this hardware");

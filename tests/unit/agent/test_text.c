@@ -198,12 +198,26 @@ static void test_binding_refuses(void **unused)
 	static const struct {
 		const char *json, *fault;
 	} bad[] = {
-		{"{}", "name"}, {"{\"name\":\"a\",\"name\":\"a\"}", "name"}, {"{\"name\":\"123456789\"}", "name"}, {"{\"name\":\"\"}", "name"},
-		{"{\"name\":\"-a\"}", "name"}, {"{\"name\":1}", "name"}, {"{\"name\":\"a\",\"count\":-1}", "count"}, {"{\"name\":\"a\",\"count\":1.5}", "count"},
-		{"{\"name\":\"a\",\"count\":99999999999999999999}", "count"}, {"{\"name\":\"a\",\"hex\":\"00FF\"}", "hex"},
-		{"{\"name\":\"a\",\"path\":\"a/b\"}", "path"}, {"{\"name\":\"a\",\"path\":\"/a b\"}", "path"}, {"{\"name\":\"a\",\"path\":\"/a\\\\u0000\"}", "path"},
-		{"{\"name\":\"a\",\"object\":[]}", "object"}, {"{\"name\":\"a\",\"array\":{}}", "array"}, {"{\"name\":\"a\",\"text\":null}", "text"},
-		{"{\"name\":\"a\"", "malformed JSON"}, {"{\"name\":\"a\"}x", "malformed JSON"}, {"[]", "not an object"}, {"", "not an object"},
+		{"{}", "name"},
+		{"{\"name\":\"a\",\"name\":\"a\"}", "name"},
+		{"{\"name\":\"123456789\"}", "name"},
+		{"{\"name\":\"\"}", "name"},
+		{"{\"name\":\"-a\"}", "name"},
+		{"{\"name\":1}", "name"},
+		{"{\"name\":\"a\",\"count\":-1}", "count"},
+		{"{\"name\":\"a\",\"count\":1.5}", "count"},
+		{"{\"name\":\"a\",\"count\":99999999999999999999}", "count"},
+		{"{\"name\":\"a\",\"hex\":\"00FF\"}", "hex"},
+		{"{\"name\":\"a\",\"path\":\"a/b\"}", "path"},
+		{"{\"name\":\"a\",\"path\":\"/a b\"}", "path"},
+		{"{\"name\":\"a\",\"path\":\"/a\\\\u0000\"}", "path"},
+		{"{\"name\":\"a\",\"object\":[]}", "object"},
+		{"{\"name\":\"a\",\"array\":{}}", "array"},
+		{"{\"name\":\"a\",\"text\":null}", "text"},
+		{"{\"name\":\"a\"", "malformed JSON"},
+		{"{\"name\":\"a\"}x", "malformed JSON"},
+		{"[]", "not an object"},
+		{"", "not an object"},
 	};
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		struct bound b;
@@ -239,13 +253,15 @@ static void test_telemetry(void **unused)
 	agent_telemetry_sketch(&t, "latency_ms", keys, counts, 3);
 	agent_telemetry_histogram(&t, "classes", classes, 3);
 	assert_true(agent_telemetry_send(&t));
-	snprintf(want, sizeof(want), "{\"ts\":1700000000000,\"boot\":\"%s\",\"seq\":1,\"model\":\"kws\",\"version\":\"1.4.2\",\"metrics\":{\"battery\":0.83,"
+	snprintf(want, sizeof(want),
+	         "{\"ts\":1700000000000,\"boot\":\"%s\",\"seq\":1,\"model\":\"kws\",\"version\":\"1.4.2\",\"metrics\":{\"battery\":0.83,"
 	         "\"accuracy\":{\"n\":50,\"k\":46},\"energy_mj\":{\"n\":50,\"sum\":81.5},\"latency_ms\":{\"sketch\":{\"57\":3,\"75\":2}},"
 	         "\"classes\":{\"hist\":[10,3,37]}}}", agent_boot_id(&w->agent));
 	assert_string_equal(out, want);
 	assert_int_equal(t.len, strlen(want));
 
-	agent_telemetry_begin(&t, &w->agent, out, sizeof(out), NULL, NULL); /* what the protocol forbids is left out, and said */
+	/* what the protocol forbids is left out, and said */
+	agent_telemetry_begin(&t, &w->agent, out, sizeof(out), NULL, NULL);
 	agent_telemetry_number(&t, "temperature_c", 20);
 	agent_telemetry_number(&t, "9lives", 1);
 	agent_telemetry_number(&t, "huge", 1e13);

@@ -1,7 +1,8 @@
-/* A world for one agent: storage that can lose power at any write, a server that signs and serves, a virtual clock. Deterministic by seed.
+/* A world for one agent: storage that can lose power at any write, a server that signs and serves, a virtual clock.
+ * Deterministic by seed.
  *
- * Storage keeps two images of every part: what was written and what is durable. A cut at write k keeps an arbitrary mixture of both, block
- * by block, and tears a state copy in the middle.
+ * Storage keeps two images of every part: what was written and what is durable. A cut at write k keeps an arbitrary
+ * mixture of both, block by block, and tears a state copy in the middle.
  */
 #ifndef TESTS_UNIT_AGENT_WORLD_H
 #define TESTS_UNIT_AGENT_WORLD_H
@@ -254,7 +255,8 @@ static void w_sha_final(void *host, union agent_sha *h, uint8_t out[32])
 	sha256_final(w_sha(h), out);
 	sha256_free(w_sha(h));
 }
-static bool w_verify(void *host, const uint8_t key[32], const char *domain, const void *data, size_t len, const uint8_t signature[64])
+static bool w_verify(void *host, const uint8_t key[32], const char *domain, const void *data, size_t len,
+                     const uint8_t signature[64])
 {
 	(void)host;
 	return ed25519_verify(key, domain, data, len, signature);
@@ -380,14 +382,16 @@ static void w_event(void *host, enum agent_event event, const char *detail)
 }
 
 static const struct agent_ports w_ports = {
-	w_state_read, w_state_write, w_part_begin, w_part_write, w_part_read, w_slot_sync, w_memory_borrow, w_memory_return,
-	w_mono_ms, w_wall_ms, w_sha_init, w_sha_update, w_sha_final, w_verify, w_fill_random, w_publish, w_http_get, w_http_cancel,
-	w_is_compatible, w_activate, w_reboot, w_self_test_start, NULL, w_config_changed, w_event,
+	w_state_read, w_state_write, w_part_begin, w_part_write, w_part_read, w_slot_sync, w_memory_borrow,
+	w_memory_return, w_mono_ms, w_wall_ms, w_sha_init, w_sha_update, w_sha_final, w_verify, w_fill_random,
+	w_publish, w_http_get, w_http_cancel, w_is_compatible, w_activate, w_reboot, w_self_test_start, NULL,
+	w_config_changed, w_event,
 };
 
 /* --- server --- */
 
-static void w_blob(struct world *w, struct blob *b, const char *kind, const char *name, const char *version, const char *hardware, size_t size,
+static void w_blob(struct world *w, struct blob *b, const char *kind, const char *name, const char *version,
+                   const char *hardware, size_t size,
                    uint64_t seed)
 {
 	struct blob made = {kind, name, version, hardware, malloc(size + 1), size, ""};
@@ -406,9 +410,11 @@ static void w_manifest(const struct test_release *r, struct buf *out)
 	           r->name, (unsigned long long)r->counter, (long long)r->created, (long long)r->expires);
 	for (unsigned i = 0; i < r->count; i++) {
 		const struct blob *b = &r->blobs[i];
-		buf_printf(out, "%s{\"kind\":\"%s\",\"name\":\"%s\",\"version\":\"%s\",\"artifacts\":[", i ? "," : "", b->kind, b->name, b->version);
+		buf_printf(out, "%s{\"kind\":\"%s\",\"name\":\"%s\",\"version\":\"%s\",\"artifacts\":[", i ? "," : "", b->kind,
+		           b->name, b->version);
 		buf_printf(out, "{\"hardware\":\"other\",\"sha256\":\"%064d\",\"size_bytes\":7,\"file\":\"o\"},", 0);
-		buf_printf(out, "{\"hardware\":\"%s\",\"sha256\":\"%s\",\"size_bytes\":%zu,\"file\":\"f.tflite\"}]}", b->hardware, b->sha256, b->size);
+		buf_printf(out, "{\"hardware\":\"%s\",\"sha256\":\"%s\",\"size_bytes\":%zu,\"file\":\"f.tflite\"}]}", b->hardware,
+		           b->sha256, b->size);
 	}
 	buf_str(out, "],\"config\":{}}");
 }
@@ -429,7 +435,8 @@ static inline void w_offer_mangled(struct world *w, const char *deployment, int 
 	w->rev++;
 	buf_printf(&d, "{\"device\":\"dev-1\",\"rev\":%lld,", (long long)w->rev);
 	if (deployment)
-		buf_printf(&d, "\"deployment\":{\"id\":\"%s\",\"attempt\":%d,\"action\":\"install\",\"timeout_ms\":%llu},", deployment, attempt,
+		buf_printf(&d, "\"deployment\":{\"id\":\"%s\",\"attempt\":%d,\"action\":\"install\",\"timeout_ms\":%llu},",
+		           deployment, attempt,
 		           (unsigned long long)timeout_ms);
 	char *base64 = malloc(base64_encoded_len(m.len) + 1);
 	base64_encode(m.data, m.len, base64);
@@ -437,7 +444,8 @@ static inline void w_offer_mangled(struct world *w, const char *deployment, int 
 	buf_printf(&d, "\"release\":{\"name\":\"%s\",\"counter\":%llu,\"manifest\":\"%s\",\"signature\":\"%s\",\"key_id\":\"%s\",\"artifacts\":[", r->name,
 	           (unsigned long long)r->counter, base64, text, key_id);
 	for (unsigned i = 0; i < r->count; i++)
-		buf_printf(&d, "%s{\"sha256\":\"%s\",\"size_bytes\":%zu,\"url\":\"/device/v1/dev-1/artifacts/%s\"}", i ? "," : "", r->blobs[i].sha256,
+		buf_printf(&d, "%s{\"sha256\":\"%s\",\"size_bytes\":%zu,\"url\":\"/device/v1/dev-1/artifacts/%s\"}", i ? "," : "",
+		           r->blobs[i].sha256,
 		           r->blobs[i].size, r->blobs[i].sha256);
 	buf_printf(&d, "]},\"config\":{\"light\":%lld},\"report_interval_ms\":30000}", (long long)w->rev);
 	assert_true(d.len < sizeof(w->document));
@@ -462,10 +470,13 @@ static inline void w_hint(struct world *w)
 	if (w->server_is_down || !w->agent.is_connected)
 		return;
 	if (w->will_ack[0])
-		n = snprintf(text, sizeof(text), "{\"rev\":%lld,\"etag\":\"%s\",\"ack\":[\"%s\",%lld],\"url\":\"/device/v1/dev-1/desired\"}", (long long)w->rev,
+		n = snprintf(text, sizeof(text),
+		             "{\"rev\":%lld,\"etag\":\"%s\",\"ack\":[\"%s\",%lld],\"url\":\"/device/v1/dev-1/desired\"}",
+		             	(long long)w->rev,
 		             w->etag, w->will_ack, (long long)w->will_ack_seq);
 	else
-		n = snprintf(text, sizeof(text), "{\"rev\":%lld,\"etag\":\"%s\",\"url\":\"/device/v1/dev-1/desired\"}", (long long)w->rev, w->etag);
+		n = snprintf(text, sizeof(text), "{\"rev\":%lld,\"etag\":\"%s\",\"url\":\"/device/v1/dev-1/desired\"}",
+		             (long long)w->rev, w->etag);
 	assert_true(n < 200);
 	w->will_ack[0] = '\0';
 	agent_on_desired(&w->agent, text, (size_t)n);
@@ -501,7 +512,8 @@ static void w_serve(struct world *w)
 		return;
 	}
 	if (!w->head_sent) {
-		int status = w->status_instead ? w->status_instead : !b && w->has_etag ? 304 : size == 0 && !b ? 404 : from ? 206 : 200;
+		int good = !b && w->has_etag ? 304 : size == 0 && !b ? 404 : from ? 206 : 200;
+		int status = w->status_instead ? w->status_instead : good;
 		w->head_sent = true;
 		if (!agent_on_http_response(&w->agent, w->request, status, b ? NULL : w->etag, from))
 			w->request = 0;
@@ -657,7 +669,8 @@ static void w_make_releases(struct world *w)
 	r[1] = (struct test_release){.name = "kws-2", .counter = 6, .created = 1000, .count = 2};
 	w_blob(w, &r[1].blobs[0], "model", "kws", "2.0.0", "esp32s3", 43000, 13);
 	w_blob(w, &r[1].blobs[1], "model", "vad", "3.0.0+x", "*", 3000, 12);
-	r[2] = (struct test_release){.name = "kws-1", .counter = 7, .created = 1000, .count = 2}; /* the first one, signed anew */
+	/* the first one, signed anew */
+	r[2] = (struct test_release){.name = "kws-1", .counter = 7, .created = 1000, .count = 2};
 	w_blob(w, &r[2].blobs[0], "model", "kws", "1.0.0", "esp32s3", 41000, 11);
 	w_blob(w, &r[2].blobs[1], "model", "vad", "3.0.0+x", "*", 3000, 12);
 	r[3] = (struct test_release){.name = "full-1", .counter = 8, .created = 1000, .count = 3};
@@ -686,7 +699,8 @@ static inline struct world *w_new(uint64_t seed)
 	w->factory.component_count = 1;
 	strcpy(w->factory.components[0].name, "kws");
 	strcpy(w->factory.components[0].version, "0.9.0");
-	w->config = (struct agent_config){.device = "dev-1", .hardware = "esp32s3", .keys = (const uint8_t(*)[32])w->public_key, .key_count = 1,
+	w->config = (struct agent_config){.device = "dev-1", .hardware = "esp32s3",
+		.keys = (const uint8_t(*)[32])w->public_key, .key_count = 1,
 		.factory = &w->factory, .slot_bytes = 64000, .capabilities_json = "\"runtime\":\"tflm\""};
 	w->config.enrol.token = "token-1";
 	w->config.enrol.secret_sha256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
