@@ -26,52 +26,52 @@ void rollout_judged_free(struct rollout_live *live)
 
 /* ---- a stage's blocks in memory ---- */
 
+/* Members by device, for the baselines, which come in that order. */
+struct place {
+	uint64_t device;
+	size_t row;
+};
+
 struct fill {
 	const struct rollout_live *live;
 	struct judged_stage *judged;
+	const struct place *places;
 };
 
-static int row_of(const struct judged_stage *j, int64_t device)
+static int by_device(const void *a, const void *b)
 {
-	for (size_t i = 0; i < j->count; i++)
-		if (j->rows[i].device == (uint64_t)device)
-			return (int)i;
-	return -1;
+	const struct place *x = a, *y = b;
+	return x->device < y->device ? -1 : x->device > y->device;
+}
+
+static const struct place *place_of(const struct fill *x, int64_t device)
+{
+	struct place key = {.device = (uint64_t)device};
+	return bsearch(&key, x->places, x->judged->count, sizeof key, by_device);
 }
 
 static void fill_baseline(void *ctx, int64_t device, int64_t gate, const void *accum, size_t len)
 {
 	struct fill *x = ctx;
-	int row = row_of(x->judged, device);
+	const struct place *place = place_of(x, device);
 	struct metric_accum a;
 	struct ddsketch s;
-	if (row < 0 || gate >= x->live->gate_count || accum_decode(&a, &s, accum, len))
+	if (!place || gate >= x->live->gate_count || accum_decode(&a, &s, accum, len))
 		return;
 	const struct judge_gate *g = &x->live->gates[gate];
-	x->judged->cells[(size_t)row * x->live->gate_count + (size_t)gate].baseline = accum_point(&a, g->kind, &s, g->quantile);
+	x->judged->cells[place->row * x->live->gate_count + (size_t)gate].baseline = accum_point(&a, g->kind, &s, g->quantile);
 }
 
-/* Strata and units of members are asked again from the registry: they do not change the draw, only the report by stratum. */
-static enum err judged_load(struct call *c, struct rollout_rows *x, const struct stage_row *stage, struct judged_stage **out)
+/* Strata of members are asked again from the registry: they do not change the draw, only the report by stratum. */
+static struct judged_stage *judged_new(struct call *c, const struct rollout_rows *x, int64_t stage, const struct block_row *rows, size_t count)
 {
-	struct rollout_live *live = x->live;
-	if (live->judged && live->judged->stage == stage->stage) {
-		*out = live->judged;
-		return ERR_OK;
-	}
-	rollout_judged_free(live);
-	struct block_row *rows;
-	size_t count;
-	enum err e = block_list(c->s->rollouts->store, x->row.id, stage->stage, &rows, &count, c->arena, c->fault);
-	if (e)
-		return e;
 	struct judged_stage *j = calloc(1, sizeof *j);
 	if (!j)
 		abort();
-	j->stage = stage->stage;
+	j->stage = stage;
 	j->arena = arena_new(64 << 20);
 	j->rows = arena_array(j->arena, count + 1, sizeof *j->rows);
-	j->cells = arena_array(j->arena, (count + 1) * (live->gate_count + 1), sizeof *j->cells);
+	j->cells = arena_array(j->arena, (count + 1) * (x->live->gate_count + 1), sizeof *j->cells);
 	j->t0 = arena_array(j->arena, count + 1, sizeof *j->t0);
 	j->count = count;
 	for (size_t i = 0; i < count; i++) {
@@ -80,11 +80,29 @@ static enum err judged_load(struct call *c, struct rollout_rows *x, const struct
 			.stratum = d ? d->hardware : 0, .is_canary = rows[i].is_canary};
 		j->t0[i] = rows[i].t0;
 		if (rows[i].t0)
-			observe_follow(c, x->row.id, stage->stage, rows[i].device, rows[i].t0);
+			observe_follow(c, x->row.id, stage, rows[i].device, rows[i].t0);
 	}
-	live->judged = j;
-	struct fill fill = {live, j};
-	*out = j;
+	return j;
+}
+
+static enum err judged_load(struct call *c, struct rollout_rows *x, const struct stage_row *stage, struct judged_stage **out)
+{
+	struct rollout_live *live = x->live;
+	*out = live->judged;
+	if (live->judged && live->judged->stage == stage->stage)
+		return ERR_OK;
+	rollout_judged_free(live);
+	struct block_row *rows;
+	size_t count;
+	enum err e = block_list(c->s->rollouts->store, x->row.id, stage->stage, &rows, &count, c->arena, c->fault);
+	if (e)
+		return e;
+	*out = live->judged = judged_new(c, x, stage->stage, rows, count);
+	struct place *places = arena_array(c->arena, count + 1, sizeof *places);
+	for (size_t i = 0; i < count; i++)
+		places[i] = (struct place){live->judged->rows[i].device, i};
+	qsort(places, count, sizeof *places, by_device);
+	struct fill fill = {live, live->judged, places};
 	return baseline_each(c->s->rollouts->store, x->row.id, stage->stage, fill_baseline, &fill, c->fault);
 }
 
