@@ -20,18 +20,19 @@ struct symbol {
 	const char *model;    /* of a version; "" for a metric */
 	const char *text;
 	int64_t model_number; /* versions of one model share it; 0 for a metric */
-	int64_t last_ms;      /* last report with it since the start; 0 = none. Kept by the caller */
-	int type;             /* enum value_type of a metric's last report, -1 = none since the start. Kept by the caller */
+	int64_t last_ms;      /* of a metric: the last report with it, as far as known; 0 = none */
+	int type;             /* enum value_type of it, -1 = not known */
 };
 
 struct symbols *symbols_new(void);
 void symbols_free(struct symbols *s); /* NULL is allowed */
 void symbols_load(struct symbols *s, const struct stored_symbol *row); /* from the database */
 /* The symbol, made when it is new and fewer than `max` of its kind exist; else NULL. */
-struct symbol *symbols_metric(struct symbols *s, struct slice name, int64_t max);
-struct symbol *symbols_version(struct symbols *s, struct slice model, struct slice version, int64_t max);
+const struct symbol *symbols_metric(struct symbols *s, struct slice name, int64_t max);
+const struct symbol *symbols_version(struct symbols *s, struct slice model, struct slice version, int64_t max);
 const struct symbol *symbols_find_metric(const struct symbols *s, const char *name); /* NULL: never seen */
 const struct symbol *symbols_get(const struct symbols *s, int64_t id);               /* NULL: no such number */
+void symbols_note(struct symbols *s, int64_t metric, int64_t last_ms, int type);
 size_t symbols_count(const struct symbols *s); /* ids are 1..count */
 /* The names that were made since symbols_saved: ids above the returned one. */
 int64_t symbols_saved_upto(const struct symbols *s);

@@ -111,7 +111,7 @@ void symbols_load(struct symbols *s, const struct stored_symbol *row)
 	s->saved = row->id;
 }
 
-struct symbol *symbols_metric(struct symbols *s, struct slice name, int64_t max)
+const struct symbol *symbols_metric(struct symbols *s, struct slice name, int64_t max)
 {
 	uint32_t id = *place_of(s, s->places, s->size, true, (struct slice){"", 0}, name);
 	if (id != 0)
@@ -119,7 +119,7 @@ struct symbol *symbols_metric(struct symbols *s, struct slice name, int64_t max)
 	return s->metrics < max ? add(s, true, (struct slice){"", 0}, name) : NULL;
 }
 
-struct symbol *symbols_version(struct symbols *s, struct slice model, struct slice version, int64_t max)
+const struct symbol *symbols_version(struct symbols *s, struct slice model, struct slice version, int64_t max)
 {
 	uint32_t id = *place_of(s, s->places, s->size, false, model, version);
 	if (id != 0)
@@ -136,6 +136,13 @@ const struct symbol *symbols_find_metric(const struct symbols *s, const char *na
 const struct symbol *symbols_get(const struct symbols *s, int64_t id)
 {
 	return id >= 1 && id <= (int64_t)s->count ? s->list[id - 1] : NULL;
+}
+
+void symbols_note(struct symbols *s, int64_t metric, int64_t last_ms, int type)
+{
+	assert(metric >= 1 && metric <= (int64_t)s->count);
+	s->list[metric - 1]->last_ms = last_ms;
+	s->list[metric - 1]->type = type;
 }
 
 size_t symbols_count(const struct symbols *s)

@@ -62,6 +62,14 @@ static void load_state(void *ctx, const struct stored_state *row)
 	k->batch = track_decode(t->tracks, k, row->data, row->len, telemetry_model_of, t->symbols) ? row->batch : 0;
 }
 
+/* Notes when each metric came last and in which form. */
+static void note_metrics(struct telemetry *t, struct log_report r)
+{
+	struct log_metric m;
+	while (report_log_metric(&r, &m))
+		symbols_note(t->symbols, m.name, r.received_ms, (int)m.type);
+}
+
 static void replay(void *ctx, const struct stored_batch *b)
 {
 	struct telemetry *t = ctx;
@@ -70,6 +78,7 @@ static void replay(void *ctx, const struct stored_batch *b)
 	report_log_open(&reader, b->data, b->len, b->first_ms);
 	while (report_log_next(&reader, 0, &r)) {
 		struct track *k = tracks_get(t->tracks, r.device);
+		note_metrics(t, r);
 		if (k->batch >= b->id)
 			continue;
 		(void)dedupe_check_and_set(&k->dedupe, r.boot, r.seq); /* duplicates never reach the log */
@@ -149,13 +158,11 @@ static bool name_metrics(struct telemetry *t, const struct telemetry_report *r, 
 {
 	bool all = true;
 	for (unsigned i = 0; i < r->metric_count; i++) {
-		struct symbol *y = symbols_metric(t->symbols, r->metrics[i].name, max);
+		const struct symbol *y = symbols_metric(t->symbols, r->metrics[i].name, max);
 		names[i] = y != NULL ? y->id : 0;
 		all = all && y != NULL;
-		if (y != NULL) {
-			y->last_ms = now_ms;
-			y->type = (int)r->metrics[i].type;
-		}
+		if (y != NULL)
+			symbols_note(t->symbols, y->id, now_ms, (int)r->metrics[i].type);
 	}
 	return all;
 }
