@@ -63,14 +63,18 @@ void daemon_tick(void *ctx)
 	}
 	int64_t newest_event = outbox_last_event(d->s.outbox);
 	outbox_committed(d->s.outbox);
-	http_release_held(d->http);
-	if (d->http_before != NULL)
-		http_release_held(d->http_before);
-	if (d->topics != NULL)
-		topics_after_commit(d->topics);
 	if (d->out != NULL)
 		mqtt_out_drain(d->out);
 	api_after_commit(d->api, newest_event);
+	/* From here on new units may begin: batches that were written are applied, and requests that follow on a connection are handled. So
+	 * nothing below may take what it finds for committed. */
+	if (d->topics != NULL)
+		topics_after_commit(d->topics);
+	http_release_held(d->http);
+	if (d->http_before != NULL)
+		http_release_held(d->http_before);
+	if (unit_is_pending(&d->s))
+		loop_request_tick(d->loop);
 	metric_observe_ns(HISTOGRAM_TICK_SECONDS, clock_mono_ns() - start_ns);
 }
 
