@@ -29,6 +29,10 @@ size_t exact_tail_workspace_bytes(size_t blocks, uint32_t span);
 /* x: members block after block; sizes[b] >= 1 members each, |x| <= EXACT_TAIL_X_MAX. No blocks: S* is 0. */
 void exact_tail(const int32_t *x, const uint32_t *sizes, size_t blocks, int64_t s, struct exact_tail *out,
 	void *workspace, size_t workspace_bytes);
+/* What a test of this data can spend of `budget`: the largest p of any draw that is within it, 0 when none is (Tarone
+ * 1990). It does not depend on S. With a `span` too wide to try every sum, budget itself where it is within reach. */
+double exact_tail_attainable(const int32_t *x, const uint32_t *sizes, size_t blocks, double budget, void *workspace,
+	size_t workspace_bytes);
 /* min over 0 < k <= EXACT_TAIL_K_MAX of prod_b mean_i e^{k x_bi} / e^{k s}, at most 1. Any number of blocks. */
 double exact_tail_chernoff(const int32_t *x, const uint32_t *sizes, size_t blocks, int64_t s, void *workspace,
 	size_t workspace_bytes);

@@ -88,8 +88,8 @@ AVIARY_MUST_CHECK enum err judge_check(const struct judge_config *c, bool refuse
 
 /* ---- planning ---- */
 struct judge_gate_plan {
-	double alpha_look;      /* budget of one scheduled look for this gate in this wave */
-	uint32_t n_min;         /* blocks below which no p could ever be within it */
+	double alpha_look;      /* budget of one scheduled look for this gate in this wave (unspent ones add up) */
+	uint32_t n_min;         /* blocks below which no p could be within it */
 	bool can_revert;        /* blocks >= n_min */
 	/* smallest harm found with 90 % power by the end of the bake, in units of the score (events: share of canaries with
 	 * an event); NAN where the spread is unknown */
@@ -165,8 +165,8 @@ struct judge_gate_result {
 	char p_fraction[JUDGE_FRACTION_BYTES]; /* "163/390625" where p is a fraction of 128-bit integers, else "" */
 	/* P of at least this little harm if it were ni_margin; NAN without such a margin or data */
 	double p_ni;
-	double alpha_look;          /* budget of this look; 0 when no look was due */
-	double spent;               /* by this gate up to now, this wave */
+	double alpha_look;          /* what it may spend at this look; 0 when no look was due */
+	double spent;               /* by this gate up to now, this wave; what could not be spent is left to later looks */
 	/* mean over blocks of the canary's score less its controls' mean (shadow: mean score), harm-positive, the
 	 * margin not taken off; NAN without data */
 	double effect;

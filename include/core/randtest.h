@@ -35,12 +35,14 @@ struct randtest_options {
 	bool counts;        /* scores are small counts: x = score, no standardisation */
 	bool paired;
 	double fixed_scale; /* > 0: s */
+	double budget;      /* of alpha, for `attainable`; 0 = not asked */
 };
 
 struct randtest_result {
 	double scale; /* s of all blocks together; 0 = no spread or counts */
 	int64_t score; /* S */
 	struct exact_tail tail;
+	double attainable;    /* what this test spends of the budget (exact_tail_attainable) */
 	uint32_t blocks;      /* given */
 	uint32_t informative; /* with a canary and a control that have data (paired: with data) */
 };

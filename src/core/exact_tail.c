@@ -5,6 +5,7 @@
 #include <string.h>
 
 #define CHUNK 8 /* states that one step of the convolution makes at once */
+#define TRY_SPAN 6 /* of counts: their few sums leave gaps between the values of p that are worth finding */
 #define NEGLIGIBLE 1e-40 /* probability that may be left out at either end of the distribution at each step */
 
 __extension__ typedef unsigned __int128 uint128;
@@ -333,6 +334,38 @@ double exact_tail_chernoff(const int32_t *x, const uint32_t *sizes, size_t block
 	struct tail t = {.x = x, .sizes = sizes, .blocks = blocks};
 	tail_prepare(&t, s, workspace, workspace_bytes);
 	return chernoff(&t, s);
+}
+
+double exact_tail_attainable(const int32_t *x, const uint32_t *sizes, size_t blocks, double budget, void *workspace,
+	size_t workspace_bytes) {
+	int64_t low = 0, high = 0;
+	uint32_t span = 0;
+	const int32_t *at = x;
+	for (size_t b = 0; b < blocks; at += sizes[b++]) {
+		int32_t min, max;
+		block_range(at, sizes[b], &min, &max);
+		low += min;
+		high += max;
+		span = (uint32_t)(max - min) > span ? (uint32_t)(max - min) : span;
+	}
+	struct exact_tail t;
+	exact_tail(x, sizes, blocks, high, &t, workspace, workspace_bytes);
+	double within = t.p * (1 + t.error);
+	if (within > budget)
+		return 0;
+	if (span > TRY_SPAN || !t.is_exact)
+		return budget;
+	while (high - low > 1) { /* p is 1 at low and within the budget at high */
+		int64_t middle = low + (high - low) / 2;
+		exact_tail(x, sizes, blocks, middle, &t, workspace, workspace_bytes);
+		if (t.p * (1 + t.error) > budget) {
+			low = middle;
+		} else {
+			high = middle;
+			within = t.p * (1 + t.error);
+		}
+	}
+	return within;
 }
 
 void exact_tail(const int32_t *x, const uint32_t *sizes, size_t blocks, int64_t s, struct exact_tail *out,

@@ -273,20 +273,21 @@ static void take_test(struct judge_gate_result *r, const struct randtest_result 
 
 /* Each stratum alone shares `budget` evenly; where one has a smaller p than all together, it is the one that is
  * told. */
-static bool judge_strata(const struct look *k, const struct randtest_options *o, double budget,
-	struct judge_gate_result *r) {
+static bool judge_strata(const struct look *k, struct randtest_options o, struct judge_gate_result *r, double *spent) {
 	uint32_t strata = 0;
 	bool harm = false;
 	for (int64_t s = next_stratum(k, -1); s >= 0; s = next_stratum(k, s))
 		strata++;
+	o.budget = strata > 0 ? o.budget / strata : 0;
 	for (int64_t s = next_stratum(k, -1); s >= 0 && strata > 1; s = next_stratum(k, s)) {
 		size_t count = 0;
 		for (size_t u = 0; u < k->unit_count; u++)
 			if (k->stratum[u] == s)
 				k->subset[count++] = k->members[u];
 		struct randtest_result t;
-		randtest_run(k->subset, count, o, &t, NULL, k->test, k->test_bytes);
-		harm |= is_within(&t.tail, budget / strata);
+		randtest_run(k->subset, count, &o, &t, NULL, k->test, k->test_bytes);
+		harm |= is_within(&t.tail, o.budget);
+		*spent += t.attainable;
 		if (t.tail.p < r->p)
 			take_test(r, &t, (uint32_t)s);
 	}
@@ -301,22 +302,25 @@ static double not_worse_p(const struct look *k, const struct judge_gate *g) {
 	return t.informative > 0 ? t.tail.p : NAN;
 }
 
-/* `budget` is this look's for the gate, 0 when no look is due; `beta` what p_ni must reach. */
-static void judge_gate(const struct look *k, uint32_t gate, double budget, double beta, struct judge_gate_result *r) {
+/* `budget` is what the gate may spend at this look, 0 when none is due; `beta` what p_ni must reach. Returns what it
+ * has spent. */
+static double judge_gate(const struct look *k, uint32_t gate, double budget, double beta, struct judge_gate_result *r) {
 	const struct judge_gate *g = &k->c->gates[gate];
 	const struct randtest_options o = {.shift = g->margin,
 		.counts = score_is_count(g->kind),
 		.paired = k->c->mode == JUDGE_SHADOW,
-		.fixed_scale = g->fixed_scale};
+		.fixed_scale = g->fixed_scale,
+		.budget = g->per_stratum ? budget / 2 : budget};
 	*r = (struct judge_gate_result){.alpha_look = budget, .p_ni = NAN};
 	describe_gate(k, gate, r);
 	struct randtest_result t;
 	randtest_run(k->members, k->unit_count, &o, &t, NULL, k->test, k->test_bytes);
 	take_test(r, &t, JUDGE_NO_GATE);
 	r->blocks = t.informative;
-	bool harm = is_within(&t.tail, g->per_stratum ? budget / 2 : budget);
+	double spent = t.attainable;
+	bool harm = is_within(&t.tail, o.budget);
 	if (g->per_stratum)
-		harm |= judge_strata(k, &o, budget / 2, r);
+		harm |= judge_strata(k, o, r, &spent);
 	if (g->ni_margin > 0)
 		r->p_ni = not_worse_p(k, g);
 	if (harm)
@@ -327,6 +331,7 @@ static void judge_gate(const struct look *k, uint32_t gate, double budget, doubl
 		r->opinion = OPINION_NO_DATA;
 	else
 		r->opinion = r->p_ni <= beta ? OPINION_NOT_WORSE : OPINION_QUIET;
+	return spent;
 }
 
 /* ---- the wave ---- */
@@ -475,12 +480,14 @@ static uint32_t choose_look(const struct judge_config *c, const struct judge_sta
 
 static void judge_gates(const struct look *k, struct judge_state *s, struct judge_result *out) {
 	const struct judge_config *c = k->c;
-	double share = out->look > 0 ? looks_share(out->look, looks_planned(c->blocks, c->reports_planned)) : 0;
+	uint32_t planned = looks_planned(c->blocks, c->reports_planned);
+	double share = out->look > 0 ? looks_share_until(out->look, planned) : 0;
 	for (uint32_t g = 0; g < c->gate_count; g++) {
 		struct judge_gate_result *r = &out->gates[g];
-		judge_gate(k, g, out->alpha_wave * c->gates[g].weight * share, out->beta_level, r);
+		double budget = out->alpha_wave * c->gates[g].weight * share - s->spent[g];
+		double spent = judge_gate(k, g, out->look > 0 && budget > 0 ? budget : 0, out->beta_level, r);
 		if (out->look > 0) {
-			s->spent[g] += r->alpha_look;
+			s->spent[g] += spent;
 			s->p_min[g] = s->p_min[g] == 0 || r->p < s->p_min[g] ? r->p : s->p_min[g];
 		}
 		r->spent = s->spent[g];

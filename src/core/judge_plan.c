@@ -171,8 +171,8 @@ static enum err check_power(const struct judge_config *c, struct fault *f) {
 		uint32_t n_min = planning_n_min(look_budget(c, &c->gates[i]), controls);
 		if (c->blocks < n_min)
 			return fault_set(f, ERR_INVALID, "/canaries",
-				"%u canaries with %u controls each can never show harm on %s: at least %u are needed", c->blocks,
-				controls, c->gates[i].name, n_min);
+				"%u canaries with %u controls each cannot show harm on %s within a look's share of alpha: at least %u are "
+				"needed", c->blocks, controls, c->gates[i].name, n_min);
 	}
 	return ERR_OK;
 }

@@ -27,6 +27,12 @@ double looks_share(uint32_t k, uint32_t planned) {
 	return k <= planned ? 0.9 / planned : 0.1 / (j * (j + 1));
 }
 
+double looks_share_until(uint32_t k, uint32_t planned) {
+	assert(planned >= 1);
+	double j = (double)k - planned;
+	return k <= planned ? 0.9 * k / planned : 0.9 + 0.1 * (1 - 1 / (j + 1));
+}
+
 double looks_wave_share(uint32_t wave, uint32_t waves) {
 	assert(wave >= 1 && wave <= waves);
 	if (waves == 1)

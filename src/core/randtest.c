@@ -184,4 +184,6 @@ void randtest_run(const struct randtest_member *members, size_t member_count, co
 		mirror(&w);
 	out->blocks = (uint32_t)w.blocks;
 	exact_tail(w.x, w.sizes, w.blocks, out->score, &out->tail, w.tail, w.tail_bytes);
+	if (o->budget > 0)
+		out->attainable = exact_tail_attainable(w.x, w.sizes, w.blocks, o->budget, w.tail, w.tail_bytes);
 }

@@ -182,6 +182,37 @@ static void test_above_512_blocks(void **state) {
 	assert_true(tail(600, 595 * 3).is_exact);
 }
 
+/* What can be spent is a value that p takes, within the budget, and the next larger one is not. */
+static void test_attainable(void **state) {
+	(void)state;
+	for (int trial = 0; trial < 200; trial++) {
+		size_t blocks = 1 + random_below(5), members = 0;
+		int64_t most = 0;
+		for (size_t b = 0; b < blocks; b++) {
+			int32_t max = 0;
+			sizes[b] = 2 + random_below(4);
+			for (uint32_t i = 0; i < sizes[b]; i++) {
+				x[members + i] = (int32_t)random_below(4);
+				max = x[members + i] > max ? x[members + i] : max;
+			}
+			most += max;
+			members += sizes[b];
+		}
+		double budget = (1.3 + random_below(400)) / 1000.0, expected = 0;
+		for (int64_t s = most; s >= 0 && enumerate(blocks, s) <= budget; s--)
+			expected = enumerate(blocks, s);
+		double spent = exact_tail_attainable(x, sizes, blocks, budget, workspace, sizeof workspace);
+		assert_true(fabs(spent - expected) < 1e-12);
+	}
+	/* scores: all of it, or nothing where even the most extreme draw is too likely */
+	put(3, 4, (const int32_t[]){20, 1, 0, 2, 30, 3, 1, 0, 17, 2, 2, 4});
+	assert_true(exact_tail_attainable(x, sizes, 3, 0.02, workspace, sizeof workspace) == 0.02);
+	assert_true(exact_tail_attainable(x, sizes, 3, 0.01, workspace, sizeof workspace) == 0);
+	memset(x, 0, sizeof x); /* nobody is silent: nothing is spent */
+	assert_true(exact_tail_attainable(x, sizes, 3, 0.4, workspace, sizeof workspace) == 0);
+	assert_true(exact_tail_attainable(x, sizes, 0, 0.4, workspace, sizeof workspace) == 0);
+}
+
 static void test_limits(void **state) {
 	(void)state;
 	assert_true(tail(0, 0).p == 1);
@@ -204,6 +235,7 @@ int main(void) {
 		cmocka_unit_test(test_against_enumeration),
 		cmocka_unit_test(test_doubles_agree),
 		cmocka_unit_test(test_above_512_blocks),
+		cmocka_unit_test(test_attainable),
 		cmocka_unit_test(test_limits),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

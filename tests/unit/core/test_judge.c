@@ -13,7 +13,7 @@
 #include "core/judge.h"
 #include "core/looks.h"
 
-#define ROWS_MAX 3000
+#define ROWS_MAX 5000
 #define GATES 3
 
 static struct judge_row rows[ROWS_MAX];
@@ -297,6 +297,32 @@ static void test_hard_stop(void **state) {
 	struct judge_plan plan;
 	judge_plan(&config, NULL, &plan);
 	assert_true(plan.alpha_bound == result.alpha_bound);
+}
+
+/* A look at which nothing could be shown costs nothing, and what it leaves is there when something can. */
+static void test_unspendable_budget_is_kept(void **state) {
+	(void)state;
+	setup(50, 99, 1);
+	row_count = 3000; /* 30 blocks have started */
+	double share = config.alpha * gates[2].weight * 0.045;
+	for (uint32_t k = 1; k <= 3; k++) {
+		for (size_t i = 0; i < row_count; i++)
+			rows[i].reports = k == 1 ? (i < 200) : k == 2 ? (i < 300) : (i < 450);
+		assert_int_equal(look(false), ERR_OK);
+		assert_int_equal(result.look, k);
+		assert_true(fabs(result.gates[2].alpha_look - k * share) < 1e-12);
+		assert_true(result.gates[2].spent == 0);
+	}
+	/* three silent devices: at least two of them canaries by chance has 3e-4, at least one 3e-2; only the first fits */
+	for (size_t b = 0; b < 3; b++)
+		cells[(b * 100 + 50) * GATES + 2].window.value = 1;
+	for (size_t i = 0; i < row_count; i++)
+		rows[i].reports = i < 675;
+	assert_int_equal(look(false), ERR_OK);
+	assert_int_equal(result.look, 4);
+	assert_true(fabs(result.gates[2].alpha_look - 4 * share) < 1e-12);
+	assert_true(fabs(result.gates[2].spent - (3 * 0.0001 * 0.99 + 1e-6)) < 1e-12);
+	assert_true(result.gates[0].spent <= config.alpha * gates[0].weight * 4 * 0.045 + 1e-15);
 }
 
 static void test_bad_rows_are_refused(void **state) {
@@ -602,6 +628,7 @@ int main(void) {
 		cmocka_unit_test(test_inconclusive_extends_once),
 		cmocka_unit_test(test_lack_of_data_is_no_pass),
 		cmocka_unit_test(test_hard_stop),
+		cmocka_unit_test(test_unspendable_budget_is_kept),
 		cmocka_unit_test(test_bad_rows_are_refused),
 		cmocka_unit_test(test_units_count_once),
 		cmocka_unit_test(test_strata_find_what_hides_in_one),

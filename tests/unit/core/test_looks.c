@@ -38,8 +38,11 @@ static void test_schedule(void **state) {
 static void test_shares_sum_to_one(void **state) {
 	(void)state;
 	double sum = 0;
-	for (uint32_t k = 1; k <= 100000; k++)
+	for (uint32_t k = 1; k <= 100000; k++) {
 		sum += looks_share(k, 20);
+		assert_true(fabs(looks_share_until(k, 20) - sum) < 1e-9);
+	}
+	assert_true(looks_share_until(0, 20) == 0 && looks_share_until(UINT32_MAX, 20) <= 1);
 	assert_true(sum <= 1 + 1e-9 && sum > 0.9999);
 	assert_true(looks_share(1, 20) == 0.045 && looks_share(21, 20) == 0.05);
 	for (uint32_t waves = 1; waves <= 5; waves++) {
