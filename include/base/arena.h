@@ -1,8 +1,8 @@
 /* A region allocator: one arena a request or message, freed at once.
  *
- * Allocation never returns NULL: memory exhaustion aborts the process (state is on disk, the service manager restarts it).
- * What a client sends is bounded by limits before it reaches an arena; `arena_is_over` tells when a soft cap is passed,
- * so that a request can be refused with ERR_TOO_LARGE.
+ * Allocation never returns NULL: memory exhaustion aborts the process (state is on disk, the service manager restarts
+ * it). What a client sends is bounded by limits before it reaches an arena; `arena_is_over` tells when a soft cap is
+ * passed, so that a request can be refused with ERR_TOO_LARGE.
  */
 #ifndef AVIARY_BASE_ARENA_H
 #define AVIARY_BASE_ARENA_H

@@ -1,7 +1,7 @@
 /* A growable byte buffer and a writer of JSON text onto it. Aborts when memory is exhausted.
  *
- * The JSON writer keeps the commas itself: call json_key before a value inside an object, and nothing inside an array. It looks
- * at the last byte written, so text before a document must end in a blank, a line feed or a colon.
+ * The JSON writer keeps the commas itself: call json_key before a value inside an object, and nothing inside an array.
+ * It looks at the last byte written, so text before a document must end in a blank, a line feed or a colon.
  */
 #ifndef AVIARY_BASE_BUF_H
 #define AVIARY_BASE_BUF_H

@@ -25,8 +25,10 @@ void sha256_free(struct sha256 *h);
 
 void ed25519_public(const uint8_t secret[ED25519_KEY_BYTES], uint8_t public_key[ED25519_KEY_BYTES]);
 /* Signature over domain, one zero byte, data. The secret is the 32-byte RFC 8032 seed. */
-void ed25519_sign(const uint8_t secret[ED25519_KEY_BYTES], const char *domain, const void *data, size_t len, uint8_t signature[ED25519_SIGNATURE_BYTES]);
-bool ed25519_verify(const uint8_t public_key[ED25519_KEY_BYTES], const char *domain, const void *data, size_t len, const uint8_t signature[ED25519_SIGNATURE_BYTES]);
+void ed25519_sign(const uint8_t secret[ED25519_KEY_BYTES], const char *domain, const void *data, size_t len,
+                  uint8_t signature[ED25519_SIGNATURE_BYTES]);
+bool ed25519_verify(const uint8_t public_key[ED25519_KEY_BYTES], const char *domain, const void *data, size_t len,
+                    const uint8_t signature[ED25519_SIGNATURE_BYTES]);
 
 void hex_encode(const void *data, size_t len, char *out); /* lower case; out has 2*len+1 bytes */
 bool hex_decode(const char *text, size_t text_len, uint8_t *out, size_t out_len); /* exact length, either case */

@@ -1,7 +1,7 @@
 /* Error codes: one table, one row an error.
  *
- * Every function that can fail returns `enum err` (0 is success) and is marked AVIARY_MUST_CHECK. Where a person will read
- * why, it also fills a `struct fault`: the JSON pointer of the member at fault and a sentence. Lower layers never
+ * Every function that can fail returns `enum err` (0 is success) and is marked AVIARY_MUST_CHECK. Where a person will
+ * read why, it also fills a `struct fault`: the JSON pointer of the member at fault and a sentence. Lower layers never
  * log; they return.
  */
 #ifndef AVIARY_BASE_ERR_H
@@ -49,7 +49,8 @@ int err_http_status(enum err e);
 const char *err_title(enum err e);
 const char *err_name(enum err e); /* "NOT_FOUND" */
 
-/* Fills `f` (may be NULL) and returns `e`, so that a refusal is one statement: return fault_set(f, ERR_INVALID, "/name", ...). */
+/* Fills `f` (may be NULL) and returns `e`, so that a refusal is one statement: return fault_set(f, ERR_INVALID,
+ * "/name", ...). */
 enum err fault_set(struct fault *f, enum err e, const char *pointer, const char *fmt, ...) AVIARY_PRINTF(4, 5);
 /* Puts `prefix` before the pointer already in `f`: a nested value's fault seen from its parent. */
 void fault_prefix(struct fault *f, const char *prefix);

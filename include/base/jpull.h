@@ -1,6 +1,7 @@
 /* A pull parser for JSON: no tree, no allocation, no recursion. For hot paths and for devices (C99, freestanding).
  *
- * The caller walks: jp_next gives one event at a time. Strings are slices of the input, still escaped; jp_unescape decodes one.
+ * The caller walks: jp_next gives one event at a time. Strings are slices of the input, still escaped; jp_unescape
+ * decodes one.
  */
 #ifndef AVIARY_BASE_JPULL_H
 #define AVIARY_BASE_JPULL_H
@@ -9,7 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum jp_event { JP_ERROR, JP_END, JP_OBJECT, JP_OBJECT_END, JP_ARRAY, JP_ARRAY_END, JP_KEY, JP_STRING, JP_NUMBER, JP_TRUE, JP_FALSE, JP_NULL };
+enum jp_event { JP_ERROR, JP_END, JP_OBJECT, JP_OBJECT_END, JP_ARRAY, JP_ARRAY_END, JP_KEY, JP_STRING, JP_NUMBER,
+               JP_TRUE, JP_FALSE, JP_NULL };
 
 #define JP_MAX_DEPTH 32
 
@@ -25,19 +27,21 @@ struct jp {
 	uint32_t objects;  /* private: bit d is set when the container at depth d is an object */
 };
 
-/* The text must outlive the parser. Refused: invalid UTF-8, control characters and \u0000 and lone surrogates in strings, nesting
- * deeper than JP_MAX_DEPTH, trailing bytes. After JP_ERROR and JP_END every call returns the same again. */
+/* The text must outlive the parser. Refused: invalid UTF-8, control characters and \u0000 and lone surrogates in
+ * strings, nesting deeper than JP_MAX_DEPTH, trailing bytes. After JP_ERROR and JP_END every call returns the same
+ * again. */
 void jp_init(struct jp *p, const char *text, size_t len);
 enum jp_event jp_next(struct jp *p);
 /* Skips the value that starts with `event` (already returned by jp_next); false on error. */
 bool jp_skip(struct jp *p, enum jp_event event);
 /* The last token equals `name` (only for tokens without escapes; an escaped key never equals). */
 bool jp_is(const struct jp *p, const char *name);
-/* The last JP_NUMBER. jp_int: exact integers only, within int64; no exponent or fraction. jp_double: finite only, correctly rounded to
- * within 1 ulp; locale-independent. */
+/* The last JP_NUMBER. jp_int: exact integers only, within int64; no exponent or fraction. jp_double: finite only,
+ * correctly rounded to within 1 ulp; locale-independent. */
 bool jp_int(const struct jp *p, int64_t *value);
 bool jp_double(const struct jp *p, double *value);
-/* Decodes the last string token into out (NUL-terminated, valid UTF-8, no NUL inside). Returns length, or -1 when it does not fit or is refused. */
+/* Decodes the last string token into out (NUL-terminated, valid UTF-8, no NUL inside). Returns length, or -1 when it
+ * does not fit or is refused. */
 int jp_unescape(const struct jp *p, char *out, size_t out_size);
 
 /* Length (1..4) of the valid UTF-8 sequence at s (RFC 3629: no surrogates, no overlong forms), 0 when there is none. */

@@ -15,8 +15,8 @@
 
 struct json; /* a node; owned by its document's root */
 
-/* Strict: one value, valid UTF-8 (no embedded NUL), nesting at most 32, no duplicate keys, no trailing text, numbers finite.
- * On failure ERR_BAD_REQUEST with the byte offset in the detail. Free the root with json_free. */
+/* Strict: one value, valid UTF-8 (no embedded NUL), nesting at most 32, no duplicate keys, no trailing text, numbers
+ * finite. On failure ERR_BAD_REQUEST with the byte offset in the detail. Free the root with json_free. */
 AVIARY_MUST_CHECK enum err json_parse(const char *text, size_t len, struct json **root, struct fault *f);
 void json_free(struct json *root);
 
@@ -32,7 +32,8 @@ double json_number(const struct json *number);     /* 0 when not a number */
 bool json_is_true(const struct json *boolean);
 bool json_is_integer(const struct json *number, int64_t *value); /* exact integer within +-2^53 */
 void json_print(const struct json *j, struct buf *out);          /* compact */
-void json_print_canonical(const struct json *j, struct buf *out); /* keys sorted by byte value: equal documents, equal bytes */
+/* keys sorted by byte value: equal documents, equal bytes */
+void json_print_canonical(const struct json *j, struct buf *out);
 
 enum field_type {
 	FIELD_STR,     /* const char *          min/max: length in bytes */
@@ -61,14 +62,16 @@ enum {
 	FIELD_READONLY = 2, /* only in replies: refused in requests */
 	FIELD_NULLABLE = 4, /* null is accepted and read as absent */
 	FIELD_WRITEONLY = 8, /* never encoded */
-	FIELD_OMIT_ZERO = 16 /* not encoded when 0, false, empty or NULL; strings and documents are always left out when NULL */
+	/* not encoded when 0, false, empty or NULL; strings and documents are always left out when NULL */
+	FIELD_OMIT_ZERO = 16
 };
 
 struct field {
 	const char *name;
 	enum field_type type;
 	size_t offset;        /* of the member in the bound struct */
-	size_t present_offset; /* of a bool that is set when the member was in the document; 0 = none (so never put it first) */
+	/* of a bool that is set when the member was in the document; 0 = none (so never put it first) */
+	size_t present_offset;
 	double min, max;      /* both 0: unbounded, but for FIELD_STR then 0..1024 */
 	unsigned flags;
 	const char *choices;
@@ -77,12 +80,14 @@ struct field {
 	const char *doc; /* one sentence for OpenAPI */
 };
 
-/* Binds an object; unknown members are refused with their pointer, as are wrong types, bounds, missing required members. Texts are
- * copied into the arena. `out` must be zeroed by the caller (defaults may be set before). */
-AVIARY_MUST_CHECK enum err json_bind(const struct field *fields, const struct json *object, void *out, struct arena *a, struct fault *f);
+/* Binds an object; unknown members are refused with their pointer, as are wrong types, bounds, missing required
+ * members. Texts are copied into the arena. `out` must be zeroed by the caller (defaults may be set before). */
+AVIARY_MUST_CHECK enum err json_bind(const struct field *fields, const struct json *object, void *out, struct arena *a,
+                                     struct fault *f);
 /* Encodes a struct as an object by the same table. */
 void json_encode(const struct field *fields, const void *in, struct buf *out);
-/* JSON Schema (2020-12) of the table, for OpenAPI. `reply`: with read-only members and without required marks of requests. */
+/* JSON Schema (2020-12) of the table, for OpenAPI. `reply`: with read-only members and without required marks of
+ * requests. */
 void json_schema(const struct field *fields, bool reply, struct buf *out);
 
 #endif

@@ -37,7 +37,8 @@ struct fetch_request {
 	const char *const *headers; /* "Name: value", ends with NULL; NULL: none */
 	const void *body;           /* copied; NULL: none */
 	size_t body_len;
-	int upload_fd;              /* where has_upload: read from its current offset, upload_bytes long; the caller closes it after on_done */
+	/* where has_upload: read from its current offset, upload_bytes long; the caller closes it after on_done */
+	int upload_fd;
 	bool has_upload;
 	uint64_t upload_bytes;
 	bool has_range;             /* Range: bytes=range_from- */
@@ -47,7 +48,8 @@ struct fetch_request {
 	unsigned connect_timeout_ms; /* 0: 10000 */
 	unsigned stall_timeout_ms;  /* no byte for so long; whole seconds, rounded up; 0: 60000 */
 	size_t max_body_bytes;      /* kept for result.body; 0: 1 MiB; longer ends with an error */
-	/* All may be NULL. on_head: status and header fields are there, before the first chunk. false from on_head or on_chunk ends it with an error. */
+	/* All may be NULL. on_head: status and header fields are there, before the first chunk. false from on_head or
+	 * on_chunk ends it with an error. */
 	bool (*on_head)(void *ctx, const struct fetch *fetch, int status);
 	bool (*on_chunk)(void *ctx, const void *data, size_t len); /* of an answer with any status: look at on_head's */
 	void (*on_progress)(void *ctx, uint64_t sent_bytes, uint64_t total_bytes); /* of an upload */

@@ -1,18 +1,18 @@
 /* An HTTP/1.1 server on the loop: bytes and callbacks. It knows no routes, no permissions and no JSON.
  *
  * The life of a request:
- *   begin(req)          the head has been read. The handler chooses what happens to the body (http_take_body), or replies
- *                       at once (401, 413, 404): then the body is not read and `complete` is not called.
+ *   begin(req)          the head has been read. The handler chooses what happens to the body (http_take_body), or
+ *                       replies at once (401, 413, 404): then the body is not read and `complete` is not called.
  *   chunk(req, ...)     only in streaming mode, as bytes come. The handler may http_pause_body.
  *   complete(req)       the body is there. The handler replies now, or later (from the `done` of a job).
- *   abort(req)          instead of `complete`, or after a `complete` that has not replied yet: the client is gone or the
- *                       server closes. The handler forgets the request; replying is no longer possible.
- *   finish(req)         always last, exactly once: for the log, metrics and what `http_set_user` holds. Also for a request
- *                       that this module refused by itself, without `begin`: then the user pointer is NULL.
+ *   abort(req)          instead of `complete`, or after a `complete` that has not replied yet: the client is gone or
+ *                       the server closes. The handler forgets the request; replying is no longer possible.
+ *   finish(req)         always last, exactly once: for the log, metrics and what `http_set_user` holds. Also for a
+ *                       request that this module refused by itself, without `begin`: then the user pointer is NULL.
  *
  * Held replies: http_reply in `complete` or later keeps the answer until http_release_held (after COMMIT), or until
- * http_fail_held replaces all of them (COMMIT failed). http_reply_now, replies in `begin`, files and streams are not held.
- * After http_reply the request must not be touched but in finish.
+ * http_fail_held replaces all of them (COMMIT failed). http_reply_now, replies in `begin`, files and streams are not
+ * held. After http_reply the request must not be touched but in finish.
  */
 #ifndef AVIARY_NET_HTTP_H
 #define AVIARY_NET_HTTP_H
@@ -37,7 +37,8 @@ struct http_handler {
 	void (*abort)(struct http_request *req);               /* may be NULL */
 	void (*finish)(struct http_request *req);              /* may be NULL */
 	void (*prepare)(struct http_request *req, int status); /* before any reply leaves: default headers; may be NULL */
-	/* Body and type of a refusal by this module's own limits (400, 413, 414, 431, 503); a constant. NULL: plain text. */
+	/* Body and type of a refusal by this module's own limits (400, 413, 414, 431, 503); a constant. NULL: plain
+	 * text. */
 	const char *(*refusal)(int status, const char **content_type);
 };
 
@@ -62,12 +63,15 @@ struct http_config {
 	size_t connection_bytes;              /* libmicrohttpd's pool for one connection; 24 KiB */
 };
 
-/* ERR_UNAVAILABLE when an address cannot be bound, ERR_INVALID when an address or the certificate is none; f says which. */
-AVIARY_MUST_CHECK enum err http_server_open(struct loop *l, const struct http_config *config, const struct http_handler *handler, void *ctx,
-                                            struct http_server **server, struct fault *f);
+/* ERR_UNAVAILABLE when an address cannot be bound, ERR_INVALID when an address or the certificate is none; f says
+ * which. */
+AVIARY_MUST_CHECK enum err http_server_open(struct loop *l, const struct http_config *config,
+                                            const struct http_handler *handler, void *ctx, struct http_server **server,
+                                                struct fault *f);
 /* No new connections from now on (the listening sockets close); keep-alive ends with the running requests. */
 void http_server_quiesce(struct http_server *s);
-/* Aborts what still runs, gives a moment to answers that are on their way, closes. Not from within a handler. NULL is allowed. */
+/* Aborts what still runs, gives a moment to answers that are on their way, closes. Not from within a handler. NULL is
+ * allowed. */
 void http_server_close(struct http_server *s);
 uint16_t http_port(const struct http_server *s, size_t address_index);
 
@@ -85,8 +89,10 @@ const char *http_method(const struct http_request *req); /* "GET"; a HEAD is "HE
 /* Percent-decoded UTF-8. A path with a bad escape, %00 or an encoded slash was refused with 400 before begin. */
 const char *http_path(const struct http_request *req);
 const char *http_query_text(const struct http_request *req); /* as sent, without '?'; "" when there is none */
-const char *http_query(const struct http_request *req, const char *name); /* decoded value of the first; NULL when absent */
-bool http_query_at(const struct http_request *req, size_t index, const char **name, const char **value); /* false past the last */
+/* decoded value of the first; NULL when absent */
+const char *http_query(const struct http_request *req, const char *name);
+/* false past the last */
+bool http_query_at(const struct http_request *req, size_t index, const char **name, const char **value);
 const char *http_header(const struct http_request *req, const char *name); /* NULL when absent; name in any case */
 int64_t http_content_length(const struct http_request *req);               /* -1: not announced (chunked), 0: no body */
 const char *http_remote(const struct http_request *req);                   /* numeric address without port */
@@ -107,15 +113,16 @@ void http_pause_body(struct http_request *req);
 void http_resume_body(struct http_request *req);
 
 /* ---- the reply ---- one for each request */
-void http_set_header(struct http_request *req, const char *name, const char *value); /* before the reply; CR and LF are refused by assert */
-/* content_type NULL: none. body NULL: empty; else its content is taken over and *body is empty after. Replying in `chunk` is
- * allowed: what still comes of the body is dropped. */
+/* before the reply; CR and LF are refused by assert */
+void http_set_header(struct http_request *req, const char *name, const char *value);
+/* content_type NULL: none. body NULL: empty; else its content is taken over and *body is empty after. Replying in
+ * `chunk` is allowed: what still comes of the body is dropped. */
 void http_reply(struct http_request *req, int status, const char *content_type, struct buf *body);
 void http_reply_now(struct http_request *req, int status, const char *content_type, struct buf *body);
 /* Text that lives for the whole program (static files of the dashboard); not copied, not held. */
 void http_reply_static(struct http_request *req, int status, const char *content_type, const void *data, size_t len);
-/* A file, not held: 200, 206, 304 or 416 by Range, If-Range and If-None-Match; HEAD without body. fd is taken over and must be
- * open for reading. etag without quotes, strong; NULL: none. One range; several are answered with 200. */
+/* A file, not held: 200, 206, 304 or 416 by Range, If-Range and If-None-Match; HEAD without body. fd is taken over and
+ * must be open for reading. etag without quotes, strong; NULL: none. One range; several are answered with 200. */
 void http_reply_file(struct http_request *req, int fd, uint64_t size_bytes, const char *etag, const char *content_type);
 
 /* After COMMIT: all held replies leave. For the tick. */
@@ -124,8 +131,9 @@ void http_release_held(struct http_server *s);
 void http_fail_held(struct http_server *s, int status, const char *content_type, const char *body);
 
 /* ---- streams ---- server-sent events and other endless answers */
-/* Status 200. A client for which more than max_queued_bytes wait is dropped. on_close is called exactly once, whoever closes;
- * the handle is invalid after. on_close may be called before http_reply_stream's caller sends anything, never before it returns. */
+/* Status 200. A client for which more than max_queued_bytes wait is dropped. on_close is called exactly once, whoever
+ * closes; the handle is invalid after. on_close may be called before http_reply_stream's caller sends anything, never
+ * before it returns. */
 struct http_stream *http_reply_stream(struct http_request *req, const char *content_type, size_t max_queued_bytes,
                                       void (*on_close)(void *ctx), void *ctx);
 /* False when the client has just been dropped (on_close follows from the loop, not from within). */

@@ -1,8 +1,8 @@
 /* Work off the loop thread: a bounded pool of closed jobs, and one dedicated worker with one job in flight.
  *
- * A job is closed: `work` runs on another thread and touches nothing but its ctx (no pointer into live state, no call into
- * net/); `done` runs on the loop thread afterwards, and the tick follows. Every job that was accepted gets its `done`,
- * exactly once.
+ * A job is closed: `work` runs on another thread and touches nothing but its ctx (no pointer into live state, no call
+ * into net/); `done` runs on the loop thread afterwards, and the tick follows. Every job that was accepted gets its
+ * `done`, exactly once.
  */
 #ifndef AVIARY_NET_JOBS_H
 #define AVIARY_NET_JOBS_H

@@ -1,8 +1,8 @@
 /* The event loop: one thread, timers, signals, and the tick. libuv underneath; what needs uv itself is inside net/.
  *
- * The tick is one function, called once at the end of each loop iteration, after every handler of that iteration has run.
- * Whatever the handlers of an iteration have in common (one COMMIT, one drain of the outbox) is done there.
- * Not thread-safe: all calls are made from the loop's thread. From another thread come only the completions of net/jobs.h.
+ * The tick is one function, called once at the end of each loop iteration, after every handler of that iteration has
+ * run. Whatever the handlers of an iteration have in common (one COMMIT, one drain of the outbox) is done there. Not
+ * thread-safe: all calls are made from the loop's thread. From another thread come only the completions of net/jobs.h.
  */
 #ifndef AVIARY_NET_LOOP_H
 #define AVIARY_NET_LOOP_H
@@ -19,7 +19,8 @@ struct loop_signal;
 struct uv_loop_s; /* uv_loop_t */
 
 struct loop *loop_new(void); /* SIGPIPE is ignored in the process from then on */
-/* Closes what is still open on the loop and frees it. Everything made on it must have been freed before. NULL is allowed. */
+/* Closes what is still open on the loop and frees it. Everything made on it must have been freed before. NULL is
+ * allowed. */
 void loop_free(struct loop *l);
 void loop_run(struct loop *l);  /* until loop_stop */
 void loop_stop(struct loop *l); /* after the tick of this iteration */
@@ -32,8 +33,8 @@ void loop_on_tick(struct loop *l, void (*fn)(void *ctx), void *ctx);
 /* Another iteration, and so another tick, without waiting for an event. A tick may ask for the next one. */
 void loop_request_tick(struct loop *l);
 
-/* Timers. The function runs on the loop, the tick follows. delay 0 = the next iteration; repeat 0 = once. Starting again
- * moves it. Freeing within its own function is allowed. */
+/* Timers. The function runs on the loop, the tick follows. delay 0 = the next iteration; repeat 0 = once. Starting
+ * again moves it. Freeing within its own function is allowed. */
 struct loop_timer *loop_timer_new(struct loop *l, void (*fn)(void *ctx), void *ctx);
 void loop_timer_start(struct loop_timer *t, int64_t delay_ms, int64_t repeat_ms);
 void loop_timer_stop(struct loop_timer *t);
@@ -43,8 +44,8 @@ void loop_timer_free(struct loop_timer *t); /* NULL is allowed */
 struct loop_signal *loop_signal_new(struct loop *l, int signum, void (*fn)(void *ctx, int signum), void *ctx);
 void loop_signal_free(struct loop_signal *s); /* NULL is allowed */
 
-/* Lag: for how long an iteration's handlers and tick kept the loop from looking for new events, that is how long an event
- * may have waited. */
+/* Lag: for how long an iteration's handlers and tick kept the loop from looking for new events, that is how long an
+ * event may have waited. */
 struct loop_lag {
 	uint64_t iterations;
 	uint64_t busy_ns;   /* sum */

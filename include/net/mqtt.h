@@ -1,10 +1,12 @@
-/* An MQTT 3.1.1 client on the loop (libmosquitto underneath). It reconnects and resubscribes by itself and never blocks.
+/* An MQTT 3.1.1 client on the loop (libmosquitto underneath). It reconnects and resubscribes by itself and never
+ * blocks.
  *
- * Acknowledge after commit: with `hold_acks`, the PUBACK of a message that was handed to on_message is not written before
- * mqtt_flush_acks. A message that the broker believes delivered is then one whose commit is done; with a fixed client id and
- * clean_session false, what was not flushed is delivered again after a crash. A flush is all or nothing: it covers every message
- * handed out so far. So a caller that commits elsewhere (a worker) pauses reading before, and flushes and resumes after.
- * Publications of the same client leave with the flush too; the time-critical ones go through a second client.
+ * Acknowledge after commit: with `hold_acks`, the PUBACK of a message that was handed to on_message is not written
+ * before mqtt_flush_acks. A message that the broker believes delivered is then one whose commit is done; with a fixed
+ * client id and clean_session false, what was not flushed is delivered again after a crash. A flush is all or nothing:
+ * it covers every message handed out so far. So a caller that commits elsewhere (a worker) pauses reading before, and
+ * flushes and resumes after. Publications of the same client leave with the flush too; the time-critical ones go
+ * through a second client.
  */
 #ifndef AVIARY_NET_MQTT_H
 #define AVIARY_NET_MQTT_H
@@ -58,26 +60,31 @@ struct mqtt_config {
 };
 
 /* Does not connect yet. */
-AVIARY_MUST_CHECK enum err mqtt_new(struct loop *l, const struct mqtt_config *config, const struct mqtt_handler *handler, void *ctx,
-                                    struct mqtt **client, struct fault *f);
+AVIARY_MUST_CHECK enum err mqtt_new(struct loop *l, const struct mqtt_config *config,
+                                    const struct mqtt_handler *handler, void *ctx, struct mqtt **client,
+                                        struct fault *f);
 void mqtt_start(struct mqtt *m);
 /* Says DISCONNECT (so no last will) and stays away. Held acknowledgements are dropped: flush before. */
 void mqtt_stop(struct mqtt *m);
-void mqtt_free(struct mqtt *m); /* NULL is allowed; not from within its own callbacks; runs the loop while a connection attempt ends */
+/* NULL is allowed; not from within its own callbacks; runs the loop while a connection attempt ends */
+void mqtt_free(struct mqtt *m);
 bool mqtt_is_connected(const struct mqtt *m);
 
 /* Remembered, and said again after each reconnect. QoS 0 or 1. */
 void mqtt_subscribe(struct mqtt *m, const char *filter, int qos);
-/* *token (may be NULL) names the message in on_published. ERR_UNAVAILABLE when not connected, ERR_TOO_MANY when too many are in
- * flight: nothing was queued. Messages of QoS 1 in flight at a disconnect are sent again by themselves, and their
- * tokens come then; they are lost with the process. */
-AVIARY_MUST_CHECK enum err mqtt_publish(struct mqtt *m, const char *topic, const void *payload, size_t len, int qos, bool retain, uint64_t *token);
+/* *token (may be NULL) names the message in on_published. ERR_UNAVAILABLE when not connected, ERR_TOO_MANY when too
+ * many are in flight: nothing was queued. Messages of QoS 1 in flight at a disconnect are sent again by themselves, and
+ * their tokens come then; they are lost with the process. */
+AVIARY_MUST_CHECK enum err mqtt_publish(struct mqtt *m, const char *topic, const void *payload, size_t len, int qos,
+                                        bool retain, uint64_t *token);
 
 void mqtt_flush_acks(struct mqtt *m);     /* for the tick, after COMMIT; cheap when nothing is held */
 unsigned mqtt_held_acks(const struct mqtt *m);
-void mqtt_pause_reading(struct mqtt *m);  /* counted: resume as often as paused. Effective within on_message: no further one */
+/* counted: resume as often as paused. Effective within on_message: no further one */
+void mqtt_pause_reading(struct mqtt *m);
 void mqtt_resume_reading(struct mqtt *m);
-/* Held acknowledgements are forgotten and the connection is dropped: the broker delivers those messages again. For a COMMIT that failed. */
+/* Held acknowledgements are forgotten and the connection is dropped: the broker delivers those messages again. For a
+ * COMMIT that failed. */
 void mqtt_drop(struct mqtt *m, const char *reason);
 
 struct mqtt_stats {

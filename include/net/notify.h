@@ -1,4 +1,5 @@
-/* What systemd is told: readiness, status, the watchdog's sign of life (sd_notify(3)). Without systemd all of it does nothing. */
+/* What systemd is told: readiness, status, the watchdog's sign of life (sd_notify(3)). Without systemd all of it does
+ * nothing. */
 #ifndef AVIARY_NET_NOTIFY_H
 #define AVIARY_NET_NOTIFY_H
 

@@ -27,7 +27,8 @@ int64_t clock_wall_ms(void)
 #define FIRST_MS (-INT64_C(62167219200000)) /* 0000-01-01T00:00:00.000Z */
 #define LAST_MS INT64_C(253402300799999)    /* 9999-12-31T23:59:59.999Z */
 
-/* Days since 1970-01-01 in the proleptic Gregorian calendar. Years are counted from March, so that the leap day is last. */
+/* Days since 1970-01-01 in the proleptic Gregorian calendar. Years are counted from March, so that the leap day is
+ * last. */
 static int64_t days_from_date(int year, int month, int day)
 {
 	int64_t y = month > 2 ? year : year - 1;
@@ -56,8 +57,8 @@ char *clock_format(int64_t wall_ms, char *out, size_t out_size)
 	time_t seconds = (time_t)((wall_ms - ms) / 1000);
 	struct tm tm;
 	gmtime_r(&seconds, &tm);
-	snprintf(out, out_size, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour,
-	         tm.tm_min, tm.tm_sec, (int)ms);
+	snprintf(out, out_size, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday,
+	         tm.tm_hour, tm.tm_min, tm.tm_sec, (int)ms);
 	return out;
 }
 
@@ -96,7 +97,8 @@ static bool take_offset(const char **s, int *minutes)
 	*minutes = 0;
 	if (take_char(s, "Zz")) return true;
 	bool west = **s == '-';
-	if (!take_char(s, "+-") || !take_number(s, 2, 0, 23, &hour) || !take_char(s, ":") || !take_number(s, 2, 0, 59, &minute))
+	if (!take_char(s, "+-") || !take_number(s, 2, 0, 23, &hour) || !take_char(s, ":") ||
+	    !take_number(s, 2, 0, 59, &minute))
 		return false;
 	*minutes = (hour * 60 + minute) * (west ? -1 : 1);
 	return true;
@@ -114,6 +116,7 @@ bool clock_parse(const char *text, int64_t *wall_ms)
 	    !take_number(&s, 2, 0, 59, &minute) || !take_char(&s, ":") || !take_number(&s, 2, 0, 60, &second))
 		return false;
 	if (!take_fraction(&s, &ms) || !take_offset(&s, &offset_minutes) || *s != '\0') return false;
-	*wall_ms = days_from_date(year, month, day) * DAY_MS + (((int64_t)hour * 60 + minute - offset_minutes) * 60 + second) * 1000 + ms;
+	int64_t minutes = (int64_t)hour * 60 + minute - offset_minutes;
+	*wall_ms = days_from_date(year, month, day) * DAY_MS + (minutes * 60 + second) * 1000 + ms;
 	return true;
 }

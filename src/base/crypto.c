@@ -90,7 +90,8 @@ void ed25519_public(const uint8_t secret[ED25519_KEY_BYTES], uint8_t public_key[
 	EVP_PKEY_free(key);
 }
 
-/* domain, a zero byte, data: one message for the one-shot interface. Ed25519 reads its message twice, so it cannot be streamed. */
+/* domain, a zero byte, data: one message for the one-shot interface. Ed25519 reads its message twice, so it cannot be
+ * streamed. */
 static uint8_t *join_message(const char *domain, const void *data, size_t len, size_t *message_len)
 {
 	size_t domain_len = strlen(domain) + 1;
@@ -197,7 +198,8 @@ static int base64_value(char c)
 bool base64_decode(const char *text, size_t text_len, uint8_t *out, size_t out_size, size_t *out_len)
 {
 	if (text_len % 4 != 0) return false;
-	size_t padding = text_len == 0 ? 0 : (text[text_len - 1] == '=') + (size_t)(text[text_len - 1] == '=' && text[text_len - 2] == '=');
+	size_t padding = 0;
+	while (padding < 2 && padding < text_len && text[text_len - 1 - padding] == '=') padding++;
 	size_t len = text_len / 4 * 3 - padding, done = 0;
 	if (len > out_size) return false;
 	for (size_t i = 0; i < text_len; i += 4) {

@@ -32,7 +32,8 @@ const char *err_name(enum err e)
 	return rows[e].name;
 }
 
-/* Where a text of `size` bytes was cut, drop the UTF-8 sequence that the cut may have split: these texts go into JSON. */
+/* Where a text of `size` bytes was cut, drop the UTF-8 sequence that the cut may have split: these texts go into
+ * JSON. */
 static void trim_split_sequence(char *text, size_t size)
 {
 	size_t len = strlen(text), start = len;

@@ -1,5 +1,5 @@
-/* C99 and <string.h> only: this file also runs on microcontrollers, where double arithmetic may be emulated, long double may
- * be double, and strtod may depend on a locale. */
+/* C99 and <string.h> only: this file also runs on microcontrollers, where double arithmetic may be emulated, long
+ * double may be double, and strtod may depend on a locale. */
 #include "base/jpull.h"
 
 #include <string.h>
@@ -23,7 +23,8 @@ static enum jp_event fail(struct jp *p, const char *error)
 	return JP_ERROR;
 }
 
-/* The byte at p->at, or 0 at the end of the text (a NUL in the text is no JSON either, so the two need no telling apart). */
+/* The byte at p->at, or 0 at the end of the text (a NUL in the text is no JSON either, so the two need no telling
+ * apart). */
 static unsigned char peek(const struct jp *p)
 {
 	return p->at < p->len ? (unsigned char)p->text[p->at] : 0;
@@ -80,7 +81,8 @@ size_t jp_utf8_len(const char *s, size_t len)
 	return n;
 }
 
-/* The escape at s (after the backslash) as a code point, and how many bytes it has; 0 when it is not one, or is U+0000. */
+/* The escape at s (after the backslash) as a code point, and how many bytes it has; 0 when it is not one, or is
+ * U+0000. */
 static unsigned long read_escape(const char *s, size_t len, size_t *used)
 {
 	static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
@@ -227,7 +229,8 @@ static enum jp_event read_after(struct jp *p)
 	}
 	bool in_object = p->objects >> (p->depth - 1) & 1;
 	if (peek(p) == (in_object ? '}' : ']')) return close_container(p, in_object);
-	if (peek(p) != ',') return fail(p, p->at >= p->len ? "unexpected end" : "expected a comma or the end of the container");
+	if (p->at >= p->len) return fail(p, "unexpected end");
+	if (peek(p) != ',') return fail(p, "expected a comma or the end of the container");
 	p->at++;
 	skip_blanks(p);
 	return in_object ? read_key(p) : read_value(p);
@@ -387,15 +390,16 @@ static bool wide_to_double(struct wide w, bool negative, double *value)
 	}
 	uint64_t kept = shift == 64 ? 0 : w.m >> shift, rest = w.m << (64 - shift), half = (uint64_t)1 << 63;
 	if (rest > half || (rest == half && (kept & 1))) kept++;
-	/* A carry out of the 53 bits (or of the subnormals) goes into the exponent by itself when the hidden bit is added there. */
+	/* A carry out of the 53 bits (or of the subnormals) goes into the exponent by itself when the hidden bit is added
+	 * there. */
 	uint64_t bits = exponent_bits == 0 ? kept : ((uint64_t)(exponent_bits - 1) << 52) + kept;
 	if (bits >> 52 >= 2047) return false;
 	*value = assemble(bits & (((uint64_t)1 << 52) - 1), (int)(bits >> 52), negative);
 	return true;
 }
 
-/* Nine factors 10^(2^i), each rounded to 64 bits: at most ten roundings of 2^-64 each and 1e-18 from digits past the 19th are
- * below 0.02 units in the last place of a double, on top of the final rounding. */
+/* Nine factors 10^(2^i), each rounded to 64 bits: at most ten roundings of 2^-64 each and 1e-18 from digits past the
+ * 19th are below 0.02 units in the last place of a double, on top of the final rounding. */
 static bool decimal_to_double(const struct decimal *d, double *value)
 {
 	static const struct wide tens[2][9] = {

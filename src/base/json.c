@@ -27,8 +27,8 @@ static const struct json *wrap(const cJSON *c)
 
 /* ---- parsing ---- */
 
-/* cJSON alone is lax (UTF-8, escapes, NUL, control characters), so the pull parser judges the text first. Where `key` is not 0,
- * stops at the key-th member name (from 1) and gives its offset. */
+/* cJSON alone is lax (UTF-8, escapes, NUL, control characters), so the pull parser judges the text first. Where `key`
+ * is not 0, stops at the key-th member name (from 1) and gives its offset. */
 static enum err check_text(const char *text, size_t len, size_t key, size_t *key_offset, struct fault *f)
 {
 	struct jp p;
@@ -124,8 +124,8 @@ static enum err prefix_step(struct fault *f, enum err e, const cJSON *parent, co
 	return e;
 }
 
-/* Walks in document order and counts member names, so that a duplicate's offset can be found in the text. Depth is at most
- * JP_MAX_DEPTH here. */
+/* Walks in document order and counts member names, so that a duplicate's offset can be found in the text. Depth is at
+ * most JP_MAX_DEPTH here. */
 static const cJSON *walk_duplicates(const cJSON *container, size_t *keys, struct fault *f)
 {
 	const cJSON *duplicate = cJSON_IsObject(container) ? find_duplicate(container) : NULL;
@@ -427,8 +427,9 @@ static enum err bind_doc(const struct field *field, const cJSON *v, void *member
 }
 
 static enum err (*const binders[])(const struct field *, const cJSON *, void *, struct arena *, struct fault *) = {
-    [FIELD_STR] = bind_str,   [FIELD_INT] = bind_int,       [FIELD_NUM] = bind_num,         [FIELD_BOOL] = bind_bool, [FIELD_ENUM] = bind_enum,
-    [FIELD_STRS] = bind_strs, [FIELD_OBJECT] = bind_object, [FIELD_OBJECTS] = bind_objects, [FIELD_DOC] = bind_doc,   [FIELD_ANY] = bind_any};
+    [FIELD_STR] = bind_str,         [FIELD_INT] = bind_int,   [FIELD_NUM] = bind_num,   [FIELD_BOOL] = bind_bool,
+    [FIELD_ENUM] = bind_enum,       [FIELD_STRS] = bind_strs, [FIELD_OBJECT] = bind_object,
+    [FIELD_OBJECTS] = bind_objects, [FIELD_DOC] = bind_doc,   [FIELD_ANY] = bind_any};
 
 static const struct field *find_field(const struct field *fields, const char *name)
 {
@@ -457,7 +458,8 @@ enum err json_bind(const struct field *fields, const struct json *object, void *
 		if (e != ERR_OK) return prefix_step(f, e, node(object), m);
 	}
 	for (; fields->name; fields++) {
-		if (!(fields->flags & FIELD_REQUIRED) || (fields->flags & FIELD_READONLY) || json_get(object, fields->name)) continue;
+		bool is_wanted = (fields->flags & FIELD_REQUIRED) && !(fields->flags & FIELD_READONLY);
+		if (!is_wanted || json_get(object, fields->name)) continue;
 		pointer_member(step, fields->name);
 		return fault_set(f, ERR_INVALID, step, "is required");
 	}
@@ -487,7 +489,8 @@ static bool is_zero(const struct field *field, const void *member)
 static bool is_left_out(const struct field *field, const void *member)
 {
 	if (field->flags & FIELD_WRITEONLY) return true;
-	bool is_text = field->type == FIELD_STR || field->type == FIELD_ENUM || field->type == FIELD_DOC || field->type == FIELD_ANY;
+	bool is_text = field->type == FIELD_STR || field->type == FIELD_ENUM || field->type == FIELD_DOC ||
+	               field->type == FIELD_ANY;
 	if (is_text && *(const char *const *)member == NULL) return true;
 	return (field->flags & FIELD_OMIT_ZERO) && is_zero(field, member);
 }
@@ -590,8 +593,9 @@ static void schema_items(const struct field *field, bool reply, struct buf *out)
 static void schema_field(const struct field *field, bool reply, struct buf *out)
 {
 	static const char *const types[] = {
-	    [FIELD_STR] = "string", [FIELD_INT] = "integer",   [FIELD_NUM] = "number",    [FIELD_BOOL] = "boolean", [FIELD_ENUM] = "string",
-	    [FIELD_STRS] = "array", [FIELD_OBJECT] = "object", [FIELD_OBJECTS] = "array", [FIELD_DOC] = "object",   [FIELD_ANY] = NULL};
+	    [FIELD_STR] = "string",    [FIELD_INT] = "integer", [FIELD_NUM] = "number",    [FIELD_BOOL] = "boolean",
+	    [FIELD_ENUM] = "string",   [FIELD_STRS] = "array",  [FIELD_OBJECT] = "object", [FIELD_OBJECTS] = "array",
+	    [FIELD_DOC] = "object",    [FIELD_ANY] = NULL};
 	bool nullable = (field->flags & FIELD_NULLABLE) && !reply;
 	json_key(out, field->name);
 	json_open_object(out);

@@ -37,14 +37,15 @@ bool log_parse_level(const char *text, enum log_level *level)
 	return false;
 }
 
-/* systemd.exec(5): JOURNAL_STREAM is "device:inode" of the stream that goes to the journal; it may have been redirected since. */
+/* systemd.exec(5): JOURNAL_STREAM is "device:inode" of the stream that goes to the journal; it may have been redirected
+ * since. */
 static void look_for_journal(void)
 {
 	const char *stream = getenv("JOURNAL_STREAM");
 	uintmax_t device, inode;
 	struct stat st;
-	to_journal = stream && sscanf(stream, "%" SCNuMAX ":%" SCNuMAX, &device, &inode) == 2 && fstat(STDERR_FILENO, &st) == 0 &&
-	             st.st_dev == device && st.st_ino == inode;
+	to_journal = stream && sscanf(stream, "%" SCNuMAX ":%" SCNuMAX, &device, &inode) == 2 &&
+	             fstat(STDERR_FILENO, &st) == 0 && st.st_dev == device && st.st_ino == inode;
 }
 
 static const char *level_name(enum log_level level)

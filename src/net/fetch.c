@@ -8,7 +8,13 @@
 #include <unistd.h>
 #include <uv.h>
 
-enum { DEFAULT_CONNECTIONS = 64, DEFAULT_CONNECT_MS = 10000, DEFAULT_STALL_MS = 60000, DEFAULT_BODY = 1 << 20, SPARE_EASY = 64 };
+enum {
+	DEFAULT_CONNECTIONS = 64,
+	DEFAULT_CONNECT_MS = 10000,
+	DEFAULT_STALL_MS = 60000,
+	DEFAULT_BODY = 1 << 20,
+	SPARE_EASY = 64
+};
 
 struct fetch_pool {
 	struct loop *loop;
@@ -183,7 +189,8 @@ static size_t on_upload(char *out, size_t size, size_t count, void *ctx)
 static int on_rewind(void *ctx, curl_off_t offset, int origin)
 {
 	struct fetch *f = ctx;
-	if (origin != SEEK_SET || f->sent > INT64_MAX || lseek(f->request.upload_fd, (off_t)(offset - (curl_off_t)f->sent), SEEK_CUR) < 0)
+	if (origin != SEEK_SET || f->sent > INT64_MAX) return CURL_SEEKFUNC_FAIL;
+	if (lseek(f->request.upload_fd, (off_t)(offset - (curl_off_t)f->sent), SEEK_CUR) < 0)
 		return CURL_SEEKFUNC_FAIL;
 	f->sent = (uint64_t)offset;
 	return CURL_SEEKFUNC_OK;
@@ -311,9 +318,10 @@ static bool names_content_type(const struct fetch_request *r)
 static void set_limits(struct fetch *f, const struct fetch_request *r)
 {
 	unsigned stall_ms = r->stall_timeout_ms ? r->stall_timeout_ms : DEFAULT_STALL_MS;
+	unsigned connect_ms = r->connect_timeout_ms ? r->connect_timeout_ms : DEFAULT_CONNECT_MS;
 	char range[32];
 	curl_easy_setopt(f->easy, CURLOPT_TIMEOUT_MS, (long)r->timeout_ms);
-	curl_easy_setopt(f->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)(r->connect_timeout_ms ? r->connect_timeout_ms : DEFAULT_CONNECT_MS));
+	curl_easy_setopt(f->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)connect_ms);
 	curl_easy_setopt(f->easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
 	curl_easy_setopt(f->easy, CURLOPT_LOW_SPEED_TIME, (long)(stall_ms / 1000 + (stall_ms % 1000 != 0)));
 	curl_easy_setopt(f->easy, CURLOPT_NOSIGNAL, 1L);

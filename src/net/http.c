@@ -1,10 +1,11 @@
 /* The server: libmicrohttpd with its epoll descriptor inside the loop, and the life of a request.
  *
  * How libmicrohttpd 0.9.75 is used, because its states decide what is possible:
- * - The access handler is called once with the head, then with body bytes, then for the reply. A reply that is queued at the
- *   first call makes it close the connection, so even an early one waits for the last call where no long body is to come.
- * - A reply that waits for the tick is not suspended (that would be four system calls): the handler says nothing, and is asked
- *   again by the MHD_run that http_release_held makes. Only what waits longer is suspended.
+ * - The access handler is called once with the head, then with body bytes, then for the reply. A reply that is queued
+ *   at the first call makes it close the connection, so even an early one waits for the last call where no long body is
+ *   to come.
+ * - A reply that waits for the tick is not suspended (that would be four system calls): the handler says nothing, and
+ *   is asked again by the MHD_run that http_release_held makes. Only what waits longer is suspended.
  * - After MHD_resume_connection nothing but MHD_run goes on.
  */
 #include "net/http.h"
@@ -51,8 +52,9 @@ void http_kick(struct http_listener *listener)
 	loop_timer_start(listener->timer, 0, 0);
 }
 
-/* When to run again without an event. A wait of 0 that leads to nothing is what libmicrohttpd says while the other side of a TLS
- * handshake is silent: believing it would be a busy loop. Where replies are held it says so too, and the tick goes on. */
+/* When to run again without an event. A wait of 0 that leads to nothing is what libmicrohttpd says while the other side
+ * of a TLS handshake is silent: believing it would be a busy loop. Where replies are held it says so too, and the tick
+ * goes on. */
 static void schedule(struct http_listener *listener, bool has_wait, int64_t wait_ms, bool has_progress)
 {
 	if (wait_ms > 0 || has_progress) listener->backoff_ms = 0;
@@ -120,8 +122,9 @@ static void call(struct http_request *req, void (*fn)(struct http_request *req))
 	req->is_in_callback = false;
 }
 
-/* A refusal while a body is on its way: a short body is read and dropped, so that the client sees the answer (closing a socket
- * with unread bytes resets it) and the connection lives. One that is long, or that the client has not begun to send, is not. */
+/* A refusal while a body is on its way: a short body is read and dropped, so that the client sees the answer (closing a
+ * socket with unread bytes resets it) and the connection lives. One that is long, or that the client has not begun to
+ * send, is not. */
 static enum MHD_Result refuse_body(struct http_request *req)
 {
 	if (req->content_length == 0) return MHD_YES;
@@ -219,8 +222,8 @@ static enum MHD_Result take_end(struct http_request *req)
 	return MHD_YES;
 }
 
-static enum MHD_Result on_access(void *ctx, struct MHD_Connection *connection, const char *url, const char *method, const char *version,
-                                 const char *data, size_t *len, void **slot)
+static enum MHD_Result on_access(void *ctx, struct MHD_Connection *connection, const char *url, const char *method,
+                                 const char *version, const char *data, size_t *len, void **slot)
 {
 	struct http_request *req = *slot;
 	(void)ctx;
@@ -246,7 +249,8 @@ static void *on_target(void *ctx, const char *target, struct MHD_Connection *con
 	return req;
 }
 
-static void on_completed(void *ctx, struct MHD_Connection *connection, void **slot, enum MHD_RequestTerminationCode code)
+static void on_completed(void *ctx, struct MHD_Connection *connection, void **slot,
+                         enum MHD_RequestTerminationCode code)
 {
 	struct http_request *req = *slot;
 	(void)ctx;
@@ -322,7 +326,8 @@ static enum err open_socket(const struct http_address *address, int *fd, uint16_
 	    getsockname(*fd, (struct sockaddr *)&storage, &len) != 0) {
 		int error = errno;
 		close(*fd);
-		return fault_set(f, ERR_UNAVAILABLE, "", "listen on %s port %u: %s", address->host, address->port, strerror(error));
+		return fault_set(f, ERR_UNAVAILABLE, "", "listen on %s port %u: %s", address->host, address->port,
+		                 strerror(error));
 	}
 	*port = ntohs(storage.ss_family == AF_INET ? v4->sin_port : v6->sin6_port);
 	return ERR_OK;
@@ -332,7 +337,8 @@ static struct MHD_Daemon *start_daemon(struct http_listener *listener, const str
 {
 	struct MHD_OptionItem tls[] = {{MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)(uintptr_t)c->tls_key_pem},
 	                               {MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)(uintptr_t)c->tls_cert_pem},
-	                               {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t) "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"},
+	                               {MHD_OPTION_HTTPS_PRIORITIES, 0,
+	                                (void *)(uintptr_t) "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"},
 	                               {MHD_OPTION_END, 0, NULL}};
 	struct MHD_OptionItem none[] = {{MHD_OPTION_END, 0, NULL}};
 	unsigned flags = MHD_USE_EPOLL | MHD_USE_SUSPEND_RESUME | MHD_USE_ERROR_LOG | (is_v6 ? MHD_USE_IPv6 : 0) |
@@ -388,8 +394,8 @@ static void set_defaults(struct http_config *c)
 	if (c->connection_bytes == 0) c->connection_bytes = 24576;
 }
 
-enum err http_server_open(struct loop *l, const struct http_config *config, const struct http_handler *handler, void *ctx,
-                          struct http_server **server, struct fault *f)
+enum err http_server_open(struct loop *l, const struct http_config *config, const struct http_handler *handler,
+                          void *ctx, struct http_server **server, struct fault *f)
 {
 	enum err e = ERR_OK;
 	struct http_server *s = calloc(1, sizeof *s);
@@ -428,8 +434,8 @@ void http_server_quiesce(struct http_server *s)
 	}
 }
 
-/* Whatever waits for something gets its end: streams close, requests without an answer are aborted, and nothing stays suspended
- * (MHD_stop_daemon insists). */
+/* Whatever waits for something gets its end: streams close, requests without an answer are aborted, and nothing stays
+ * suspended (MHD_stop_daemon insists). */
 static void end_requests(struct http_server *s)
 {
 	for (struct http_request *req = s->live, *next; req; req = next) {
@@ -500,8 +506,10 @@ void http_stats_read(const struct http_server *s, struct http_stats *stats)
 	stats->connections = 0;
 	stats->waiting = 0;
 	for (size_t i = 0; i < s->listener_count; i++) {
-		const union MHD_DaemonInfo *info = MHD_get_daemon_info(s->listeners[i].daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
+		const union MHD_DaemonInfo *info = MHD_get_daemon_info(s->listeners[i].daemon,
+		                                                       MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
 		if (info) stats->connections += info->num_connections;
 	}
-	for (const struct http_request *req = s->live; req; req = req->next) stats->waiting += req->is_completed && req->reply == REPLY_NONE;
+	for (const struct http_request *req = s->live; req; req = req->next)
+		stats->waiting += req->is_completed && req->reply == REPLY_NONE;
 }

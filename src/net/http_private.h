@@ -28,7 +28,8 @@ struct http_listener {
 	uv_poll_t poll;
 	struct loop_timer *timer;
 	int64_t backoff_ms;
-	unsigned sendfiles; /* replies that the kernel sends, on their way: libmicrohttpd goes on with them without calling us */
+	/* replies that the kernel sends, on their way: libmicrohttpd goes on with them without calling us */
+	unsigned sendfiles;
 };
 
 struct header {
@@ -124,7 +125,8 @@ struct http_request *http_request_new(struct http_listener *listener);
 void http_request_free(struct http_request *req);
 
 /* http_reply.c */
-void http_refuse(struct http_request *req, int status, const char *text); /* plain text, by this module itself, not held */
+/* plain text, by this module itself, not held */
+void http_refuse(struct http_request *req, int status, const char *text);
 struct MHD_Response *http_build_response(struct http_request *req);
 void http_unhold(struct http_request *req);
 void http_drop_reply(struct http_request *req); /* frees what an undelivered reply holds */

@@ -140,7 +140,9 @@ static bool take_digits(const char **s, uint64_t *value)
 	const char *start = *s;
 	*value = 0;
 	for (; **s >= '0' && **s <= '9'; (*s)++)
-		if (__builtin_mul_overflow(*value, 10, value) || __builtin_add_overflow(*value, (uint64_t)(**s - '0'), value)) *value = UINT64_MAX / 16;
+		if (__builtin_mul_overflow(*value, 10, value) ||
+		    __builtin_add_overflow(*value, (uint64_t)(**s - '0'), value))
+			*value = UINT64_MAX / 16;
 	return *s > start;
 }
 
@@ -198,7 +200,8 @@ void http_reply_file(struct http_request *req, int fd, uint64_t size_bytes, cons
 		reply_without_file(req, fd, 304);
 		return;
 	}
-	enum range range = is_range_wanted(req, etag) ? parse_range(http_header(req, MHD_HTTP_HEADER_RANGE), size_bytes, &first, &len) : RANGE_NONE;
+	const char *wanted = is_range_wanted(req, etag) ? http_header(req, MHD_HTTP_HEADER_RANGE) : NULL;
+	enum range range = parse_range(wanted, size_bytes, &first, &len);
 	http_set_header(req, MHD_HTTP_HEADER_ACCEPT_RANGES, "bytes");
 	if (range == RANGE_BAD) {
 		snprintf(text, sizeof text, "bytes */%" PRIu64, size_bytes);
@@ -271,10 +274,13 @@ struct MHD_Response *http_build_response(struct http_request *req)
 	switch (req->reply) {
 	case REPLY_BYTES: response = build_bytes(req); break;
 	case REPLY_STATIC:
-		response = MHD_create_response_from_buffer(req->reply_len, (void *)(uintptr_t)req->static_data, MHD_RESPMEM_PERSISTENT);
+		response = MHD_create_response_from_buffer(req->reply_len, (void *)(uintptr_t)req->static_data,
+		                                           MHD_RESPMEM_PERSISTENT);
 		break;
 	case REPLY_FILE: response = build_file(req); break;
-	case REPLY_STREAM: response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 1024, http_stream_read, req->stream, NULL); break;
+	case REPLY_STREAM:
+		response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 1024, http_stream_read, req->stream, NULL);
+		break;
 	case REPLY_NONE: break;
 	}
 	if (response == NULL) abort();

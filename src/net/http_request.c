@@ -23,7 +23,8 @@ struct http_request *http_request_new(struct http_listener *listener)
 		if (req == NULL) abort();
 		arena = arena_new(s->config.arena_bytes);
 	}
-	*req = (struct http_request){.server = s, .listener = listener, .arena = arena, .file_fd = -1, .path = "", .query_text = "", .method = ""};
+	*req = (struct http_request){.server = s, .listener = listener, .arena = arena, .file_fd = -1, .path = "",
+	                             .query_text = "", .method = ""};
 	req->next = s->live;
 	if (s->live) s->live->prev = req;
 	s->live = req;
@@ -58,7 +59,8 @@ static int hex_value(char c)
 	return -1;
 }
 
-/* Decoded text in the arena, or NULL: bad escape, NUL, no UTF-8, or (in a path) a slash that was hidden in an escape. */
+/* Decoded text in the arena, or NULL: bad escape, NUL, no UTF-8, or (in a path) a slash that was hidden in an
+ * escape. */
 static const char *percent_decode(struct http_request *req, const char *in, size_t len, bool is_path)
 {
 	char *out = arena_alloc(req->arena, len + 1);
@@ -124,20 +126,25 @@ static void format_remote(struct http_request *req)
 {
 	const union MHD_ConnectionInfo *info = MHD_get_connection_info(req->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
 	if (info == NULL || info->client_addr == NULL) return;
-	if (info->client_addr->sa_family == AF_INET)
-		inet_ntop(AF_INET, &((const struct sockaddr_in *)(const void *)info->client_addr)->sin_addr, req->remote, sizeof req->remote);
-	else if (info->client_addr->sa_family == AF_INET6)
-		inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)(const void *)info->client_addr)->sin6_addr, req->remote, sizeof req->remote);
+	const struct sockaddr *address = info->client_addr;
+	if (address->sa_family == AF_INET)
+		inet_ntop(AF_INET, &((const struct sockaddr_in *)(const void *)address)->sin_addr, req->remote,
+		          sizeof req->remote);
+	else if (address->sa_family == AF_INET6)
+		inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr, req->remote,
+		          sizeof req->remote);
 }
 
 int http_parse_head(struct http_request *req)
 {
-	const union MHD_ConnectionInfo *size = MHD_get_connection_info(req->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+	const struct http_config *limits = &req->server->config;
+	const union MHD_ConnectionInfo *size =
+	    MHD_get_connection_info(req->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
 	req->started_ns = clock_mono_ns();
 	format_remote(req);
 	bool is_length_good = parse_length(req);
 	if (req->is_target_too_long) return 414;
-	if (size && size->header_size > req->server->config.max_header_bytes + req->server->config.max_target_bytes) return 431;
+	if (size && size->header_size > limits->max_header_bytes + limits->max_target_bytes) return 431;
 	return is_length_good && parse_target(req) ? 0 : 400;
 }
 

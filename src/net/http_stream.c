@@ -47,10 +47,12 @@ ssize_t http_stream_read(void *ctx, uint64_t at, char *out, size_t max)
 	return (ssize_t)n;
 }
 
-/* A client that does not read keeps its connection blocked in a write, where our reader is not asked: its socket is shut down. */
+/* A client that does not read keeps its connection blocked in a write, where our reader is not asked: its socket is
+ * shut down. */
 static void drop(struct http_stream *stream)
 {
-	const union MHD_ConnectionInfo *info = MHD_get_connection_info(stream->req->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+	const union MHD_ConnectionInfo *info = MHD_get_connection_info(stream->req->connection,
+	                                                               MHD_CONNECTION_INFO_CONNECTION_FD);
 	stream->is_dropped = true;
 	stream->req->server->stats.streams_dropped++;
 	if (info) shutdown(info->connect_fd, SHUT_RDWR);

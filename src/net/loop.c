@@ -25,8 +25,8 @@ struct loop {
 	uint64_t lag[LAG_BUCKETS];
 };
 
-/* libuv 1.44 runs a timer of 0 ms that its own function starts again within the same turn, for ever: a delay of 0 is an idle
- * handle instead, which has its turn once an iteration. */
+/* libuv 1.44 runs a timer of 0 ms that its own function starts again within the same turn, for ever: a delay of 0 is an
+ * idle handle instead, which has its turn once an iteration. */
 struct loop_timer {
 	uv_timer_t uv;
 	uv_idle_t soon;
@@ -145,7 +145,8 @@ void loop_run(struct loop *l)
 	l->is_stopping = false;
 }
 
-/* Not uv_stop at once: the tick of this iteration must still run, and answers of a handler that stops the loop leave with it. */
+/* Not uv_stop at once: the tick of this iteration must still run, and answers of a handler that stops the loop leave
+ * with it. */
 void loop_stop(struct loop *l)
 {
 	l->is_stopping = true;

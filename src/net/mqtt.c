@@ -1,14 +1,16 @@
 /* How libmosquitto 2.0.11 is used, because it decides what is possible:
- * - mosquitto_threaded_set(true) without its thread: nothing is written but by mosquitto_loop_write, which writes all that is
- *   queued. It queues the PUBACK of a message before on_message is called. So acknowledgements wait for mqtt_flush_acks, and
- *   while a flush is not through to the socket nothing more is read, else a later write would carry newer acknowledgements.
- * - mosquitto_loop_read ignores its max_packets, but ends when errno is EAGAIN after a packet: our callbacks leave that there, so
- *   that each call handles one packet. By the same token EAGAIN does not say that the socket is drained (its wake-up pipe, full
- *   because nobody reads it, leaves EAGAIN too); that no callback came does.
- * - mosquitto_connect_async resolves names in the caller's thread, so it runs in the pool; meanwhile nothing else is called.
+ * - mosquitto_threaded_set(true) without its thread: nothing is written but by mosquitto_loop_write, which writes all
+ *   that is queued. It queues the PUBACK of a message before on_message is called. So acknowledgements wait for
+ *   mqtt_flush_acks, and while a flush is not through to the socket nothing more is read, else a later write would
+ *   carry newer acknowledgements.
+ * - mosquitto_loop_read ignores its max_packets, but ends when errno is EAGAIN after a packet: our callbacks leave that
+ *   there, so that each call handles one packet. By the same token EAGAIN does not say that the socket is drained (its
+ *   wake-up pipe, full because nobody reads it, leaves EAGAIN too); that no callback came does.
+ * - mosquitto_connect_async resolves names in the caller's thread, so it runs in the pool; meanwhile nothing else is
+ *   called.
  * - It reads and writes in small pieces, each a system call: sockbuf.h.
- * - It closes the socket by itself on errors; the poll handle is stopped right after such a call, before anybody else can get
- *   the same descriptor.
+ * - It closes the socket by itself on errors; the poll handle is stopped right after such a call, before anybody else
+ *   can get the same descriptor.
  */
 #include "net/mqtt.h"
 
@@ -165,8 +167,8 @@ static unsigned draw_wait(struct mqtt *m)
 	return wait / 2 + (unsigned)((uint64_t)random * (wait - wait / 2 + 1) >> 32);
 }
 
-/* The socket is gone or is to be given up. What was queued for it is dropped by libmosquitto at the next attempt; publications
- * of QoS 1 stay with it and are sent again. */
+/* The socket is gone or is to be given up. What was queued for it is dropped by libmosquitto at the next attempt;
+ * publications of QoS 1 stay with it and are sent again. */
 static void lose(struct mqtt *m, const char *reason)
 {
 	unwatch(m);
@@ -188,7 +190,8 @@ static void lose(struct mqtt *m, const char *reason)
 	if (m->handler.on_disconnect) m->handler.on_disconnect(m->ctx, reason);
 }
 
-/* Gives up a socket that is still open: the other side sees it at once, libmosquitto closes it with the next attempt. */
+/* Gives up a socket that is still open: the other side sees it at once, libmosquitto closes it with the next
+ * attempt. */
 static void cut(struct mqtt *m, const char *reason)
 {
 	int fd = mosquitto_socket(m->mosq);
@@ -322,7 +325,8 @@ static void on_connect(struct mosquitto *mosq, void *ctx, int rc, int flags)
 	m->stats.connects++;
 	m->stats.is_connected = true;
 	loop_timer_start(m->misc, 500, m->config.keepalive_s >= 20 ? 5000 : (int64_t)m->config.keepalive_s * 250);
-	for (struct subscription *s = m->subscriptions; s; s = s->next) mosquitto_subscribe(mosq, &s->mid, s->filter, s->qos);
+	for (struct subscription *s = m->subscriptions; s; s = s->next)
+		mosquitto_subscribe(mosq, &s->mid, s->filter, s->qos);
 	struct sockbuf *active = sockbuf_enter(NULL);
 	if (m->handler.on_connect) m->handler.on_connect(m->ctx, flags & 1);
 	sockbuf_leave(active);
@@ -349,7 +353,8 @@ static void on_message(struct mosquitto *mosq, void *ctx, const struct mosquitto
 	errno = EAGAIN; /* ends mosquitto_loop_read */
 }
 
-/* Message ids have 16 bits and go round; far fewer are in flight, so an id above the last one given is from the round before. */
+/* Message ids have 16 bits and go round; far fewer are in flight, so an id above the last one given is from the round
+ * before. */
 static uint64_t token_of(const struct mqtt *m, int mid)
 {
 	uint64_t round = (uint16_t)mid <= m->last_mid ? m->wraps : m->wraps - 1;
@@ -378,7 +383,8 @@ static void on_subscribe(struct mosquitto *mosq, void *ctx, int mid, int count, 
 	m->saw_packet = true;
 	struct sockbuf *active = sockbuf_enter(NULL);
 	for (struct subscription *s = m->subscriptions; s; s = s->next)
-		if (s->mid == mid && m->handler.on_subscribed) m->handler.on_subscribed(m->ctx, s->filter, count == 1 && granted[0] < 128);
+		if (s->mid == mid && m->handler.on_subscribed)
+			m->handler.on_subscribed(m->ctx, s->filter, count == 1 && granted[0] < 128);
 	sockbuf_leave(active);
 	errno = EAGAIN;
 }
@@ -473,9 +479,9 @@ static bool set_expected_name(const struct mqtt *m)
 	return X509_VERIFY_PARAM_set1_host(param, m->host, 0) == 1;
 }
 
-/* A context of our own, with read-ahead: one system call for a record instead of two, and many small records at once. It is set
- * up completely, because libmosquitto's set-up of a context that was handed in forgets to initialise what its check of the
- * server's certificate needs. */
+/* A context of our own, with read-ahead: one system call for a record instead of two, and many small records at once.
+ * It is set up completely, because libmosquitto's set-up of a context that was handed in forgets to initialise what its
+ * check of the server's certificate needs. */
 static enum err set_tls(struct mqtt *m, struct fault *f)
 {
 	const struct mqtt_config *c = &m->config;
@@ -507,7 +513,8 @@ static enum err set_identity(struct mqtt *m, struct fault *f)
 		return fault_set(f, ERR_INVALID, "", "user name or password is not UTF-8");
 	if (c->will_topic == NULL) return ERR_OK;
 	const char *payload = c->will_payload ? c->will_payload : "";
-	if (mosquitto_will_set(m->mosq, c->will_topic, (int)strlen(payload), payload, 1, c->will_retain) != MOSQ_ERR_SUCCESS)
+	int rc = mosquitto_will_set(m->mosq, c->will_topic, (int)strlen(payload), payload, 1, c->will_retain);
+	if (rc != MOSQ_ERR_SUCCESS)
 		return fault_set(f, ERR_INVALID, "", "the last will's topic is none");
 	return ERR_OK;
 }
@@ -518,8 +525,8 @@ static void forget_texts(struct mqtt_config *c)
 	c->will_topic = c->will_payload = NULL;
 }
 
-enum err mqtt_new(struct loop *l, const struct mqtt_config *config, const struct mqtt_handler *handler, void *ctx, struct mqtt **client,
-                  struct fault *f)
+enum err mqtt_new(struct loop *l, const struct mqtt_config *config, const struct mqtt_handler *handler, void *ctx,
+                  struct mqtt **client, struct fault *f)
 {
 	static bool is_ready;
 	if (!is_ready) mosquitto_lib_init();
@@ -629,7 +636,8 @@ void mqtt_subscribe(struct mqtt *m, const char *filter, int qos)
 	write_out(m);
 }
 
-enum err mqtt_publish(struct mqtt *m, const char *topic, const void *payload, size_t len, int qos, bool retain, uint64_t *token)
+enum err mqtt_publish(struct mqtt *m, const char *topic, const void *payload, size_t len, int qos, bool retain,
+                      uint64_t *token)
 {
 	int mid = 0;
 	assert(qos == 0 || qos == 1);

@@ -1,11 +1,11 @@
 /* Buffered input and output for one socket that a library reads and writes in small pieces.
  *
- * libmosquitto reads a message in four system calls and writes each acknowledgement of four bytes with one; that is most of what
- * a message costs. While the loop's thread is inside a call of that library (between sockbuf_enter and sockbuf_leave), its read
- * and write of the one descriptor are served from memory, by functions named read and write in sockbuf.c that take the place
- * of libc's: the program's own definitions come first in symbol search. For every other descriptor, thread and time they are
- * the bare system calls. Its one-byte writes to another descriptor, the pipe that would wake up its own thread (which is not
- * used), are dropped.
+ * libmosquitto reads a message in four system calls and writes each acknowledgement of four bytes with one; that is
+ * most of what a message costs. While the loop's thread is inside a call of that library (between sockbuf_enter and
+ * sockbuf_leave), its read and write of the one descriptor are served from memory, by functions named read and write in
+ * sockbuf.c that take the place of libc's: the program's own definitions come first in symbol search. For every other
+ * descriptor, thread and time they are the bare system calls. Its one-byte writes to another descriptor, the pipe that
+ * would wake up its own thread (which is not used), are dropped.
  *
  * It can be turned off for a client: mqtt_config.is_unbuffered.
  */

@@ -78,7 +78,9 @@ static void overflow_of_the_product_aborts(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(memory_is_zeroed_aligned_and_distinct), cmocka_unit_test(large_blocks_and_the_cap),
-	                                   cmocka_unit_test(texts), cmocka_unit_test(overflow_of_the_product_aborts)};
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(memory_is_zeroed_aligned_and_distinct), cmocka_unit_test(large_blocks_and_the_cap),
+	    cmocka_unit_test(texts), cmocka_unit_test(overflow_of_the_product_aborts),
+	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

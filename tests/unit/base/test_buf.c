@@ -73,7 +73,9 @@ static void commas_by_itself(void **state)
 	json_raw(&b, "w", "[1]");
 	json_num(&b, "z", 0.1);
 	json_close_object(&b);
-	assert_string_equal(b.data, "{\"a\":\"x\",\"n\":null,\"o\":{},\"l\":[-9223372036854775808,true,false,null,[],{\"r\":1},null],"
+	assert_string_equal(b.data,
+	                    "{\"a\":\"x\",\"n\":null,\"o\":{},\"l\":[-9223372036854775808,true,false,"
+	                    "null,[],{\"r\":1},null],"
 	                            "\"i\":9223372036854775807,\"t\":true,\"w\":[1],\"z\":0.1}");
 	buf_clear(&b);
 	buf_str(&b, "data: ");
@@ -118,8 +120,9 @@ static void numbers_read_back_equal(void **state)
 	static const struct {
 		double in;
 		const char *out;
-	} cases[] = {{0, "0"},       {-0.0, "-0"},   {1, "1"},           {-5, "-5"},     {0.1, "0.1"},          {1e15, "1e+15"},
-	             {1e300, "1e+300"}, {NAN, "null"}, {INFINITY, "null"}, {1.5, "1.5"},   {9007199254740993.0, "9007199254740992"},
+	} cases[] = {{0, "0"},       {-0.0, "-0"},   {1, "1"},           {-5, "-5"},     {0.1, "0.1"},
+	             {1e15, "1e+15"}, 	             {1e300, "1e+300"}, {NAN, "null"}, {INFINITY, "null"}, {1.5, "1.5"},
+	             {9007199254740993.0, "9007199254740992"},
 	             {5e-324, "4.94065645841247e-324"}};
 	struct buf b = BUF_INIT;
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -145,8 +148,10 @@ static void numbers_read_back_equal(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(grows_and_terminates), cmocka_unit_test(printf_at_every_boundary),
-	                                   cmocka_unit_test(commas_by_itself), cmocka_unit_test(strings_are_always_valid),
-	                                   cmocka_unit_test(numbers_read_back_equal)};
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(grows_and_terminates), cmocka_unit_test(printf_at_every_boundary),
+	    cmocka_unit_test(commas_by_itself), cmocka_unit_test(strings_are_always_valid),
+	    cmocka_unit_test(numbers_read_back_equal),
+	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

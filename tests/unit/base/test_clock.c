@@ -84,6 +84,8 @@ static void moves_forward(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(formats), cmocka_unit_test(parses), cmocka_unit_test(moves_forward)};
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(formats), cmocka_unit_test(parses), cmocka_unit_test(moves_forward),
+	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

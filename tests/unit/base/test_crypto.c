@@ -33,9 +33,12 @@ static void ed25519_keys(void **state)
 {
 	(void)state;
 	static const char *const vectors[][2] = {
-	    {"9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60", "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"},
-	    {"4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb", "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c"},
-	    {"c5aa8df43f9f837bedb7442f31dcb7b166d38535076f094b85ce3a2e0b4458f7", "fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025"}};
+	    {"9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60",
+	     "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"},
+	    {"4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb",
+	     "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c"},
+	    {"c5aa8df43f9f837bedb7442f31dcb7b166d38535076f094b85ce3a2e0b4458f7",
+	     "fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025"}};
 	for (size_t i = 0; i < sizeof vectors / sizeof vectors[0]; i++) {
 		uint8_t secret[32], public_key[32];
 		char hex[65];
@@ -55,7 +58,9 @@ static void ed25519_signature_of_another_library(void **state)
 	assert_true(hex_decode("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60", 64, secret, 32));
 	ed25519_sign(secret, "aviary-manifest-v1", "{}", 2, signature);
 	hex_encode(signature, 64, hex);
-	assert_string_equal(hex, "10f1b612df87c5b3f66a52685c214fc6538ccfdeaef43951120a49e454423d8f0a96d5b29097672659e46f1c99fd5cc71139ba629b37d08447d45e28ea0a3e04");
+	assert_string_equal(hex,
+	                    "10f1b612df87c5b3f66a52685c214fc6538ccfdeaef43951120a49e454423d8f"
+	                         "0a96d5b29097672659e46f1c99fd5cc71139ba629b37d08447d45e28ea0a3e04");
 }
 
 static void ed25519_refuses_what_was_changed(void **state)
@@ -101,7 +106,8 @@ static void hex(void **state)
 static void base64(void **state)
 {
 	(void)state;
-	static const char *const vectors[][2] = {{"", ""}, {"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"}, {"foob", "Zm9vYg=="}, {"fooba", "Zm9vYmE="}, {"foobar", "Zm9vYmFy"}};
+	static const char *const vectors[][2] = {{"", ""}, {"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"},
+	                                         {"foob", "Zm9vYg=="}, {"fooba", "Zm9vYmE="}, {"foobar", "Zm9vYmFy"}};
 	uint8_t out[8];
 	char text[16];
 	size_t len;
@@ -115,8 +121,10 @@ static void base64(void **state)
 		assert_memory_equal(out, vectors[i][0], n);
 		if (n > 0) assert_false(base64_decode(text, strlen(text), out, n - 1, &len));
 	}
-	static const char *const bad[] = {"Zg=", "Zg", "Zh==", "Zm9=", "====", "Z===", "Zg==Zg==", "Zm 9", "Zm9-", "=Zg=", "Zm9vZ"};
-	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) assert_false(base64_decode(bad[i], strlen(bad[i]), out, sizeof out, &len));
+	static const char *const bad[] = {"Zg=", "Zg", "Zh==", "Zm9=", "====", "Z===", "Zg==Zg==", "Zm 9", "Zm9-", "=Zg=",
+	                                  "Zm9vZ"};
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+		assert_false(base64_decode(bad[i], strlen(bad[i]), out, sizeof out, &len));
 }
 
 static void random_and_equal(void **state)
@@ -133,9 +141,10 @@ static void random_and_equal(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(sha256_vectors), cmocka_unit_test(ed25519_keys),
-	                                   cmocka_unit_test(ed25519_signature_of_another_library),
-	                                   cmocka_unit_test(ed25519_refuses_what_was_changed), cmocka_unit_test(hex), cmocka_unit_test(base64),
-	                                   cmocka_unit_test(random_and_equal)};
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(sha256_vectors), cmocka_unit_test(ed25519_keys),
+	    cmocka_unit_test(ed25519_signature_of_another_library), cmocka_unit_test(ed25519_refuses_what_was_changed),
+	    cmocka_unit_test(hex), cmocka_unit_test(base64), cmocka_unit_test(random_and_equal),
+	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -72,7 +72,9 @@ static void prefix_goes_before(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(rows_are_in_order), cmocka_unit_test(fault_takes_all_and_cuts),
-	                                   cmocka_unit_test(cut_never_splits_a_character), cmocka_unit_test(prefix_goes_before)};
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(rows_are_in_order), cmocka_unit_test(fault_takes_all_and_cuts),
+	    cmocka_unit_test(cut_never_splits_a_character), cmocka_unit_test(prefix_goes_before),
+	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -115,7 +115,8 @@ static void documents(void **state)
 static void every_prefix_and_every_flip_is_safe(void **state)
 {
 	(void)state;
-	static const char text[] = "{\"ts\":1700000000000,\"m\":{\"a\\u00e9\\ud83d\\udc26\":[-0.5e-3,true,null],\"\xF0\x9F\x90\xA6\":\"x\\n\"}}";
+	static const char text[] =
+	    "{\"ts\":1700000000000,\"m\":{\"a\\u00e9\\ud83d\\udc26\":[-0.5e-3,true,null],\"\xF0\x9F\x90\xA6\":\"x\\n\"}}";
 	for (size_t len = 0; len < sizeof text - 1; len++) assert_non_null(strchr(events_of(text, len), '!'));
 	char flipped[sizeof text];
 	for (size_t at = 0; at < sizeof text - 1; at++) {
@@ -236,12 +237,17 @@ static void doubles_against_strtod(void **state)
 {
 	(void)state;
 	static const char *const cases[] = {
-	    "0", "-0", "-0.0", "0e999999999999", "1", "0.1", "1e22", "1e23", "9007199254740993", "123456789012345678901234567890",
-	    "1.7976931348623157e308", "1.7976931348623158e308", "1.7976931348623159e308", "1e309", "-1e400", "1e99999999999999999999",
-	    "2.2250738585072014e-308", "2.2250738585072011e-308", "4.9406564584124654e-324", "5e-324", "2.4703282292062327e-324",
-	    "2.4703282292062328e-324", "1e-400", "1e-99999999999999999999", "0.000000000000000000000000000000000000000000000000001",
+	    "0", "-0", "-0.0", "0e999999999999", "1", "0.1", "1e22", "1e23", "9007199254740993",
+	    "123456789012345678901234567890",
+	    "1.7976931348623157e308", "1.7976931348623158e308", "1.7976931348623159e308", "1e309", "-1e400",
+	    "1e99999999999999999999",
+	    "2.2250738585072014e-308", "2.2250738585072011e-308", "4.9406564584124654e-324", "5e-324",
+	    "2.4703282292062327e-324",
+	    "2.4703282292062328e-324", "1e-400", "1e-99999999999999999999",
+	    "0.000000000000000000000000000000000000000000000000001",
 	    "8.442911973260991817129021e-309", "6.631236846766476e-316", "1e-22", "179769313486231580793728971405301e276",
-	    "10000000000000000000000000000000000000000e-40", "0.30000000000000004", "9223372036854775807", "18446744073709551615.5"};
+	    "10000000000000000000000000000000000000000e-40", "0.30000000000000004", "9223372036854775807",
+	    "18446744073709551615.5"};
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) check_double(cases[i]);
 	uint64_t x = 88172645463325252u, off = 0, checked = 0;
 	for (int i = 0; i < 200000; i++) {
@@ -328,10 +334,10 @@ static void utf8(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(documents),  cmocka_unit_test(every_prefix_and_every_flip_is_safe),
-	    cmocka_unit_test(depth_ends_where_it_says), cmocka_unit_test(skipping),
-	    cmocka_unit_test(integers),   cmocka_unit_test(doubles_against_strtod),
-	    cmocka_unit_test(a_long_tail_of_digits), cmocka_unit_test(unescaping),
-	    cmocka_unit_test(utf8)};
+	    cmocka_unit_test(documents), cmocka_unit_test(every_prefix_and_every_flip_is_safe),
+	    cmocka_unit_test(depth_ends_where_it_says), cmocka_unit_test(skipping), cmocka_unit_test(integers),
+	    cmocka_unit_test(doubles_against_strtod), cmocka_unit_test(a_long_tail_of_digits),
+	    cmocka_unit_test(unescaping), cmocka_unit_test(utf8),
+	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -92,12 +92,14 @@ static void duplicates_among_many(void **state)
 static void walking(void **state)
 {
 	(void)state;
-	struct json *root = parse("{\"s\":\"x\\u00e9\",\"n\":-1.5,\"t\":true,\"f\":false,\"z\":null,\"a\":[1,2,3],\"o\":{}}");
+	struct json *root =
+	    parse("{\"s\":\"x\\u00e9\",\"n\":-1.5,\"t\":true,\"f\":false,\"z\":null,\"a\":[1,2,3],\"o\":{}}");
 	assert_int_equal(json_type(root), JSON_OBJECT);
 	assert_int_equal(json_count(root), 7);
 	assert_string_equal(json_text(json_get(root, "s")), "x\xC3\xA9");
 	assert_true(json_number(json_get(root, "n")) == -1.5);
-	assert_true(json_is_true(json_get(root, "t")) && !json_is_true(json_get(root, "f")) && !json_is_true(json_get(root, "s")));
+	assert_true(json_is_true(json_get(root, "t")) && !json_is_true(json_get(root, "f")) &&
+	            !json_is_true(json_get(root, "s")));
 	assert_int_equal(json_type(json_get(root, "z")), JSON_NULL);
 	assert_null(json_get(root, "S"));
 	assert_null(json_get(json_get(root, "a"), "x"));
@@ -120,7 +122,8 @@ static void integers_end_at_2_to_53(void **state)
 		bool good;
 		int64_t value;
 	} cases[] = {{"9007199254740992", true, 9007199254740992}, {"-9007199254740992", true, -9007199254740992},
-	             {"9007199254740994", false, 0}, {"1e3", true, 1000}, {"1.0", true, 1}, {"1.5", false, 0}, {"1e300", false, 0},
+	             {"9007199254740994", false, 0}, {"1e3", true, 1000}, {"1.0", true, 1}, {"1.5", false, 0},
+	             {"1e300", false, 0},
 	             {"-0", true, 0}, {"\"1\"", false, 0}};
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		struct json *j = parse(cases[i].text);
@@ -135,7 +138,9 @@ static void printing(void **state)
 {
 	(void)state;
 	struct buf b = BUF_INIT;
-	struct json *j = parse(" { \"b\" : [ 1 , 0.1, \"\\u0001\" ] , \"a\" : { \"z\" : null , \"B\" : true } , \"ab\":[],\"a b\":{} } ");
+	struct json *j =
+	    parse(" { \"b\" : [ 1 , 0.1, \"\\u0001\" ] , \"a\" : { \"z\" : null , \"B\" : true } ,"
+	          " \"ab\":[],\"a b\":{} } ");
 	json_print(j, &b);
 	assert_string_equal(b.data, "{\"b\":[1,0.1,\"\\u0001\"],\"a\":{\"z\":null,\"B\":true},\"ab\":[],\"a b\":{}}");
 	buf_clear(&b);
@@ -164,19 +169,26 @@ struct thing {
 };
 
 static const struct field step_fields[] = {
-    {.name = "percent", .type = FIELD_INT, .offset = offsetof(struct step, percent), .present_offset = offsetof(struct step, has_percent),
+    {.name = "percent", .type = FIELD_INT, .offset = offsetof(struct step, percent),
+     .present_offset = offsetof(struct step, has_percent),
      .min = 1, .max = 100, .flags = FIELD_REQUIRED, .doc = "Share."},
     {.name = "note", .type = FIELD_STR, .offset = offsetof(struct step, note), .flags = FIELD_NULLABLE},
     {0}};
 static const struct field thing_fields[] = {
-    {.name = "name", .type = FIELD_STR, .offset = offsetof(struct thing, name), .min = 2, .max = 5, .flags = FIELD_REQUIRED},
+    {.name = "name", .type = FIELD_STR, .offset = offsetof(struct thing, name), .min = 2, .max = 5,
+     .flags = FIELD_REQUIRED},
     {.name = "count", .type = FIELD_INT, .offset = offsetof(struct thing, count), .flags = FIELD_OMIT_ZERO},
-    {.name = "ratio", .type = FIELD_NUM, .offset = offsetof(struct thing, ratio), .present_offset = offsetof(struct thing, has_ratio), .min = -1, .max = 1.5},
+    {.name = "ratio", .type = FIELD_NUM, .offset = offsetof(struct thing, ratio),
+     .present_offset = offsetof(struct thing, has_ratio), .min = -1, .max = 1.5},
     {.name = "on", .type = FIELD_BOOL, .offset = offsetof(struct thing, on), .flags = FIELD_OMIT_ZERO},
-    {.name = "mode", .type = FIELD_ENUM, .offset = offsetof(struct thing, mode), .choices = "slow fast", .flags = FIELD_NULLABLE},
-    {.name = "tags", .type = FIELD_STRS, .offset = offsetof(struct thing, tags), .min = 0, .max = 2, .flags = FIELD_OMIT_ZERO},
-    {.name = "first", .type = FIELD_OBJECT, .offset = offsetof(struct thing, first), .fields = step_fields, .flags = FIELD_OMIT_ZERO},
-    {.name = "stages", .type = FIELD_OBJECTS, .offset = offsetof(struct thing, stages), .fields = step_fields, .item_bytes = sizeof(struct step), .max = 3, .flags = FIELD_OMIT_ZERO},
+    {.name = "mode", .type = FIELD_ENUM, .offset = offsetof(struct thing, mode), .choices = "slow fast",
+     .flags = FIELD_NULLABLE},
+    {.name = "tags", .type = FIELD_STRS, .offset = offsetof(struct thing, tags), .min = 0, .max = 2,
+     .flags = FIELD_OMIT_ZERO},
+    {.name = "first", .type = FIELD_OBJECT, .offset = offsetof(struct thing, first), .fields = step_fields,
+     .flags = FIELD_OMIT_ZERO},
+    {.name = "stages", .type = FIELD_OBJECTS, .offset = offsetof(struct thing, stages), .fields = step_fields,
+     .item_bytes = sizeof(struct step), .max = 3, .flags = FIELD_OMIT_ZERO},
     {.name = "doc", .type = FIELD_DOC, .offset = offsetof(struct thing, doc), .max = 20},
     {.name = "any", .type = FIELD_ANY, .offset = offsetof(struct thing, any)},
     {.name = "secret", .type = FIELD_STR, .offset = offsetof(struct thing, secret), .flags = FIELD_WRITEONLY},
@@ -188,8 +200,11 @@ static void binds_everything(void **state)
 	(void)state;
 	struct arena *a = arena_new(100000);
 	struct thing t = {.count = 7};
-	struct json *j = parse("{\"name\":\"abc\",\"ratio\":0,\"on\":true,\"mode\":\"fast\",\"tags\":[\"x\",\"y\"],\"first\":{\"percent\":1},"
-	                       "\"stages\":[{\"percent\":5},{\"percent\":100,\"note\":null},{\"percent\":2,\"note\":\"n\"}],"
+	struct json *j =
+	    parse("{\"name\":\"abc\",\"ratio\":0,\"on\":true,\"mode\":\"fast\",\"tags\":[\"x\",\"y\"],"
+	          "\"first\":{\"percent\":1},"
+	                       "\"stages\":[{\"percent\":5},{\"percent\":100,\"note\":null},"
+	                       "{\"percent\":2,\"note\":\"n\"}],"
 	                       "\"doc\":{\"a\": [1, 2]},\"any\":[null],\"secret\":\"s\"}");
 	assert_int_equal(json_bind(thing_fields, j, &t, a, NULL), ERR_OK);
 	json_free(j);
@@ -210,7 +225,9 @@ static void binds_everything(void **state)
 	t.id = 9;
 	t.count = 0;
 	json_encode(thing_fields, &t, &b);
-	assert_string_equal(b.data, "{\"name\":\"abc\",\"ratio\":0,\"on\":true,\"mode\":\"fast\",\"tags\":[\"x\",\"y\"],\"first\":{\"percent\":1},"
+	assert_string_equal(b.data,
+	                    "{\"name\":\"abc\",\"ratio\":0,\"on\":true,\"mode\":\"fast\","
+	                    "\"tags\":[\"x\",\"y\"],\"first\":{\"percent\":1},"
 	                            "\"stages\":[{\"percent\":5},{\"percent\":100},{\"percent\":2,\"note\":\"n\"}],"
 	                            "\"doc\":{\"a\":[1,2]},\"any\":[null],\"id\":9}");
 	buf_done(&b);
@@ -242,8 +259,10 @@ static void refuses_with_pointer_and_bounds(void **state)
 	    {"{\"name\":\"abc\",\"tags\":[\"a\",1]}", "/tags/1", "must be a string"},
 	    {"{\"name\":\"abc\",\"first\":[]}", "/first", "must be an object"},
 	    {"{\"name\":\"abc\",\"first\":{}}", "/first/percent", "is required"},
-	    {"{\"name\":\"abc\",\"stages\":[{\"percent\":1},{\"percent\":101}]}", "/stages/1/percent", "must be an integer from 1 to 100"},
-	    {"{\"name\":\"abc\",\"stages\":[{\"percent\":1},{\"percent\":\"1\"}]}", "/stages/1/percent", "must be an integer from 1 to 100"},
+	    {"{\"name\":\"abc\",\"stages\":[{\"percent\":1},{\"percent\":101}]}", "/stages/1/percent",
+	     "must be an integer from 1 to 100"},
+	    {"{\"name\":\"abc\",\"stages\":[{\"percent\":1},{\"percent\":\"1\"}]}", "/stages/1/percent",
+	     "must be an integer from 1 to 100"},
 	    {"{\"name\":\"abc\",\"stages\":[1]}", "/stages/0", "must be an object"},
 	    {"{\"name\":\"abc\",\"doc\":[]}", "/doc", "must be an object"},
 	    {"{\"name\":\"abc\",\"doc\":{\"a\":\"0123456789abcdef\"}}", "/doc", "as compact text must have 0 to 20 bytes"},
@@ -301,10 +320,12 @@ static void empty_ones_are_left_out(void **state)
 		struct inner in;
 		int64_t n;
 	} o = {{NULL}, 1};
-	static const struct field inner_fields[] = {{.name = "x", .type = FIELD_STR, .offset = offsetof(struct inner, x)}, {0}};
+	static const struct field inner_fields[] = {{.name = "x", .type = FIELD_STR, .offset = offsetof(struct inner, x)},
+	                                            {0}};
 	static const struct field outer_fields[] = {
 	    {.name = "n", .type = FIELD_INT, .offset = offsetof(struct outer, n)},
-	    {.name = "in", .type = FIELD_OBJECT, .offset = offsetof(struct outer, in), .fields = inner_fields, .flags = FIELD_OMIT_ZERO},
+	    {.name = "in", .type = FIELD_OBJECT, .offset = offsetof(struct outer, in), .fields = inner_fields,
+	     .flags = FIELD_OMIT_ZERO},
 	    {.name = "m", .type = FIELD_INT, .offset = offsetof(struct outer, n)},
 	    {0}};
 	json_encode(outer_fields, &o, &b);
@@ -317,8 +338,11 @@ static void schema(void **state)
 	(void)state;
 	struct buf b = BUF_INIT;
 	json_schema(step_fields, false, &b);
-	assert_string_equal(b.data, "{\"type\":\"object\",\"properties\":{\"percent\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":100,"
-	                            "\"description\":\"Share.\"},\"note\":{\"type\":[\"string\",\"null\"],\"maxLength\":1024}},"
+	assert_string_equal(b.data,
+	                    "{\"type\":\"object\",\"properties\":{\"percent\":{\"type\":\"integer\","
+	                    "\"minimum\":1,\"maximum\":100,"
+	                            "\"description\":\"Share.\"},\"note\":{\"type\":[\"string\","
+	                            "\"null\"],\"maxLength\":1024}},"
 	                            "\"required\":[\"percent\"],\"additionalProperties\":false}");
 	buf_clear(&b);
 	json_schema(thing_fields, false, &b);
@@ -345,9 +369,11 @@ static void schema(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(refuses_with_the_place), cmocka_unit_test(depth), cmocka_unit_test(duplicates_among_many), cmocka_unit_test(walking),
-	    cmocka_unit_test(integers_end_at_2_to_53), cmocka_unit_test(printing), cmocka_unit_test(binds_everything),
-	    cmocka_unit_test(refuses_with_pointer_and_bounds), cmocka_unit_test(long_texts_without_bounds),
-	    cmocka_unit_test(empty_ones_are_left_out), cmocka_unit_test(schema)};
+	    cmocka_unit_test(refuses_with_the_place), cmocka_unit_test(depth), cmocka_unit_test(duplicates_among_many),
+	    cmocka_unit_test(walking), cmocka_unit_test(integers_end_at_2_to_53), cmocka_unit_test(printing),
+	    cmocka_unit_test(binds_everything), cmocka_unit_test(refuses_with_pointer_and_bounds),
+	    cmocka_unit_test(long_texts_without_bounds), cmocka_unit_test(empty_ones_are_left_out),
+	    cmocka_unit_test(schema),
+	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

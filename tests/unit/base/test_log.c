@@ -95,7 +95,9 @@ static void quotes(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(one_line), cmocka_unit_test(no_line_can_be_forged_and_long_ones_are_cut),
-	                                   cmocka_unit_test(levels), cmocka_unit_test(quotes)};
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(one_line), cmocka_unit_test(no_line_can_be_forged_and_long_ones_are_cut),
+	    cmocka_unit_test(levels), cmocka_unit_test(quotes),
+	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

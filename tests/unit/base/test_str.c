@@ -87,7 +87,8 @@ static void durations_and_sizes(void **state)
 		bool good;
 		int64_t ms;
 	} durations[] = {{"250ms", true, 250}, {"30s", true, 30000}, {"15m", true, 900000}, {"24h", true, 86400000},
-	                 {"7d", true, 604800000}, {"0", true, 0}, {"0s", true, 0}, {"", false, 0}, {"s", false, 0}, {"10", false, 0},
+	                 {"7d", true, 604800000}, {"0", true, 0}, {"0s", true, 0}, {"", false, 0}, {"s", false, 0},
+	                 {"10", false, 0},
 	                 {"-1s", false, 0}, {"1.5s", false, 0}, {"1 s", false, 0}, {" 1s", false, 0}, {"1s ", false, 0},
 	                 {"1S", false, 0}, {"9223372036854775807ms", true, INT64_MAX}, {"9223372036854775808ms", false, 0},
 	                 {"9223372036854775807s", false, 0}, {"1h30m", false, 0}};
@@ -95,8 +96,9 @@ static void durations_and_sizes(void **state)
 		const char *text;
 		bool good;
 		int64_t bytes;
-	} sizes[] = {{"512", true, 512}, {"64KiB", true, 65536}, {"1GiB", true, 1073741824}, {"2MiB", true, 2097152}, {"1B", true, 1},
-	             {"1KB", false, 0}, {"1kib", false, 0}, {"", false, 0}, {"8388608TiB", false, 0}, {"8388607TiB", true, 8388607LL << 40}};
+	} sizes[] = {{"512", true, 512}, {"64KiB", true, 65536}, {"1GiB", true, 1073741824}, {"2MiB", true, 2097152},
+	             {"1B", true, 1}, {"1KB", false, 0}, {"1kib", false, 0}, {"", false, 0}, {"8388608TiB", false, 0},
+	             {"8388607TiB", true, 8388607LL << 40}};
 	for (size_t i = 0; i < sizeof durations / sizeof durations[0]; i++) {
 		int64_t v = 0;
 		assert_int_equal(str_parse_duration_ms(durations[i].text, &v), durations[i].good);
@@ -124,8 +126,10 @@ static void hash_is_stable_and_spreads(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(names), cmocka_unit_test(metrics_and_hex), cmocka_unit_test(utf8),
-	                                   cmocka_unit_test(copies_and_prefixes), cmocka_unit_test(durations_and_sizes),
-	                                   cmocka_unit_test(hash_is_stable_and_spreads)};
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(names), cmocka_unit_test(metrics_and_hex), cmocka_unit_test(utf8),
+	    cmocka_unit_test(copies_and_prefixes), cmocka_unit_test(durations_and_sizes),
+	    cmocka_unit_test(hash_is_stable_and_spreads),
+	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -184,7 +184,8 @@ static const char *refusal(int status, const char **content_type)
 static void make_certificate(const char *key, const char *cert)
 {
 	char line[600];
-	snprintf(line, sizeof line, "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost "
+	snprintf(line, sizeof line,
+	         "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost "
 	         "-addext subjectAltName=IP:127.0.0.1,IP:::1 -keyout %s -out %s 2>/dev/null", key, cert);
 	assert_int_equal(system(line), 0);
 }
@@ -201,10 +202,12 @@ static char *read_text(const char *path)
 
 static void open_world(bool is_tls)
 {
-	static const struct http_handler handler = {.begin = begin, .chunk = chunk, .complete = complete, .abort = on_abort, .finish = on_finish, .prepare = prepare,
+	static const struct http_handler handler = {.begin = begin, .chunk = chunk, .complete = complete, .abort = on_abort,
+	                                            .finish = on_finish, .prepare = prepare,
 	                                            .refusal = refusal};
 	struct http_address addresses[] = {{"127.0.0.1", 0, is_tls}, {"::1", 0, is_tls}};
-	struct http_config config = {.addresses = addresses, .address_count = 2, .max_target_bytes = 600, .max_header_bytes = 4000};
+	struct http_config config = {.addresses = addresses, .address_count = 2, .max_target_bytes = 600,
+	                             .max_header_bytes = 4000};
 	struct fault f = {"", ""};
 	char key[80], cert[80], *key_text = NULL, *cert_text = NULL;
 	memset(&w, 0, sizeof w);
@@ -354,7 +357,8 @@ static void paths_and_queries_are_decoded(void **state)
 	expect("/a%20b/%C3%A9?x=1&y=a+b%26c&z&=e", 201, "GET /a b/\xC3\xA9 len=0 x=1 y=a b&c z= =e");
 	expect("/a?", 201, "GET /a len=0");
 	expect("/a?x=1&&y=2", 201, "GET /a len=0 x=1 y=2");
-	static const char *const bad[] = {"/a%2Fb", "/a%00b", "/a%2", "/a%", "/a%zz", "/a%FF", "/a?x=%FF", "/a?x=%00", "/a?x=%1"};
+	static const char *const bad[] = {"/a%2Fb", "/a%00b", "/a%2", "/a%", "/a%zz", "/a%FF", "/a?x=%FF", "/a?x=%00",
+	                                  "/a?x=%1"};
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) expect(bad[i], 400, NULL);
 	char target[1000] = "/";
 	memset(target + 1, 'a', 599);
@@ -584,7 +588,8 @@ static void upload_streams_in_constant_memory(void **state)
 	struct http_stats stats;
 	int fd = open(w.file, O_RDONLY | O_CLOEXEC);
 	assert_int_equal(ftruncate(open(w.file, O_WRONLY | O_CLOEXEC), 4 << 20), 0);
-	ask(&a, (struct fetch_request){.method = "PUT", .has_upload = true, .upload_fd = fd, .upload_bytes = 4 << 20}, "/stream-in");
+	ask(&a, (struct fetch_request){.method = "PUT", .has_upload = true, .upload_fd = fd, .upload_bytes = 4 << 20},
+	    "/stream-in");
 	assert_int_equal(a.status, 201);
 	assert_int_equal(w.chunk_bytes, 4 << 20);
 	assert_string_equal(a.body, "PUT /stream-in len=0");
@@ -594,12 +599,14 @@ static void upload_streams_in_constant_memory(void **state)
 	lseek(fd, 0, SEEK_SET);
 	const char *const plain[] = {"Expect:", NULL};
 	assert_int_equal(ftruncate(open(w.file, O_WRONLY | O_CLOEXEC), (4 << 20) + 1), 0);
-	ask(&a, (struct fetch_request){.method = "PUT", .has_upload = true, .upload_fd = fd, .upload_bytes = (4 << 20) + 1}, "/stream-in");
+	ask(&a, (struct fetch_request){.method = "PUT", .has_upload = true, .upload_fd = fd, .upload_bytes = (4 << 20) + 1},
+	    "/stream-in");
 	assert_int_equal(a.status, 413);
 	free(a.body);
 	lseek(fd, 0, SEEK_SET);
 	w.chunk_bytes = 0;
-	ask(&a, (struct fetch_request){.method = "PUT", .has_upload = true, .upload_fd = fd, .upload_bytes = 1 << 20, .headers = plain}, "/fail-midway");
+	ask(&a, (struct fetch_request){.method = "PUT", .has_upload = true, .upload_fd = fd, .upload_bytes = 1 << 20,
+	                               .headers = plain}, "/fail-midway");
 	assert_int_equal(a.status, 422);
 	assert_string_equal(a.body, "not like this");
 	free(a.body);
@@ -649,7 +656,8 @@ static bool raw_has(void *ctx)
 	struct raw *r = ctx;
 	ssize_t n;
 	loop_request_tick(w.loop); /* the socket is not in the loop: look again */
-	while (r->len < sizeof r->text - 1 && (n = recv(r->fd, r->text + r->len, sizeof r->text - 1 - r->len, MSG_DONTWAIT)) >= 0) {
+	while (r->len < sizeof r->text - 1 && (n = recv(r->fd, r->text + r->len, sizeof r->text - 1 - r->len,
+	                                                MSG_DONTWAIT)) >= 0) {
 		if (n == 0) r->is_closed = true;
 		if (n == 0) break;
 		r->len += (size_t)n;
@@ -667,7 +675,8 @@ static void pipelined_requests_keep_the_connection(void **state)
 {
 	(void)state;
 	struct raw r = {.fd = connect_raw(), .until = "GET /c len=0"};
-	send_raw(r.fd, "GET /a HTTP/1.1\r\nHost: x\r\n\r\nPOST /unauthorized HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"
+	send_raw(r.fd,
+	         "GET /a HTTP/1.1\r\nHost: x\r\n\r\nPOST /unauthorized HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"
 	               "GET /c HTTP/1.1\r\nHost: x\r\n\r\n");
 	assert_true(loop_run_until(w.loop, raw_has, &r, WAIT_MS));
 	assert_non_null(strstr(r.text, "who are you"));
@@ -714,7 +723,8 @@ static void a_client_that_leaves_midway_aborts(void **state)
 static void garbage_is_refused(void **state)
 {
 	(void)state;
-	static const char *const texts[] = {"GARBAGE\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "GET relative HTTP/1.1\r\nHost: x\r\n\r\n",
+	static const char *const texts[] = {"GARBAGE\r\n\r\n", "GET / HTTP/9.9\r\n\r\n",
+	                                    "GET relative HTTP/1.1\r\nHost: x\r\n\r\n",
 	                                    "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
 	                                    "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n"};
 	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
@@ -846,18 +856,23 @@ static void quiet_servers_take_no_more(void **state)
 static void bad_addresses_are_named(void **state)
 {
 	(void)state;
-	static const struct http_handler handler = {.begin = begin, .chunk = chunk, .complete = complete, .abort = on_abort, .finish = on_finish, .prepare = prepare,
+	static const struct http_handler handler = {.begin = begin, .chunk = chunk, .complete = complete, .abort = on_abort,
+	                                            .finish = on_finish, .prepare = prepare,
 	                                            .refusal = refusal};
 	struct http_address taken[] = {{"127.0.0.1", http_port(w.server, 0), false}};
 	struct http_address name[] = {{"localhost", 0, false}};
 	struct http_address tls[] = {{"127.0.0.1", 0, true}};
 	struct http_server *s;
 	struct fault f = {"", ""};
-	assert_int_equal(http_server_open(w.loop, &(struct http_config){.addresses = taken, .address_count = 1}, &handler, NULL, &s, &f), ERR_UNAVAILABLE);
+	assert_int_equal(http_server_open(w.loop, &(struct http_config){.addresses = taken, .address_count = 1}, &handler,
+	                                  NULL, &s, &f), ERR_UNAVAILABLE);
 	assert_non_null(strstr(f.detail, "in use"));
 	assert_null(s);
-	assert_int_equal(http_server_open(w.loop, &(struct http_config){.addresses = name, .address_count = 1}, &handler, NULL, &s, &f), ERR_INVALID);
-	assert_int_equal(http_server_open(w.loop, &(struct http_config){.addresses = tls, .address_count = 1, .tls_key_pem = "x", .tls_cert_pem = "y"}, &handler, NULL, &s, &f), ERR_INVALID);
+	assert_int_equal(http_server_open(w.loop, &(struct http_config){.addresses = name, .address_count = 1}, &handler,
+	                                  NULL, &s, &f), ERR_INVALID);
+	assert_int_equal(http_server_open(w.loop, &(struct http_config){.addresses = tls, .address_count = 1,
+	                                                                .tls_key_pem = "x", .tls_cert_pem = "y"},
+	                                  &handler, NULL, &s, &f), ERR_INVALID);
 	assert_non_null(strstr(f.detail, "certificate"));
 }
 
@@ -939,7 +954,8 @@ static void cancelling_and_starting_within_a_callback(void **state)
 	snprintf(other, sizeof other, "%s/never", w.url);
 	c.other = fetch_start(w.pool, &(struct fetch_request){.url = other, .on_done = on_done, .ctx = &never});
 	loop_run_until(w.loop, is_done, &never, 20);
-	fetch_start(w.pool, &(struct fetch_request){.url = url, .on_chunk = cancel_and_start, .on_done = chain_done, .ctx = &c});
+	fetch_start(w.pool, &(struct fetch_request){.url = url, .on_chunk = cancel_and_start, .on_done = chain_done,
+	                                            .ctx = &c});
 	assert_true(loop_run_until(w.loop, is_done, &c.a, WAIT_MS));
 	assert_true(loop_run_until(w.loop, is_done, &c.b, WAIT_MS));
 	assert_int_equal(c.b.status, 201);
@@ -1006,13 +1022,17 @@ static void a_silent_handshake_is_no_busy_loop(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    TEST(paths_and_queries_are_decoded), TEST(both_addresses_answer), TEST(bodies_and_headers), TEST(refusals_before_the_body),
-	    TEST(replies_are_held_for_the_tick), TEST(a_failed_commit_fails_what_is_held), TEST(many_at_once_share_ticks), TEST(answers_from_jobs),
-	    TEST(static_and_empty), TEST(files_and_ranges), TEST(upload_streams_in_constant_memory), TEST(a_paused_body_waits),
-	    TEST(pipelined_requests_keep_the_connection), TEST(expect_continue), TEST(a_client_that_leaves_midway_aborts), TEST(garbage_is_refused),
-	    TEST(events_flow), TEST(a_slow_reader_is_dropped), TEST(a_reader_that_left_is_noticed_by_sending), TEST(closing_ends_everything),
-	    TEST(quiet_servers_take_no_more), TEST(bad_addresses_are_named), TEST(client_errors), TEST(cancelling_and_starting_within_a_callback),
+	    TEST(paths_and_queries_are_decoded), TEST(both_addresses_answer), TEST(bodies_and_headers),
+	    TEST(refusals_before_the_body), TEST(replies_are_held_for_the_tick),
+	    TEST(a_failed_commit_fails_what_is_held), TEST(many_at_once_share_ticks), TEST(answers_from_jobs),
+	    TEST(static_and_empty), TEST(files_and_ranges), TEST(upload_streams_in_constant_memory),
+	    TEST(a_paused_body_waits), TEST(pipelined_requests_keep_the_connection), TEST(expect_continue),
+	    TEST(a_client_that_leaves_midway_aborts), TEST(garbage_is_refused), TEST(events_flow),
+	    TEST(a_slow_reader_is_dropped), TEST(a_reader_that_left_is_noticed_by_sending),
+	    TEST(closing_ends_everything), TEST(quiet_servers_take_no_more), TEST(bad_addresses_are_named),
+	    TEST(client_errors), TEST(cancelling_and_starting_within_a_callback),
 	    cmocka_unit_test_setup_teardown(over_tls, setup_tls, teardown),
-	    cmocka_unit_test_setup_teardown(a_silent_handshake_is_no_busy_loop, setup_tls, teardown)};
+	    cmocka_unit_test_setup_teardown(a_silent_handshake_is_no_busy_loop, setup_tls, teardown),
+	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

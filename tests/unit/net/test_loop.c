@@ -248,7 +248,8 @@ static void systemd_is_told(void **state)
 	int fd = socket(AF_UNIX, SOCK_DGRAM, 0);
 	snprintf(address.sun_path + 1, sizeof address.sun_path - 1, "aviary-notify-%d", (int)getpid());
 	snprintf(path, sizeof path, "@aviary-notify-%d", (int)getpid());
-	assert_int_equal(bind(fd, (struct sockaddr *)&address, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path))), 0);
+	socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path));
+	assert_int_equal(bind(fd, (struct sockaddr *)&address, len), 0);
 	notify_ready(); /* without systemd: nothing happens */
 	assert_int_equal(notify_watchdog_interval_ms(), 0);
 	setenv("NOTIFY_SOCKET", path, 1);
@@ -269,8 +270,11 @@ static void systemd_is_told(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(a_timer_is_followed_by_a_tick), cmocka_unit_test(ticks_are_asked_for), cmocka_unit_test(repeats_and_stops_after_the_tick),
-	    cmocka_unit_test(zero_delays_do_not_starve_the_loop), cmocka_unit_test(signals), cmocka_unit_test(lag_is_what_handlers_took), cmocka_unit_test(pool_is_bounded_and_drains),
-	    cmocka_unit_test(worker_takes_one_at_a_time), cmocka_unit_test(systemd_is_told)};
+	    cmocka_unit_test(a_timer_is_followed_by_a_tick), cmocka_unit_test(ticks_are_asked_for),
+	    cmocka_unit_test(repeats_and_stops_after_the_tick), cmocka_unit_test(zero_delays_do_not_starve_the_loop),
+	    cmocka_unit_test(signals), cmocka_unit_test(lag_is_what_handlers_took),
+	    cmocka_unit_test(pool_is_bounded_and_drains), cmocka_unit_test(worker_takes_one_at_a_time),
+	    cmocka_unit_test(systemd_is_told),
+	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -85,14 +85,17 @@ static int setup_group(void **state)
 	snprintf(config_path, sizeof config_path, "%s/mosquitto.conf", dir);
 	snprintf(cert_path, sizeof cert_path, "%s/cert.pem", dir);
 	snprintf(key_path, sizeof key_path, "%s/key.pem", dir);
-	snprintf(line, sizeof line, "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost "
-	         "-addext subjectAltName=IP:127.0.0.1,DNS:localhost -keyout %s -out %s 2>/dev/null && chmod 644 %s", key_path, cert_path, key_path);
+	snprintf(line, sizeof line,
+	         "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost "
+	         "-addext subjectAltName=IP:127.0.0.1,DNS:localhost -keyout %s -out %s 2>/dev/null && chmod 644 %s",
+	         key_path, cert_path, key_path);
 	assert_int_equal(system(line), 0);
 	port = free_port();
 	tls_port = free_port();
 	FILE *f = fopen(config_path, "w");
 	fprintf(f, "per_listener_settings false\nallow_anonymous true\nmax_inflight_messages 5000\nmax_queued_messages 0\n"
-	           "persistence true\npersistence_location %s/\nuser root\nlistener %u 127.0.0.1\nlistener %u 127.0.0.1\ncertfile %s\nkeyfile %s\n",
+	           "persistence true\npersistence_location %s/\nuser root\nlistener %u 127.0.0.1\n"
+	           "listener %u 127.0.0.1\ncertfile %s\nkeyfile %s\n",
 	        dir, port, tls_port, cert_path, key_path);
 	fclose(f);
 	start_broker();
@@ -169,7 +172,8 @@ static const struct mqtt_handler handler = {on_connect, on_disconnect, on_messag
 
 static struct mqtt_config config_of(const char *id, bool hold)
 {
-	return (struct mqtt_config){.host = "localhost", .port = port, .client_id = id, .hold_acks = hold, .backoff_min_ms = 20, .backoff_max_ms = 200};
+	return (struct mqtt_config){.host = "localhost", .port = port, .client_id = id, .hold_acks = hold,
+	                            .backoff_min_ms = 20, .backoff_max_ms = 200};
 }
 
 static void open_side(struct side *s, struct loop *loop, struct mqtt_config config)
@@ -660,11 +664,13 @@ static void keepalive_holds_an_idle_connection(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(messages_and_tokens), cmocka_unit_test(too_many_in_flight_are_refused), cmocka_unit_test(tokens_outlive_message_ids),
-	    cmocka_unit_test(pausing_stops_after_the_very_message), cmocka_unit_test(what_was_not_flushed_comes_again),
-	    cmocka_unit_test(dropping_brings_back_what_was_held), cmocka_unit_test(a_broker_restart_is_survived),
-	    cmocka_unit_test(publications_in_flight_are_sent_again), cmocka_unit_test(many_messages_flow_over_tcp_and_tls),
-	    cmocka_unit_test(a_will_is_said_only_after_a_crash), cmocka_unit_test(failures_are_named_and_retried),
-	    cmocka_unit_test(freeing_while_connecting), cmocka_unit_test(keepalive_holds_an_idle_connection)};
+	    cmocka_unit_test(messages_and_tokens), cmocka_unit_test(too_many_in_flight_are_refused),
+	    cmocka_unit_test(tokens_outlive_message_ids), cmocka_unit_test(pausing_stops_after_the_very_message),
+	    cmocka_unit_test(what_was_not_flushed_comes_again), cmocka_unit_test(dropping_brings_back_what_was_held),
+	    cmocka_unit_test(a_broker_restart_is_survived), cmocka_unit_test(publications_in_flight_are_sent_again),
+	    cmocka_unit_test(many_messages_flow_over_tcp_and_tls), cmocka_unit_test(a_will_is_said_only_after_a_crash),
+	    cmocka_unit_test(failures_are_named_and_retried), cmocka_unit_test(freeing_while_connecting),
+	    cmocka_unit_test(keepalive_holds_an_idle_connection),
+	};
 	return cmocka_run_group_tests(tests, setup_group, teardown_group);
 }

@@ -146,7 +146,9 @@ static void a_new_socket_starts_empty(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {TEST(input_is_gathered_and_in_order), TEST(output_waits_for_the_flush_and_for_room),
-	                                   TEST(others_are_not_touched), TEST(a_new_socket_starts_empty)};
+	const struct CMUnitTest tests[] = {
+	    TEST(input_is_gathered_and_in_order), TEST(output_waits_for_the_flush_and_for_room),
+	    TEST(others_are_not_touched), TEST(a_new_socket_starts_empty),
+	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
