@@ -551,7 +551,7 @@ def test_openapi_describes_what_is_served(server):
                     jsonschema.Draft202012Validator.check_schema(content["schema"])
     guide = (ROOT / "docs/api-guide.md").read_text()
     for path in re.findall(r"`(/[a-z-]+)`", guide):
-        assert any(p == "/api/v1" + path or p == path for p in api["paths"]), path
+        assert any(p.endswith(path) for p in api["paths"]), path
 
 
 def test_every_route_without_a_token_is_refused(server):
