@@ -57,7 +57,7 @@ struct judge_config {
 	bool sham;              /* controls re-install the old version */
 	double alpha;           /* in (0, 0.5) */
 	double beta;            /* in (0, 0.5) */
-	double hold_p;          /* suspicion; default 0.001 */
+	double hold_p;          /* suspicion; default 0.001; 0 = never hold */
 	double release_p;       /* suspicion over when every p is above; default 0.01 */
 	uint32_t waves;         /* judged waves of the rollout */
 	uint32_t wave;          /* this one, from 1 */

@@ -132,8 +132,8 @@ static enum err check_numbers(const struct judge_config *c, struct fault *f) {
 		return fault_set(f, ERR_INVALID, "/alpha", "must lie between 0 and 0.5");
 	if (!(c->beta > 0 && c->beta < 0.5))
 		return fault_set(f, ERR_INVALID, "/beta", "must lie between 0 and 0.5");
-	if (!(c->hold_p > 0 && c->hold_p < 0.5))
-		return fault_set(f, ERR_INVALID, "/holdP", "must lie between 0 and 0.5");
+	if (!(c->hold_p >= 0 && c->hold_p < 0.5))
+		return fault_set(f, ERR_INVALID, "/holdP", "must be 0 (never hold) or more and below 0.5");
 	if (!(c->release_p >= c->hold_p && c->release_p < 1))
 		return fault_set(f, ERR_INVALID, "/releaseP", "must be at least holdP and below 1");
 	if (c->waves < 1 || c->waves > JUDGE_WAVES_MAX || c->wave < 1 || c->wave > c->waves)

@@ -479,7 +479,7 @@ static void test_check(void **state) {
 	refused("/alpha");
 	config.beta = 0;
 	refused("/beta");
-	config.hold_p = 0;
+	config.hold_p = -0.1;
 	refused("/holdP");
 	config.release_p = config.hold_p / 2;
 	refused("/releaseP");
