@@ -66,34 +66,37 @@ static int refuse(const struct fault *f)
 	return EXIT_USAGE;
 }
 
+static int run(struct host *h, const struct options *o)
+{
+	struct fault fault = {"", ""};
+	int status = EXIT_SUCCESS;
+	enum err e = host_open(h, o, !o->status, &fault);
+	if (e == ERR_OK && o->status)
+		status = print_status(h);
+	else if (e == ERR_OK && (e = host_run(h, &fault)) == ERR_OK)
+		status = h->exit_status;
+	host_close(h);
+	return e == ERR_OK ? status : refuse(&fault);
+}
+
 int main(int argc, char **argv)
 {
 	static struct options options;
 	static struct host host;
 	struct fault fault = {"", ""};
 	enum log_level level = LOG_INFO;
-	if (options_read(&options, argc, argv, &fault) != ERR_OK)
-		return refuse(&fault);
-	if (options.help) {
-		options_print_help(stdout);
-		return EXIT_SUCCESS;
-	}
-	if (options.version) {
-		puts("aviary-agent " AVIARY_VERSION);
-		return EXIT_SUCCESS;
-	}
-	if (log_parse_level(options.log_level, &level))
-		log_set_level(level);
-	int status = EXIT_USAGE;
-	enum err e = host_open(&host, &options, !options.status, &fault);
-	if (e == ERR_OK && options.status)
-		status = print_status(&host);
-	else if (e == ERR_OK)
-		e = host_run(&host, &fault);
-	if (e != ERR_OK)
+	int status = EXIT_SUCCESS;
+	if (options_read(&options, argc, argv, &fault) != ERR_OK) {
 		status = refuse(&fault);
-	else if (!options.status)
-		status = host.exit_status;
-	host_close(&host);
+	} else if (options.help) {
+		options_print_help(stdout);
+	} else if (options.version) {
+		puts("aviary-agent " AVIARY_VERSION);
+	} else {
+		if (log_parse_level(options.log_level, &level))
+			log_set_level(level);
+		status = run(&host, &options);
+	}
+	options_done(&options);
 	return status;
 }

@@ -64,17 +64,18 @@ static const struct option table[] = {
 };
 enum { ROWS = sizeof(table) / sizeof(table[0]) };
 
+enum { FILE_BYTES_MAX = 65536 };
+
+/* A text is not copied. */
 static bool set(struct options *o, const struct option *row, const char *text)
 {
 	char *at = (char *)o + row->offset;
 	int64_t number = 0;
 	bool ok = true, flag = true;
 	switch (row->kind) {
-	case TEXT: {
-		char *copy = strdup(text);
-		memcpy(at, &copy, sizeof(copy));
-		return copy != NULL;
-	}
+	case TEXT:
+		memcpy(at, &text, sizeof(text));
+		return true;
 	case FLAG:
 		flag = strcmp(text, "true") == 0 || strcmp(text, "yes") == 0;
 		memcpy(at, &flag, sizeof(flag));
@@ -120,7 +121,7 @@ static int on_line(void *ctx, const char *section, const char *name, const char 
 	const struct option *row = find(name, strlen(name));
 	if (section[0] || !row || row->offset == AT(config))
 		r->err = fault_set(r->f, ERR_INVALID, "", "%s: unknown option '%s'", r->path, name);
-	else if (!set(r->o, row, value))
+	else if (!set(r->o, row, arena_strdup(r->o->texts, value)))
 		r->err = fault_set(r->f, ERR_INVALID, "", "%s: '%s' cannot be '%s'", r->path, name, value);
 	return r->err == ERR_OK;
 }
@@ -182,6 +183,7 @@ static enum err check(const struct options *o, struct fault *f)
 enum err options_read(struct options *o, int argc, char **argv, struct fault *f)
 {
 	memset(o, 0, sizeof(*o));
+	o->texts = arena_new(FILE_BYTES_MAX);
 	for (int i = 0; i < ROWS; i++)
 		if (table[i].otherwise && !set(o, &table[i], table[i].otherwise))
 			return fault_set(f, ERR_INTERNAL, "", "bad default of --%s", table[i].name);
@@ -196,6 +198,11 @@ enum err options_read(struct options *o, int argc, char **argv, struct fault *f)
 			return e;
 	}
 	return o->help || o->version ? ERR_OK : check(o, f);
+}
+
+void options_done(struct options *o)
+{
+	arena_free(o->texts);
 }
 
 void options_print_help(FILE *out)

@@ -7,10 +7,12 @@
 #include <stdio.h>
 
 #include "agent/agent.h"
+#include "base/arena.h"
 #include "base/err.h"
 
-/* Texts are owned by the options and live as long as the process. */
+/* Texts are those of argv, or of the file and then owned by `texts`. */
 struct options {
+	struct arena *texts;
 	const char *config;
 	const char *device, *hardware, *name;
 	const char *state_dir;
@@ -32,6 +34,7 @@ struct options {
 
 /* Defaults, then the file named by --config, then the command line: the later wins. ERR_INVALID with a sentence. */
 AVIARY_MUST_CHECK enum err options_read(struct options *o, int argc, char **argv, struct fault *f);
+void options_done(struct options *o);
 void options_print_help(FILE *out);
 
 /* Pinned keys from a file: 32 raw bytes, or text with keys in base64, one a line, or the answer of GET
