@@ -31,6 +31,21 @@ def shared():
 
 
 @pytest.fixture
+def tell(request):
+    """tell(text): a figure that the run shows at its end, also where the test passes and wherever it runs."""
+    return lambda text: request.node.user_properties.append(("figure", text))
+
+
+def pytest_terminal_summary(terminalreporter):
+    figures = [(report.nodeid.split("::")[-1], text) for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed")
+               if report.when == "call" for name, text in report.user_properties if name == "figure"]
+    if figures:
+        terminalreporter.section("figures")
+    for test, text in figures:
+        terminalreporter.write_line(f"{test}: {text}")
+
+
+@pytest.fixture
 def broker(tmp_path):
     b = Broker(tmp_path / "broker")
     yield b

@@ -101,7 +101,7 @@ def settled(server, artifact):
     return last[0]
 
 
-def test_a_gigabyte_in_constant_memory_cut_killed_and_downloaded(server, tmp_path):
+def test_a_gigabyte_in_constant_memory_cut_killed_and_downloaded(server, tmp_path, tell):
     if shutil.disk_usage(tmp_path).free < 3 * GIB:
         pytest.skip("SKIP: less than 3 GiB free")
     sha256, started = digest(GIB), time.monotonic()
@@ -140,8 +140,8 @@ def test_a_gigabyte_in_constant_memory_cut_killed_and_downloaded(server, tmp_pat
             sha.update(piece)
     growth.append(watch.end() - before)
     assert sha.hexdigest() == sha256
-    print(f"\n1 GiB: cut at {at // MIB} MiB, killed, resumed at {resumed // MIB} MiB, up in {uploaded:.1f} s; "
-          f"the daemon grew by at most {max(growth)} KiB")
+    tell(f"1 GiB: cut at {at // MIB} MiB, killed, resumed at {resumed // MIB} MiB, up in {uploaded:.1f} s; "
+         f"the daemon grew by at most {max(growth)} KiB")
     assert max(growth) < 32 * 1024
     blob = server.state / "blobs" / sha256[:2] / sha256
     assert blob.stat().st_size == GIB and list((server.state / "uploads").iterdir()) == []

@@ -49,19 +49,27 @@ class Server:
         return path
 
     def start(self, timeout=30):
-        ports = self.folder / "ports"
-        ports.unlink(missing_ok=True)
-        command = self.wrapper + [self.program, "--config", self.write_config(), "--state-dir", self.state, "--port-file", ports]
+        self.launch()
+        self.wait_ready(timeout)
+
+    def launch(self):
+        """The process only: it may not listen yet, or never."""
+        self.ports = self.folder / "ports"
+        self.ports.unlink(missing_ok=True)
+        command = self.wrapper + [self.program, "--config", self.write_config(), "--state-dir", self.state, "--port-file", self.ports]
         self.process = Process(command, self.folder / "aviaryd.log")
-        wait_for(lambda: ports.exists() or not self.process.is_running(), timeout, lambda: "aviaryd listens\n" + self.process.tail())
+
+    def wait_ready(self, timeout=30):
+        wait_for(lambda: self.ports.exists() or not self.process.is_running(), timeout, lambda: "aviaryd listens\n" + self.process.tail(),
+                 interval=0.01)
         if not self.process.is_running():
             raise RuntimeError("aviaryd ended:\n" + self.process.tail())
-        self.port = int(ports.read_text().split()[0].rsplit(":", 1)[-1])
+        self.port = int(self.ports.read_text().split()[0].rsplit(":", 1)[-1])
         self.url = f"http://127.0.0.1:{self.port}"
         self.token = (self.state / "admin.token").read_text().strip()
         self.session = requests.Session()
         self.session.headers["Authorization"] = "Bearer " + self.token
-        wait_for(lambda: self._is_ready(), timeout, lambda: "aviaryd is ready\n" + self.process.tail())
+        wait_for(lambda: self._is_ready(), timeout, lambda: "aviaryd is ready\n" + self.process.tail(), interval=0.02)
 
     def _is_ready(self):
         try:
