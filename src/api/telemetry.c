@@ -6,6 +6,7 @@
 #include "api/route.h"
 #include "net/jobs.h"
 #include "service/registry.h"
+#include "service/rollout_cohort.h"
 #include "service/telemetry.h"
 
 #define HOUR_MS 3600000
@@ -55,6 +56,9 @@ static const struct route_query questions[] = {
 	{"metric", "name of the metric; required"},
 	{"device", "one device"},
 	{"filter", "or a cohort: RSQL over devices"},
+	{"rollout", "or the devices of a rollout"},
+	{"stage", "of this stage of it; 0 is the canary stage"},
+	{"role", "deployed (when absent), canary, or control (needs stage)"},
 	{"model", "only of this model"},
 	{"version", "and of this version of it"},
 	{"from", "ms since 1970, by the server's time of receipt; an hour before `to` when absent"},
@@ -109,22 +113,53 @@ static enum err add_device(void *ctx, struct device_state *d)
 	return ERR_OK;
 }
 
+/* From here on nobody is not everybody. */
+static void make_list(struct devices *list)
+{
+	list->rows = calloc(1, sizeof *list->rows);
+	if (list->rows == NULL)
+		abort();
+	list->room = 1;
+}
+
+static enum err collect_rollout(struct api_request *rq, struct devices *list)
+{
+	static const char *const roles[] = {[COHORT_DEPLOYED] = "deployed", [COHORT_CANARY] = "canary", [COHORT_CONTROL] = "control"};
+	const char *role = api_query(rq, "role");
+	int64_t rollout = 0, stage = -1;
+	int cohort = 0;
+	while (role != NULL && cohort <= COHORT_CONTROL && strcmp(roles[cohort], role) != 0)
+		cohort++;
+	if (cohort > COHORT_CONTROL)
+		return refuse(rq, "role", "deployed, canary and control are known");
+	enum err e = api_query_int(rq, "rollout", 1, INT64_MAX, &rollout);
+	if (e == ERR_OK)
+		e = api_query_int(rq, "stage", 0, 1000, &stage);
+	if (e != ERR_OK)
+		return e;
+	if (cohort == COHORT_CONTROL && stage < 0)
+		return refuse(rq, "stage", "controls are of one stage: name it");
+	make_list(list);
+	return rollout_cohort_each(&rq->call, rollout, stage, (enum rollout_cohort)cohort, add_device, list);
+}
+
 /* rows stays NULL when every device is meant. */
 static enum err collect_devices(struct api_request *rq, struct devices *list)
 {
-	const char *device = api_query(rq, "device"), *filter = api_query(rq, "filter");
-	if (device != NULL && filter != NULL)
-		return refuse(rq, "filter", "either a device or a filter");
+	const char *device = api_query(rq, "device"), *filter = api_query(rq, "filter"), *rollout = api_query(rq, "rollout");
+	if ((device != NULL) + (filter != NULL) + (rollout != NULL) > 1)
+		return refuse(rq, "filter", "one of device, filter and rollout");
+	if (rollout == NULL && (api_query(rq, "stage") != NULL || api_query(rq, "role") != NULL))
+		return refuse(rq, "rollout", "stage and role are of a rollout");
+	if (rollout != NULL)
+		return collect_rollout(rq, list);
 	if (device != NULL) {
 		struct device_state *d = registry_find(rq->call.s->registry, device);
 		return d != NULL ? add_device(list, d) : fault_set(rq->call.fault, ERR_NOT_FOUND, "", "no device %.64s", device);
 	}
 	if (filter == NULL || filter[0] == '\0')
 		return ERR_OK;
-	list->rows = calloc(1, sizeof *list->rows); /* a filter that nobody matches is not every device */
-	if (list->rows == NULL)
-		abort();
-	list->room = 1;
+	make_list(list);
 	return registry_select(&rq->call, filter, 0, add_device, list);
 }
 

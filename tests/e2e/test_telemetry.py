@@ -11,6 +11,7 @@ import time
 import paho.mqtt.client as mqtt
 import pytest
 
+import test_rollout
 from harness.process import wait_for
 
 # The daemon with SIGXFSZ ignored, so that a file size limit is an error of write(), as a full disk is.
@@ -109,6 +110,31 @@ def test_questions_that_make_no_sense(server):
                    {"metric": "x", "filter": "a=="}, {"metric": "x", "colour": "red"}):
         assert server.request("GET", "/telemetry", params=params).status_code in (400, 422), params
     assert server.request("GET", "/telemetry", params={"metric": "x", "device": "nobody"}).status_code == 404
+
+
+def test_cohorts_of_a_rollout(server, make_sim):
+    test_rollout.prepare(server)
+    test_rollout.start_fleet(server, make_sim, devices=60, seed=2)
+    test_rollout.wait_baseline(server, 60)
+    begin = int(time.time() * 1000)
+    rollout = server.rollout(**test_rollout.spec("1.1.0", stages=[{"percent": 20}, {"percent": 100}], soak_ms=20000))["id"]
+    wait_for(lambda: server.get(f"/rollouts/{rollout}")["status"] == "running", 20, "it runs")
+    wait_for(lambda: server.running().get("kws-1.1.0"), 20, "a canary runs the new version")
+    time.sleep(1)
+    roles = test_rollout.role_of(server, rollout)
+
+    def asked(**params):
+        rows = server.get("/telemetry", metric="accuracy", aggregate="reports", by="version", **{"from": begin, "rollout": rollout, **params})["items"]
+        return {r["version"]: r["reports"] for r in rows}
+
+    assert "1.1.0" in asked(role="canary", stage=0) and set(asked(role="control", stage=0)) == {"1.0.0"}
+    end = int(time.time() * 1000) - 500  # what is on its way to the disk now counts for neither
+    by_hand = sum(stored(server, "accuracy", device=d, **{"from": begin, "to": end}) for d, role in roles.items() if role == "control")
+    assert sum(asked(role="control", stage=0, to=end).values()) == by_hand > 0
+    assert sum(asked(to=end).values()) >= sum(asked(role="canary", to=end).values()) > 0
+    for params in ({"rollout": rollout, "role": "control"}, {"rollout": rollout, "role": "x"}, {"stage": 0}, {"rollout": rollout, "device": "dev-0"}):
+        assert server.request("GET", "/telemetry", params={"metric": "accuracy", **params}).status_code == 400, params
+    assert server.request("GET", "/telemetry", params={"metric": "accuracy", "rollout": 999}).status_code == 404
 
 
 def test_bad_reports_harm_nobody(make_server, broker, publisher):
