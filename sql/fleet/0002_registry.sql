@@ -1,7 +1,7 @@
 -- Devices, what they are, what they run, what they should know; groups of them.
 
 CREATE TABLE device (
-	id                INTEGER PRIMARY KEY,
+	id                INTEGER PRIMARY KEY AUTOINCREMENT, -- never used twice: telemetry is kept by it
 	device_id         TEXT NOT NULL UNIQUE,   -- the public id
 	name              TEXT NOT NULL DEFAULT '',
 	hardware          TEXT NOT NULL,          -- hardware class

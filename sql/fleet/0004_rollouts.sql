@@ -1,7 +1,7 @@
 -- Staged deployments of a release, their cohorts, and the judge's books.
 
 CREATE TABLE rollout (
-	id            INTEGER PRIMARY KEY,
+	id            INTEGER PRIMARY KEY AUTOINCREMENT, -- never used twice: audit and events name it
 	name          TEXT NOT NULL,
 	release       INTEGER NOT NULL REFERENCES release (id),
 	target_filter TEXT NOT NULL,           -- RSQL, '' = every device
@@ -58,7 +58,7 @@ CREATE TABLE stage_count (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE deployment (
-	id           INTEGER PRIMARY KEY,
+	id           INTEGER PRIMARY KEY AUTOINCREMENT, -- never used twice: devices remember it
 	rollout      INTEGER NOT NULL REFERENCES rollout (id) ON DELETE CASCADE,
 	stage        INTEGER NOT NULL,
 	device       INTEGER NOT NULL REFERENCES device (id),
