@@ -78,9 +78,11 @@ struct route {
 	const struct field *body;    /* NULL: no body */
 	size_t body_bytes;           /* sizeof the bound struct */
 	void (*body_init)(void *body); /* sets defaults before the binding; NULL: zeros */
-	size_t body_limit;           /* 0: 64 KiB */
+	size_t body_limit;           /* 0: 64 KiB; set without `body` and `stream`: any JSON object is taken */
 	const struct field *reply;   /* one object; NULL: none or free */
 	bool reply_is_list;          /* {"items":[reply...],"next":cursor} */
+	const char *reply_type;      /* media type of a reply that is no JSON; NULL: application/json */
+	const struct field *shown;   /* of a ROUTE_CREATED row: the 200 that is given where nothing is made (dryRun); NULL: never */
 	const struct route_query *query; /* ends with a row without name; unknown query parameters are refused */
 	enum err (*handle)(struct api_request *rq);
 	const struct route_stream *stream;

@@ -325,6 +325,7 @@ const struct route routes_artifacts[] = {
 	{.method = "DELETE", .path = ARTIFACT, .role = ROLE_OPERATOR, .flags = ROUTE_WRITE | ROUTE_NO_CONTENT, .tag = "artifacts",
 	 .summary = "Delete an artifact that no release holds", .handle = delete_artifact},
 	{.method = "GET", .path = CONTENT, .role = ROLE_VIEWER, .tag = "artifacts", .summary = "Download the content (Range, ETag)",
+	 .reply_type = "application/octet-stream",
 	 .handle = get_content},
 	{.method = "PUT", .path = CONTENT, .role = ROLE_OPERATOR, .flags = ROUTE_WRITE | ROUTE_STREAM, .tag = "artifacts",
 	 .summary = "Upload the content, whole or from received_bytes (Content-Range)", .reply = artifact_reply, .stream = &upload_stream},

@@ -208,12 +208,53 @@ static enum err get_key(struct api_request *rq)
 	return ERR_OK;
 }
 
+/* ---- what openapi.json says of the replies ---- */
+
+static const struct field deployment_fields[] = {
+	{.name = "id", .type = FIELD_STR, .doc = "d-<number>"},
+	{.name = "attempt", .type = FIELD_INT, .doc = "from 1; another attempt is other work"},
+	{.name = "action", .type = FIELD_ENUM, .choices = "install revert", .doc = "carried out in the same way"},
+	{.name = "timeout_ms", .type = FIELD_INT, .doc = "of this attempt"},
+	{.name = NULL},
+};
+static const struct field file_fields[] = {
+	{.name = "sha256", .type = FIELD_STR, .doc = "64 hex digits"},
+	{.name = "size_bytes", .type = FIELD_INT, .doc = "of the content"},
+	{.name = "url", .type = FIELD_STR, .doc = "path on this server"},
+	{.name = NULL},
+};
+static const struct field release_fields[] = {
+	{.name = "name", .type = FIELD_STR, .doc = "of the release"},
+	{.name = "counter", .type = FIELD_INT, .doc = "of the manifest; devices refuse one below what they confirmed"},
+	{.name = "manifest", .type = FIELD_STR, .doc = "base64 of the exact bytes that are signed"},
+	{.name = "signature", .type = FIELD_STR, .doc = "base64 of 64 bytes, Ed25519"},
+	{.name = "key_id", .type = FIELD_STR, .doc = "16 hex digits"},
+	{.name = "artifacts", .type = FIELD_OBJECTS, .fields = file_fields, .doc = "the variants for this device's hardware"},
+	{.name = NULL},
+};
+static const struct field document_fields[] = {
+	{.name = "device", .type = FIELD_STR, .doc = "its id"},
+	{.name = "rev", .type = FIELD_INT, .doc = "grows with each change"},
+	{.name = "deployment", .type = FIELD_OBJECT, .fields = deployment_fields, .doc = "absent: nothing is to be done"},
+	{.name = "release", .type = FIELD_OBJECT, .fields = release_fields, .doc = "what the device should be running; absent: unknown"},
+	{.name = "config", .type = FIELD_DOC, .doc = "the desired twin"},
+	{.name = "report_interval_ms", .type = FIELD_INT, .doc = "between telemetry reports; absent: the device's own"},
+	{.name = NULL},
+};
+static const struct field key_fields[] = {
+	{.name = "alg", .type = FIELD_STR, .doc = "ed25519"},
+	{.name = "key_id", .type = FIELD_STR, .doc = "16 hex digits"},
+	{.name = "public_key", .type = FIELD_STR, .doc = "base64 of 32 bytes"},
+	{.name = NULL},
+};
+
 const struct route routes_device_http[] = {
 	{.method = "GET", .path = DEVICE "/desired", .role = ROLE_NONE, .tag = "device",
-	 .summary = "For devices: what this device should do (Authorization: Bearer <device>:<secret>)", .handle = get_desired},
+	 .summary = "For devices: what this device should do (Authorization: Bearer <device>:<secret>)", .reply = document_fields,
+	 .handle = get_desired},
 	{.method = "GET", .path = DEVICE "/artifacts/{sha256}", .role = ROLE_NONE, .tag = "device",
-	 .summary = "For devices: a file of the release it should run (Range)", .handle = get_artifact},
+	 .summary = "For devices: a file of the release it should run (Range)", .reply_type = "application/octet-stream", .handle = get_artifact},
 	{.method = "GET", .path = "/device/v1/key", .role = ROLE_NONE, .tag = "device",
-	 .summary = "The public key of release manifests, for provisioning", .handle = get_key},
+	 .summary = "The public key of release manifests, for provisioning", .reply = key_fields, .handle = get_key},
 	{.method = NULL},
 };

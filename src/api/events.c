@@ -231,6 +231,7 @@ static const struct route_query query[] = {
 extern const struct route routes_events[];
 const struct route routes_events[] = {
 	{.method = "GET", .path = "/api/v1/events", .role = ROLE_VIEWER, .summary = "what happens, as server-sent events", .tag = "events", .query = query,
+	 .reply_type = "text/event-stream",
 	 .handle = listen_events},
 	{.method = NULL},
 };

@@ -76,7 +76,7 @@ static void close_content(struct buf *out)
 
 static void write_body(const struct route *row, struct buf *out)
 {
-	if (row->body == NULL && row->stream == NULL)
+	if (row->body == NULL && row->stream == NULL && row->body_limit == 0)
 		return;
 	json_key(out, "requestBody");
 	json_open_object(out);
@@ -85,7 +85,7 @@ static void write_body(const struct route *row, struct buf *out)
 	if (row->body != NULL)
 		json_schema(row->body, false, out);
 	else
-		json_put_raw(out, "{}");
+		json_put_raw(out, row->stream != NULL ? "{}" : "{\"type\":\"object\"}");
 	close_content(out);
 	json_close_object(out);
 }
@@ -93,7 +93,7 @@ static void write_body(const struct route *row, struct buf *out)
 static void write_reply_schema(const struct route *row, struct buf *out)
 {
 	if (row->reply == NULL) {
-		json_put_raw(out, "{}");
+		json_put_raw(out, row->reply_type != NULL ? "{}" : "{\"type\":\"object\"}");
 		return;
 	}
 	if (!row->reply_is_list) {
@@ -106,6 +106,17 @@ static void write_reply_schema(const struct route *row, struct buf *out)
 	             "\"total\":{\"type\":\"integer\"}}}");
 }
 
+static void write_shown(const struct route *row, struct buf *out)
+{
+	json_key(out, "200");
+	json_open_object(out);
+	json_str(out, "description", "what would be made; nothing is stored");
+	open_content(out, "application/json");
+	json_schema(row->shown, true, out);
+	close_content(out);
+	json_close_object(out);
+}
+
 static void write_responses(const struct route *row, struct buf *out)
 {
 	const char *status = row->flags & ROUTE_CREATED ? "201" : row->flags & ROUTE_NO_CONTENT ? "204" : "200";
@@ -115,11 +126,13 @@ static void write_responses(const struct route *row, struct buf *out)
 	json_open_object(out);
 	json_str(out, "description", row->summary);
 	if (!(row->flags & ROUTE_NO_CONTENT)) {
-		open_content(out, strncmp(row->path, "/api/", 5) == 0 ? "application/json" : "*/*");
+		open_content(out, row->reply_type != NULL ? row->reply_type : "application/json");
 		write_reply_schema(row, out);
 		close_content(out);
 	}
 	json_close_object(out);
+	if (row->shown != NULL)
+		write_shown(row, out);
 	json_raw(out, "default", "{\"$ref\":\"#/components/responses/Problem\"}");
 	json_close_object(out);
 }
@@ -192,7 +205,7 @@ void openapi_write(const struct route *const *tables, struct buf *out)
 	json_open_object(out);
 	json_str(out, "openapi", "3.1.0");
 	json_raw(out, "info", "{\"title\":\"Aviary\",\"version\":\"" AVIARY_VERSION "\",\"description\":\"A fleet server for devices that run "
-	         "machine-learning models. Conventions: docs/api-guide.md.\",\"license\":{\"name\":\"see LICENSE\"}}");
+	         "machine-learning models. Conventions: docs/api-guide.md.\",\"license\":{\"name\":\"Apache-2.0\"}}");
 	json_raw(out, "security", "[{\"token\":[]}]");
 	json_key(out, "paths");
 	json_open_object(out);

@@ -1,6 +1,7 @@
 /* /api/v1/rollouts */
 #include <stddef.h>
 
+#include "api/rollout_replies.h"
 #include "api/route.h"
 #include "service/access.h"
 #include "service/rollout_spec.h"
@@ -29,9 +30,9 @@ static enum err create(struct api_request *rq)
 
 static enum err show(struct api_request *rq)
 {
-	int64_t id;
+	int64_t id, revision; /* of the row; counts of deployments change without it, so it is no ETag */
 	enum err e = api_param_id(rq, 0, &id);
-	return e ? e : rollouts_show(&rq->call, id, &rq->out, &rq->etag_revision);
+	return e ? e : rollouts_show(&rq->call, id, &rq->out, &revision);
 }
 
 static enum err list(struct api_request *rq)
@@ -155,24 +156,33 @@ static const struct route_query query_stage[] = {{"stage", "from 0, the canary"}
 #define BASE "/api/v1/rollouts"
 const struct route routes_rollouts[] = {
 	{.method = "GET", .path = BASE, .role = ROLE_VIEWER, .tag = "rollouts", .summary = "Rollouts, newest first", .query = query_list,
-		.reply_is_list = true, .handle = list},
+		.reply_is_list = true, .reply = rollout_reply_fields,
+		.handle = list},
 	{.method = "POST", .path = BASE, .role = ROLE_OPERATOR, .tag = "rollouts", .flags = ROUTE_WRITE | ROUTE_CREATED,
 		.summary = "Plan a rollout, or show its plan with dryRun", .body = rollout_request_fields,
-		.body_bytes = sizeof(struct rollout_request), .body_init = request_init, .query = query_dry, .handle = create},
-	{.method = "GET", .path = BASE "/{rollout}", .role = ROLE_VIEWER, .tag = "rollouts", .summary = "One rollout with its stages", .handle = show},
+		.body_bytes = sizeof(struct rollout_request), .body_init = request_init, .query = query_dry, .reply = rollout_reply_fields, .shown = plan_reply_fields,
+		.handle = create},
+	{.method = "GET", .path = BASE "/{rollout}", .role = ROLE_VIEWER, .tag = "rollouts", .summary = "One rollout with its stages", .reply = rollout_reply_fields,
+		.handle = show},
 	{.method = "DELETE", .path = BASE "/{rollout}", .role = ROLE_OPERATOR, .tag = "rollouts", .flags = ROUTE_WRITE | ROUTE_NO_CONTENT,
 		.summary = "Delete a rollout that has ended or never started", .handle = delete},
 	{.method = "GET", .path = BASE "/{rollout}/stages", .role = ROLE_VIEWER, .tag = "rollouts", .summary = "Its stages with counts",
-		.reply_is_list = true, .handle = stages},
+		.reply_is_list = true, .reply = stage_reply_fields,
+		.handle = stages},
 	{.method = "GET", .path = BASE "/{rollout}/deployments", .role = ROLE_VIEWER, .tag = "rollouts", .summary = "Its devices and how far they are",
-		.query = query_deployments, .reply_is_list = true, .handle = deployments},
+		.query = query_deployments, .reply_is_list = true, .reply = deployment_reply_fields,
+		.handle = deployments},
 	{.method = "GET", .path = BASE "/{rollout}/verdicts", .role = ROLE_VIEWER, .tag = "rollouts", .summary = "The judge's looks: the evidence over time",
-		.reply_is_list = true, .handle = verdicts},
+		.reply_is_list = true, .reply = look_reply_fields,
+		.handle = verdicts},
 	{.method = "GET", .path = BASE "/{rollout}/blocks", .role = ROLE_VIEWER, .tag = "rollouts", .summary = "Canaries and controls as they were drawn",
-		.query = query_stage, .reply_is_list = true, .handle = blocks},
+		.query = query_stage, .reply_is_list = true, .reply = block_reply_fields,
+		.handle = blocks},
 	{.method = "GET", .path = BASE "/{rollout}/events", .role = ROLE_VIEWER, .tag = "rollouts", .summary = "What happened, oldest first",
-		.query = query_page, .reply_is_list = true, .handle = events},
+		.query = query_page, .reply_is_list = true, .reply = happening_reply_fields,
+		.handle = events},
 	{.method = "POST", .path = BASE "/{rollout}/{action}", .role = ROLE_OPERATOR, .tag = "rollouts", .flags = ROUTE_WRITE,
-		.summary = "start, pause, resume, abort, revert, approve, retry or promote", .handle = act},
+		.summary = "start, pause, resume, abort, revert, approve, retry or promote", .reply = rollout_reply_fields,
+		.handle = act},
 	{.method = NULL},
 };

@@ -16,6 +16,14 @@
 
 /* ---- health ---- */
 
+static const struct field health_fields[] = {{.name = "status", .type = FIELD_STR, .doc = "ok"}, {.name = NULL}};
+static const struct field readiness_fields[] = {
+	{.name = "status", .type = FIELD_STR, .doc = "ready or not ready"},
+	{.name = "reason", .type = FIELD_STR, .doc = "why it is not ready; absent when it is"},
+	{.name = "mqtt", .type = FIELD_STR, .doc = "connected or disconnected: the broker"},
+	{.name = NULL},
+};
+
 static enum err health(struct api_request *rq)
 {
 	buf_str(&rq->out, "{\"status\":\"ok\"}");
@@ -160,9 +168,12 @@ static enum err show_stats(struct api_request *rq)
 
 extern const struct route routes_system[];
 const struct route routes_system[] = {
-	{.method = "GET", .path = "/healthz", .summary = "the process answers", .tag = "system", .handle = health},
-	{.method = "GET", .path = "/readyz", .summary = "requests will be served: 200, else 503 with the reason", .tag = "system", .handle = readiness},
+	{.method = "GET", .path = "/healthz", .summary = "the process answers", .tag = "system", .reply = health_fields,
+	 .handle = health},
+	{.method = "GET", .path = "/readyz", .summary = "requests will be served: 200, else 503 with the reason", .tag = "system",
+	 .reply = readiness_fields, .handle = readiness},
 	{.method = "GET", .path = "/metrics", .role = ROLE_VIEWER, .flags = ROUTE_METRICS, .summary = "counters in Prometheus text", .tag = "system",
+	 .reply_type = "text/plain",
 	 .handle = prometheus},
 	{.method = "GET", .path = "/openapi.json", .summary = "this description", .tag = "system", .handle = openapi},
 	{.method = "GET", .path = "/api/v1/stats", .role = ROLE_VIEWER, .summary = "counts for dashboards", .tag = "system", .reply = stats_fields,

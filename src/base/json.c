@@ -547,9 +547,10 @@ void json_encode(const struct field *fields, const void *in, struct buf *out)
 
 /* ---- JSON Schema ---- */
 
-static void schema_bounds(const struct field *field, const char *low, const char *high, struct buf *out)
+/* Bounds are what a request must keep; a reply shows what is there, as 0 uses left of a token that was made with at least one. */
+static void schema_bounds(const struct field *field, bool reply, const char *low, const char *high, struct buf *out)
 {
-	if (is_unbounded(field)) return;
+	if (reply || is_unbounded(field)) return;
 	if (strcmp(low, "minimum") == 0 || field->min > 0) json_num(out, low, field->min);
 	json_num(out, high, field->max);
 }
@@ -585,7 +586,7 @@ static void schema_items(const struct field *field, bool reply, struct buf *out)
 	} else {
 		json_open_object(out);
 		json_str(out, "type", "string");
-		json_int(out, "maxLength", STRS_ITEM_BYTES);
+		if (!reply) json_int(out, "maxLength", STRS_ITEM_BYTES);
 	}
 	json_close_object(out);
 }
@@ -603,15 +604,15 @@ static void schema_field(const struct field *field, bool reply, struct buf *out)
 	else if (types[field->type]) schema_type(types[field->type], nullable, out);
 	switch (field->type) {
 	case FIELD_STR:
-		if (is_unbounded(field)) json_int(out, "maxLength", DEFAULT_STR_BYTES);
-		schema_bounds(field, "minLength", "maxLength", out);
+		if (is_unbounded(field) && !reply) json_int(out, "maxLength", DEFAULT_STR_BYTES);
+		schema_bounds(field, reply, "minLength", "maxLength", out);
 		break;
 	case FIELD_INT:
-	case FIELD_NUM: schema_bounds(field, "minimum", "maximum", out); break;
+	case FIELD_NUM: schema_bounds(field, reply, "minimum", "maximum", out); break;
 	case FIELD_ENUM: schema_choices(field, nullable, out); break;
 	case FIELD_STRS:
 	case FIELD_OBJECTS:
-		schema_bounds(field, "minItems", "maxItems", out);
+		schema_bounds(field, reply, "minItems", "maxItems", out);
 		schema_items(field, reply, out);
 		break;
 	default: break;

@@ -309,6 +309,19 @@ enum err alerts_show(struct call *c, int64_t id, struct buf *out)
 	return e;
 }
 
+/* For the audit log. */
+static const char *acknowledgement(struct call *c, const struct alert_row *row)
+{
+	struct buf b = BUF_INIT;
+	json_open_object(&b);
+	json_int(&b, "acknowledged_at", row->acknowledged_at);
+	json_str(&b, "acknowledged_by", row->acknowledged_by);
+	json_close_object(&b);
+	const char *text = arena_strndup(c->arena, b.data, b.len);
+	buf_done(&b);
+	return text;
+}
+
 enum err alerts_acknowledge(struct call *c, int64_t id, struct buf *out)
 {
 	struct alerts *a = c->s->alerts;
@@ -317,13 +330,14 @@ enum err alerts_acknowledge(struct call *c, int64_t id, struct buf *out)
 	if (e != ERR_OK)
 		return e;
 	if (row.acknowledged_at == 0) {
+		const char *before = acknowledgement(c, &row);
 		row.acknowledged_at = c->now_ms;
 		row.acknowledged_by = c->who->name;
 		e = alert_set_acknowledged(a->store, id, c->now_ms, c->who->name, c->fault);
 		if (e == ERR_OK)
 			e = note(c, &row, "acknowledged");
 		if (e == ERR_OK)
-			e = audit_append(c, "alert.acknowledge", arena_printf(c->arena, "alerts/%lld", (long long)id), NULL, NULL);
+			e = audit_append(c, "alert.acknowledge", arena_printf(c->arena, "alerts/%lld", (long long)id), before, acknowledgement(c, &row));
 	}
 	if (e == ERR_OK)
 		encode(&row, out);

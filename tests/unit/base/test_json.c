@@ -363,6 +363,10 @@ static void schema(void **state)
 	assert_null(json_get(j, "required"));
 	assert_int_equal(json_count(json_get(json_get(properties, "mode"), "enum")), 2);
 	json_free(j);
+	buf_clear(&b);
+	json_schema(step_fields, true, &b);
+	assert_string_equal(b.data, "{\"type\":\"object\",\"properties\":{\"percent\":{\"type\":\"integer\",\"description\":\"Share.\"},"
+	                            "\"note\":{\"type\":\"string\"}},\"additionalProperties\":false}");
 	buf_done(&b);
 }
 
