@@ -179,12 +179,25 @@ static void ago_text(int64_t ms, struct buf *out)
 	duration_text(age < 1000 ? 1000 : age, out);
 }
 
+/* An object in a list: what it says without the names, which are the same for each. */
+static void values_text(const struct json *object, struct buf *out)
+{
+	for (const struct json *i = json_first(object); i != NULL; i = json_next(i)) {
+		cell_text(i, CELL_TEXT, out);
+		if (json_next(i) != NULL)
+			buf_char(out, ' ');
+	}
+}
+
 static void list_text(const struct json *value, struct buf *out)
 {
 	for (const struct json *i = json_first(value); i != NULL; i = json_next(i)) {
 		if (json_name(i) != NULL)
 			buf_printf(out, "%s=", json_name(i));
-		cell_text(i, CELL_TEXT, out);
+		if (json_type(i) == JSON_OBJECT && json_name(i) == NULL)
+			values_text(i, out);
+		else
+			cell_text(i, CELL_TEXT, out);
 		if (json_next(i) != NULL)
 			buf_str(out, json_name(i) != NULL ? " " : ", ");
 	}
@@ -386,13 +399,13 @@ static bool is_list_of_objects(const struct json *j)
 /* With print false only measures the longest name. */
 static size_t walk(const struct ctl *c, const struct json *object, const char *prefix, size_t width, bool print)
 {
-	size_t longest = 0;
+	size_t longest = 0, at = 0;
 	for (const struct json *m = json_first(object); m != NULL; m = json_next(m)) {
 		struct buf name = BUF_INIT, text = BUF_INIT;
 		if (json_name(m) != NULL)
 			buf_printf(&name, "%s%s%s", prefix, prefix[0] ? "." : "", json_name(m));
 		else
-			buf_str(&name, prefix);
+			buf_printf(&name, "%s.%zu", prefix, at++);
 		size_t n = text_width(buf_cstr(&name));
 		if ((json_type(m) == JSON_OBJECT && json_count(m) > 0) || is_list_of_objects(m)) {
 			n = walk(c, m, name.data, width, print);

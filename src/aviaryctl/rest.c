@@ -7,7 +7,7 @@
 
 enum result output_flush(enum result so_far)
 {
-	if (fflush(stdout) == 0 && !ferror(stdout))
+	if ((fflush(stdout) == 0 && !ferror(stdout)) || errno == EPIPE) /* whoever reads has seen enough */
 		return so_far;
 	return so_far != RESULT_OK ? so_far : complain(RESULT_LOCAL, "standard output: %s", strerror(errno));
 }

@@ -9,6 +9,7 @@
 #include "file.h"
 #include "rest.h"
 
+static enum result show(struct ctl *c);
 static enum result create(struct ctl *c);
 static enum result act(struct ctl *c);
 
@@ -250,7 +251,7 @@ static const struct command_option event_options[] = {LIST_OPTIONS, {.name = NUL
 	{.name = verb, .args = "ROLLOUT", .help = text, .options = act_options, .run = act, .path = ROLLOUT "/" verb, .done = "rollout {}: " verb}
 static const struct command commands[] = {
 	{.name = "list", .help = "list rollouts, newest first", .options = list_options, .run = rest_list, .path = "/rollouts", .columns = columns},
-	{.name = "show", .args = "ROLLOUT", .help = "show a rollout", .run = rest_show, .path = ROLLOUT},
+	{.name = "show", .args = "ROLLOUT", .help = "show a rollout and its stages (all of it: --json)", .run = show, .path = ROLLOUT},
 	{.name = "create", .args = "[FILE]", .help = "plan a rollout from a JSON file (- reads standard input), options, or both", .options = create_options,
 	 .run = create, .path = "/rollouts"},
 	{.name = "watch", .args = "ROLLOUT", .help = "follow it to its end", .run = rollout_watch, .path = ROLLOUT},
@@ -281,6 +282,49 @@ extern const struct command_group group_rollout;
 const struct command_group group_rollout = {"rollout", "staged deployments of a release, judged and taken back by themselves", commands};
 
 /* ---- what they do ---- */
+
+/* Stages as a table; the specification is for --json. */
+static void print_rollout(const struct ctl *c, const struct json *rollout)
+{
+	struct buf head = BUF_INIT;
+	struct json *j = NULL;
+	struct fault f;
+	struct table *t = table_new(stage_columns);
+	json_open_object(&head);
+	for (const struct json *m = json_first(rollout); m != NULL; m = json_next(m)) {
+		struct buf text = BUF_INIT;
+		if (strcmp(json_name(m), "stages") != 0 && strcmp(json_name(m), "spec") != 0) {
+			json_print(m, &text);
+			json_raw(&head, json_name(m), buf_cstr(&text));
+		}
+		buf_done(&text);
+	}
+	json_close_object(&head);
+	if (json_parse(head.data, head.len, &j, &f) != ERR_OK)
+		abort(); /* written by ourselves */
+	print_object(c, j);
+	putchar('\n');
+	for (const struct json *s = json_first(json_get(rollout, "stages")); s != NULL; s = json_next(s))
+		table_add(t, s);
+	table_print(t, c);
+	table_free(t);
+	json_free(j);
+	buf_done(&head);
+}
+
+static enum result show(struct ctl *c)
+{
+	struct reply r = REPLY_INIT;
+	char *path = rest_path(c);
+	enum result result = client_get(c, path, &r);
+	if (result == RESULT_OK && (c->settings.json || c->settings.quiet))
+		rest_answer(c, &r);
+	else if (result == RESULT_OK)
+		print_rollout(c, r.json);
+	reply_done(&r);
+	free(path);
+	return output_flush(result);
+}
 
 /* A body without a name gets its release's: everything but name and release has a default. */
 static enum result complete_name(const char *body, struct buf *out)

@@ -64,6 +64,8 @@ static void write_chance(struct buf *out, double p)
 {
 	if (!(p > 0)) {
 		buf_str(out, "practically never");
+	} else if (p >= 1) {
+		buf_str(out, "always");
 	} else if (p >= 0.1) {
 		buf_printf(out, "in %.0f of 100 draws", p * 100);
 	} else {
@@ -129,12 +131,14 @@ static const struct json *gate_spec(const struct facts *f, const char *metric)
 	return NULL;
 }
 
-/* The stage whose judge reverted, else the last one that has begun. */
+/* The stage whose judge reverted, else the last one that has begun; of an ended rollout the last one that was judged. */
 static void choose_stage(struct facts *f)
 {
+	bool is_ended = json_get(f->rollout, "ended_at") != NULL;
 	for (const struct json *s = json_first(json_get(f->rollout, "stages")); s != NULL; s = json_next(s)) {
 		bool is_decided = f->stage != NULL && strcmp(text_of(f->stage, "verdict"), "revert") == 0;
-		if (json_get(s, "started_at") != NULL && !is_decided) {
+		bool is_less = is_ended && f->stage != NULL && json_is_true(json_get(f->stage, "judged")) && !json_is_true(json_get(s, "judged"));
+		if (json_get(s, "started_at") != NULL && !is_decided && !is_less) {
 			f->stage = s;
 			f->stage_at = count_of(s, "stage");
 		}
@@ -243,8 +247,10 @@ static void tell_values(struct buf *out, const char *kind, const struct json *d)
 	buf_str(out, ". ");
 	if (isnan(effect))
 		return;
-	buf_printf(out, "Each device compared with its own past and its block, the canaries are %s by ", effect > 0 ? "worse" : "not worse: better");
-	write_difference(out, kind, fabs(effect));
+	buf_str(out, isnan(before) ? "Compared with their blocks" : "Compared with their own past and their blocks");
+	buf_printf(out, ", the canaries are %s", effect > 0 ? "worse by " : effect < 0 ? "better by " : "neither better nor worse");
+	if (effect != 0)
+		write_difference(out, kind, fabs(effect));
 	if (margin > 0) {
 		buf_str(out, "; tolerated is ");
 		write_difference(out, kind, margin);
@@ -259,7 +265,7 @@ static void tell_probability(struct buf *out, const struct json *look, const str
 	buf_str(out, "If the new version did no more harm than is tolerated, chance alone would show at least this ");
 	write_chance(out, p);
 	buf_printf(out, " (p = %.3g", p);
-	if (fraction[0] != '\0' && strlen(fraction) < 24)
+	if (p < 1 && fraction[0] != '\0' && strlen(fraction) < 24)
 		buf_printf(out, ", exactly %s", fraction);
 	buf_str(out, json_is_true(json_get(d, "exact")) || fraction[0] != '\0' ? "). " : ", an upper bound). ");
 	if (budget > 0)

@@ -1,0 +1,317 @@
+# Completion of aviaryctl for bash; written by `aviaryctl completion bash`.
+
+_aviaryctl_groups() { echo "device group model version artifact release rollout telemetry alert rule token audit events stats health backup restore judge completion help"; }
+_aviaryctl_global() { echo "--url --token-file --ca --config --timeout --idempotency-key --json --quiet --colour --help --version"; }
+
+_aviaryctl_values() {
+	case $1 in
+	DEVICE) timeout 2 aviaryctl device list --quiet --limit 1000 2>/dev/null ;;
+	GROUP) timeout 2 aviaryctl group list --quiet --limit 1000 2>/dev/null ;;
+	MODEL) timeout 2 aviaryctl model list --quiet --limit 1000 2>/dev/null ;;
+	RELEASE) timeout 2 aviaryctl release list --quiet --limit 1000 2>/dev/null ;;
+	ROLLOUT) timeout 2 aviaryctl rollout list --quiet --limit 1000 2>/dev/null ;;
+	ALERT) timeout 2 aviaryctl alert list --quiet --limit 1000 2>/dev/null ;;
+	RULE) timeout 2 aviaryctl rule list --quiet --limit 1000 2>/dev/null ;;
+	TOKEN) timeout 2 aviaryctl token list --quiet --limit 1000 2>/dev/null ;;
+	SHELL) echo bash zsh ;;
+	'COMMAND...') _aviaryctl_groups ;;
+	esac
+}
+
+# These fill the variables of _aviaryctl, which calls them.
+_aviaryctl_commands() {
+	case $group in
+	device) commands="list show add import edit tag delete desired reported credential" ;;
+	group) commands="list show create edit delete members change" ;;
+	model) commands="list show create edit delete" ;;
+	version) commands="list show create delete" ;;
+	artifact) commands="list show upload download delete" ;;
+	release) commands="list show create delete manifest verify" ;;
+	rollout) commands="list show create watch explain stages deployments verdicts blocks events start pause resume approve promote retry abort revert delete" ;;
+	telemetry) commands="query metrics" ;;
+	alert) commands="list show ack" ;;
+	rule) commands="list show create edit delete" ;;
+	token) commands="list show create revoke" ;;
+	audit) commands="" ;;
+	events) commands="" ;;
+	stats) commands="" ;;
+	health) commands="" ;;
+	backup) commands="" ;;
+	restore) commands="" ;;
+	judge) commands="" ;;
+	completion) commands="" ;;
+	help) commands="" ;;
+	esac
+}
+
+_aviaryctl_of_command() {
+	case "$group $command" in
+	"device list") options="--filter --group --sort --limit --all" args="" ;;
+	"device show") options="" args="DEVICE" ;;
+	"device add") options="--hardware --name --attribute --tag" args="DEVICE" ;;
+	"device import") options="" args="FILE" ;;
+	"device edit") options="--name --attribute --tag" args="DEVICE" ;;
+	"device tag") options="--add --remove" args="DEVICE" ;;
+	"device delete") options="--force" args="DEVICE" ;;
+	"device desired") options="--put --merge" args="DEVICE" ;;
+	"device reported") options="" args="DEVICE" ;;
+	"device credential") options="--forget" args="DEVICE" ;;
+	"group list") options="--limit --all" args="" ;;
+	"group show") options="" args="GROUP" ;;
+	"group create") options="--description --filter" args="GROUP" ;;
+	"group edit") options="--description --filter" args="GROUP" ;;
+	"group delete") options="" args="GROUP" ;;
+	"group members") options="--filter --sort --limit --all" args="GROUP" ;;
+	"group change") options="--add --remove" args="GROUP" ;;
+	"model list") options="--sort --limit --all" args="" ;;
+	"model show") options="" args="MODEL" ;;
+	"model create") options="--kind --description" args="MODEL" ;;
+	"model edit") options="--description" args="MODEL" ;;
+	"model delete") options="" args="MODEL" ;;
+	"version ") options="" args="" ;;
+	"version list") options="--sort --limit --all" args="MODEL" ;;
+	"version show") options="" args="MODEL VERSION" ;;
+	"version create") options="--notes" args="MODEL VERSION" ;;
+	"version delete") options="" args="MODEL VERSION" ;;
+	"artifact list") options="--limit --all" args="MODEL VERSION" ;;
+	"artifact show") options="" args="ARTIFACT" ;;
+	"artifact upload") options="--hardware --name --attempts" args="MODEL VERSION FILE" ;;
+	"artifact download") options="--attempts" args="ARTIFACT FILE" ;;
+	"artifact delete") options="" args="ARTIFACT" ;;
+	"release list") options="--sort --limit --all" args="" ;;
+	"release show") options="" args="RELEASE" ;;
+	"release create") options="--component --description --with-config" args="RELEASE" ;;
+	"release delete") options="" args="RELEASE" ;;
+	"release manifest") options="--output --bytes" args="RELEASE" ;;
+	"release verify") options="--key --artifact --least-counter" args="FILE" ;;
+	"rollout list") options="--status --limit --all" args="" ;;
+	"rollout show") options="" args="ROLLOUT" ;;
+	"rollout create") options="--name --release --filter --group --stage --gate --start --approval --soak --install-timeout --retries --rate --window --success --error --on-error --alpha --beta --reports-planned --max-bake --on-inconclusive --hard-stop --stratum --device --dry-run --watch" args="[FILE]" ;;
+	"rollout watch") options="" args="ROLLOUT" ;;
+	"rollout explain") options="" args="ROLLOUT" ;;
+	"rollout stages") options="" args="ROLLOUT" ;;
+	"rollout deployments") options="--state --stage --limit --all" args="ROLLOUT" ;;
+	"rollout verdicts") options="" args="ROLLOUT" ;;
+	"rollout blocks") options="--stage" args="ROLLOUT" ;;
+	"rollout events") options="--limit --all" args="ROLLOUT" ;;
+	"rollout start") options="--watch" args="ROLLOUT" ;;
+	"rollout pause") options="--watch" args="ROLLOUT" ;;
+	"rollout resume") options="--watch" args="ROLLOUT" ;;
+	"rollout approve") options="--watch" args="ROLLOUT" ;;
+	"rollout promote") options="--watch" args="ROLLOUT" ;;
+	"rollout retry") options="--watch" args="ROLLOUT" ;;
+	"rollout abort") options="--watch" args="ROLLOUT" ;;
+	"rollout revert") options="--watch" args="ROLLOUT" ;;
+	"rollout delete") options="" args="ROLLOUT" ;;
+	"telemetry query") options="--metric --device --filter --model --model-version --from --to --step --aggregate --by --raw --limit" args="" ;;
+	"telemetry metrics") options="" args="" ;;
+	"alert list") options="--status --severity --kind --resource --limit --all" args="" ;;
+	"alert show") options="" args="ALERT" ;;
+	"alert ack") options="" args="ALERT" ;;
+	"rule list") options="--limit --all" args="" ;;
+	"rule show") options="" args="RULE" ;;
+	"rule create") options="--metric --operator --threshold --for --filter --severity" args="NAME" ;;
+	"rule edit") options="--name --metric --operator --threshold --for --filter --severity" args="RULE" ;;
+	"rule delete") options="" args="RULE" ;;
+	"token list") options="--limit --all" args="" ;;
+	"token show") options="" args="TOKEN" ;;
+	"token create") options="--kind --role --expires --uses" args="NAME" ;;
+	"token revoke") options="" args="TOKEN" ;;
+	"audit ") options="--resource --who --action --from --to --limit --all" args="" ;;
+	"events ") options="--kind --resource --after --count" args="" ;;
+	"stats ") options="" args="" ;;
+	"health ") options="" args="" ;;
+	"backup ") options="" args="" ;;
+	"restore ") options="--check --replace" args="BACKUP_DIR [STATE_DIR]" ;;
+	"judge ") options="--scores --integer --paired --kind --worse --margin --ni-margin --weight --scale --alpha --beta --hold-p --alpha-look" args="FILE" ;;
+	"completion ") options="" args="SHELL" ;;
+	"help ") options="--man" args="[COMMAND...]" ;;
+	esac
+	case "$group $command $previous" in
+	"device list --filter") wants="RSQL" choices="" ;;
+	"device list --group") wants="GROUP" choices="" ;;
+	"device list --sort") wants="FIELD" choices="" ;;
+	"device list --limit") wants="N" choices="" ;;
+	"device add --hardware") wants="CLASS" choices="" ;;
+	"device add --name") wants="TEXT" choices="" ;;
+	"device add --attribute") wants="NAME=VALUE" choices="" ;;
+	"device add --tag") wants="TAG" choices="" ;;
+	"device edit --name") wants="TEXT" choices="" ;;
+	"device edit --attribute") wants="NAME=VALUE" choices="" ;;
+	"device edit --tag") wants="TAG" choices="" ;;
+	"device tag --add") wants="TAG" choices="" ;;
+	"device tag --remove") wants="TAG" choices="" ;;
+	"device desired --put") wants="JSON" choices="" ;;
+	"device desired --merge") wants="JSON" choices="" ;;
+	"group list --limit") wants="N" choices="" ;;
+	"group create --description") wants="TEXT" choices="" ;;
+	"group create --filter") wants="RSQL" choices="" ;;
+	"group edit --description") wants="TEXT" choices="" ;;
+	"group edit --filter") wants="RSQL" choices="" ;;
+	"group members --filter") wants="RSQL" choices="" ;;
+	"group members --sort") wants="FIELD" choices="" ;;
+	"group members --limit") wants="N" choices="" ;;
+	"group change --add") wants="DEVICE" choices="" ;;
+	"group change --remove") wants="DEVICE" choices="" ;;
+	"model list --sort") wants="FIELD" choices="" ;;
+	"model list --limit") wants="N" choices="" ;;
+	"model create --kind") wants="KIND" choices="model firmware" ;;
+	"model create --description") wants="TEXT" choices="" ;;
+	"model edit --description") wants="TEXT" choices="" ;;
+	"version list --sort") wants="FIELD" choices="" ;;
+	"version list --limit") wants="N" choices="" ;;
+	"version create --notes") wants="TEXT" choices="" ;;
+	"artifact list --limit") wants="N" choices="" ;;
+	"artifact upload --hardware") wants="CLASS" choices="" ;;
+	"artifact upload --name") wants="FILE_NAME" choices="" ;;
+	"artifact upload --attempts") wants="N" choices="" ;;
+	"artifact download --attempts") wants="N" choices="" ;;
+	"release list --sort") wants="FIELD" choices="" ;;
+	"release list --limit") wants="N" choices="" ;;
+	"release create --component") wants="MODEL=VERSION" choices="" ;;
+	"release create --description") wants="TEXT" choices="" ;;
+	"release create --with-config") wants="JSON" choices="" ;;
+	"release manifest --output") wants="FILE" choices="" ;;
+	"release manifest --bytes") wants="FILE" choices="" ;;
+	"release verify --key") wants="FILE" choices="" ;;
+	"release verify --artifact") wants="FILE" choices="" ;;
+	"release verify --least-counter") wants="N" choices="" ;;
+	"rollout list --status") wants="STATUS" choices="" ;;
+	"rollout list --limit") wants="N" choices="" ;;
+	"rollout create --name") wants="TEXT" choices="" ;;
+	"rollout create --release") wants="RELEASE" choices="" ;;
+	"rollout create --filter") wants="RSQL" choices="" ;;
+	"rollout create --group") wants="GROUP" choices="" ;;
+	"rollout create --stage") wants="[NAME=]SIZE" choices="" ;;
+	"rollout create --gate") wants="METRIC[:KEY=VALUE,...]" choices="" ;;
+	"rollout create --soak") wants="DURATION" choices="" ;;
+	"rollout create --install-timeout") wants="DURATION" choices="" ;;
+	"rollout create --retries") wants="N" choices="" ;;
+	"rollout create --rate") wants="N" choices="" ;;
+	"rollout create --window") wants="DAYS@HH:MM+DURATION" choices="" ;;
+	"rollout create --success") wants="PERCENT" choices="" ;;
+	"rollout create --error") wants="PERCENT" choices="" ;;
+	"rollout create --on-error") wants="WHAT" choices="revert pause" ;;
+	"rollout create --alpha") wants="P" choices="" ;;
+	"rollout create --beta") wants="P" choices="" ;;
+	"rollout create --reports-planned") wants="N" choices="" ;;
+	"rollout create --max-bake") wants="DURATION" choices="" ;;
+	"rollout create --on-inconclusive") wants="WHAT" choices="hold promote revert" ;;
+	"rollout create --hard-stop") wants="N" choices="" ;;
+	"rollout create --stratum") wants="FIELD" choices="" ;;
+	"rollout create --device") wants="DEVICE" choices="" ;;
+	"rollout deployments --state") wants="STATE" choices="" ;;
+	"rollout deployments --stage") wants="N" choices="" ;;
+	"rollout deployments --limit") wants="N" choices="" ;;
+	"rollout blocks --stage") wants="N" choices="" ;;
+	"rollout events --limit") wants="N" choices="" ;;
+	"telemetry query --metric") wants="METRIC" choices="" ;;
+	"telemetry query --device") wants="DEVICE" choices="" ;;
+	"telemetry query --filter") wants="RSQL" choices="" ;;
+	"telemetry query --model") wants="MODEL" choices="" ;;
+	"telemetry query --model-version") wants="VERSION" choices="" ;;
+	"telemetry query --from") wants="TIME" choices="" ;;
+	"telemetry query --to") wants="TIME" choices="" ;;
+	"telemetry query --step") wants="DURATION" choices="" ;;
+	"telemetry query --aggregate") wants="LIST" choices="" ;;
+	"telemetry query --by") wants="WHAT" choices="version" ;;
+	"telemetry query --limit") wants="N" choices="" ;;
+	"alert list --status") wants="STATUS" choices="firing resolved" ;;
+	"alert list --severity") wants="SEVERITY" choices="info warning critical" ;;
+	"alert list --kind") wants="KIND" choices="" ;;
+	"alert list --resource") wants="RESOURCE" choices="" ;;
+	"alert list --limit") wants="N" choices="" ;;
+	"rule list --limit") wants="N" choices="" ;;
+	"rule create --metric") wants="METRIC" choices="" ;;
+	"rule create --operator") wants="OP" choices="gt lt" ;;
+	"rule create --threshold") wants="X" choices="" ;;
+	"rule create --for") wants="DURATION" choices="" ;;
+	"rule create --filter") wants="RSQL" choices="" ;;
+	"rule create --severity") wants="SEVERITY" choices="info warning critical" ;;
+	"rule edit --name") wants="TEXT" choices="" ;;
+	"rule edit --metric") wants="METRIC" choices="" ;;
+	"rule edit --operator") wants="OP" choices="gt lt" ;;
+	"rule edit --threshold") wants="X" choices="" ;;
+	"rule edit --for") wants="DURATION" choices="" ;;
+	"rule edit --filter") wants="RSQL" choices="" ;;
+	"rule edit --severity") wants="SEVERITY" choices="info warning critical" ;;
+	"token list --limit") wants="N" choices="" ;;
+	"token create --kind") wants="KIND" choices="api enrolment" ;;
+	"token create --role") wants="ROLE" choices="viewer operator admin enrol" ;;
+	"token create --expires") wants="TIME" choices="" ;;
+	"token create --uses") wants="N" choices="" ;;
+	"audit  --resource") wants="RESOURCE" choices="" ;;
+	"audit  --who") wants="NAME" choices="" ;;
+	"audit  --action") wants="ACTION" choices="" ;;
+	"audit  --from") wants="TIME" choices="" ;;
+	"audit  --to") wants="TIME" choices="" ;;
+	"audit  --limit") wants="N" choices="" ;;
+	"events  --kind") wants="KIND" choices="" ;;
+	"events  --resource") wants="RESOURCE" choices="" ;;
+	"events  --after") wants="ID" choices="" ;;
+	"events  --count") wants="N" choices="" ;;
+	"judge  --kind") wants="[METRIC=]KIND" choices="" ;;
+	"judge  --worse") wants="[METRIC=]WAY" choices="" ;;
+	"judge  --margin") wants="[METRIC=]X" choices="" ;;
+	"judge  --ni-margin") wants="[METRIC=]X" choices="" ;;
+	"judge  --weight") wants="[METRIC=]X" choices="" ;;
+	"judge  --scale") wants="[METRIC=]X" choices="" ;;
+	"judge  --alpha") wants="P" choices="" ;;
+	"judge  --beta") wants="P" choices="" ;;
+	"judge  --hold-p") wants="P" choices="" ;;
+	"judge  --alpha-look") wants="P" choices="" ;;
+	esac
+	case $previous in
+	--url) wants="URL" choices="" ;;
+	--token-file) wants="FILE" choices="" ;;
+	--ca) wants="FILE" choices="" ;;
+	--config) wants="FILE" choices="" ;;
+	--timeout) wants="DURATION" choices="" ;;
+	--idempotency-key) wants="TEXT" choices="" ;;
+	--colour) wants="WHEN" choices="auto always never" ;;
+	esac
+}
+
+_aviaryctl_takes_value() {
+	local group=$1 command=$2 previous=$3 wants="" options="" args="" choices=""
+	_aviaryctl_of_command
+	[ -n "$wants" ]
+}
+
+_aviaryctl() {
+	local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]}
+	local group="" command="" commands="" options="" args="" wants="" choices="" word skip=0 at=0 i
+	COMPREPLY=()
+	for ((i = 1; i < COMP_CWORD; i++)); do
+		word=${COMP_WORDS[i]}
+		if ((skip)); then skip=0; continue; fi
+		case $word in
+		-*) _aviaryctl_takes_value "$group" "$command" "$word" && skip=1 ;;
+		*)
+			if [ -z "$group" ]; then group=$word; _aviaryctl_commands
+			elif [ -z "$command" ] && ((at == 0)) && [[ " $commands " == *" $word "* ]]; then command=$word
+			else at=$((at + 1)); fi ;;
+		esac
+	done
+	_aviaryctl_of_command
+	if ((skip)) || [ -n "$wants" ]; then
+		case $wants in
+		FILE|JSON|'') mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
+		*) mapfile -t COMPREPLY < <(compgen -W "${choices:-$(_aviaryctl_values "$wants")}" -- "$current") ;;
+		esac
+	elif [[ $current == -* ]]; then
+		mapfile -t COMPREPLY < <(compgen -W "$options $(_aviaryctl_global)" -- "$current")
+	elif [ -z "$group" ]; then
+		mapfile -t COMPREPLY < <(compgen -W "$(_aviaryctl_groups)" -- "$current")
+	elif [ -z "$command" ] && [ -n "$commands" ] && ((at == 0)); then
+		mapfile -t COMPREPLY < <(compgen -W "$commands" -- "$current")
+	else
+		local names; read -ra names <<< "$args"
+		word=${names[at]:-${names[${#names[@]}-1]:-}}
+		word=${word#[}; word=${word%]}
+		if [ "$word" = FILE ]; then mapfile -t COMPREPLY < <(compgen -f -- "$current")
+		else mapfile -t COMPREPLY < <(compgen -W "$(_aviaryctl_values "$word")" -- "$current"); fi
+	fi
+}
+
+complete -F _aviaryctl aviaryctl
