@@ -1,8 +1,10 @@
-/* The daemon's counters, gauges and histograms: one table, one row a time series, written as Prometheus text. ("Meters", because
- * a metric is what devices report.) What a service counts for itself (service/ingest.h, service/telemetry.h) is read there by /metrics.
+/* The daemon's counters, gauges and histograms: one table, one row a time series, written as Prometheus text.
+ * ("Meters", because a metric is what devices report.) What a service counts for itself (service/ingest.h,
+ * service/telemetry.h) is read there by /metrics.
  *
- * Everything is process-global on purpose: a meter is a fact about this process. Adding is one relaxed atomic addition, so jobs may do
- * it, too. Rows of one name stand together; `labels` are constants. Units are Prometheus' base units: seconds, bytes.
+ * Everything is process-global on purpose: a meter is a fact about this process. Adding is one relaxed atomic addition,
+ * so jobs may do it, too. Rows of one name stand together; `labels` are constants. Units are Prometheus' base units:
+ * seconds, bytes.
  */
 #ifndef AVIARY_SERVICE_METRICS_H
 #define AVIARY_SERVICE_METRICS_H
@@ -12,35 +14,31 @@
 #include "base/buf.h"
 
 /* X(enum name, type, metric name, labels, help) */
-#define METER_TABLE(X)                                                                                                                        \
-	X(HTTP_2XX, "counter", "aviary_http_requests_total", "code=\"2xx\"", "HTTP requests answered")                                               \
-	X(HTTP_3XX, "counter", "aviary_http_requests_total", "code=\"3xx\"", "HTTP requests answered")                                               \
-	X(HTTP_4XX, "counter", "aviary_http_requests_total", "code=\"4xx\"", "HTTP requests answered")                                               \
-	X(HTTP_5XX, "counter", "aviary_http_requests_total", "code=\"5xx\"", "HTTP requests answered")                                               \
-	X(HTTP_HELD, "gauge", "aviary_http_held_replies", "", "replies that wait for the next commit")                                               \
-	X(SSE_CLIENTS, "gauge", "aviary_event_listeners", "", "open streams of /api/v1/events")                                                      \
-	X(MQTT_CONNECTED, "gauge", "aviary_mqtt_connected", "", "1 while the broker is connected (ingest client)")                                   \
-	X(MQTT_OUT, "counter", "aviary_mqtt_published_total", "", "messages to devices that the broker acknowledged")                                 \
-	X(MQTT_OUT_WAITING, "gauge", "aviary_mqtt_waiting", "", "devices that wait to be told")                                                       \
-	X(TELEMETRY_QUEUED, "gauge", "aviary_telemetry_queued_reports", "", "reports that wait for the writer")                                       \
-	X(DEVICES, "gauge", "aviary_devices", "", "registered devices")                                                                               \
-	X(DEVICES_ONLINE, "gauge", "aviary_devices_online", "", "devices that are connected")                                                         \
-	X(ALERTS_FIRING, "gauge", "aviary_alerts_firing", "", "alerts that fire")                                                                     \
-	X(ROLLOUTS_ACTIVE, "gauge", "aviary_rollouts_active", "", "rollouts that have not ended")                                                     \
-	X(DEPLOYMENTS_OFFERED, "counter", "aviary_deployments_total", "event=\"offered\"", "deployments by what happened to them")                    \
-	X(DEPLOYMENTS_SUCCEEDED, "counter", "aviary_deployments_total", "event=\"succeeded\"", "deployments by what happened to them")                \
-	X(DEPLOYMENTS_FAILED, "counter", "aviary_deployments_total", "event=\"failed\"", "deployments by what happened to them")                      \
-	X(DEPLOYMENTS_REVERTED, "counter", "aviary_deployments_total", "event=\"reverted\"", "deployments by what happened to them")                  \
-	X(VERDICTS_REVERT, "counter", "aviary_verdicts_total", "verdict=\"revert\"", "verdicts that ended a stage")                                   \
-	X(VERDICTS_PASS, "counter", "aviary_verdicts_total", "verdict=\"pass\"", "verdicts that ended a stage")                                       \
-	X(ARTIFACT_BYTES_IN, "counter", "aviary_artifact_bytes_total", "direction=\"in\"", "bytes of artifacts moved")                                \
-	X(ARTIFACT_BYTES_OUT, "counter", "aviary_artifact_bytes_total", "direction=\"out\"", "bytes of artifacts moved")                              \
-	X(UPLOADS_OPEN, "gauge", "aviary_uploads_open", "", "uploads under way")                                                                      \
-	X(COMMITS, "counter", "aviary_commits_total", "result=\"ok\"", "commits of fleet.db")                                                         \
-	X(COMMITS_FAILED, "counter", "aviary_commits_total", "result=\"failed\"", "commits of fleet.db")                                              \
-	X(EVENTS, "counter", "aviary_events_total", "", "events appended")                                                                            \
-	X(JOBS_RUNNING, "gauge", "aviary_jobs_running", "", "jobs in the pool, waiting ones included")                                                \
-	X(RESIDENT_BYTES, "gauge", "process_resident_memory_bytes", "", "resident memory")                                                            \
+#define METER_TABLE(X) \
+	X(HTTP_2XX, "counter", "aviary_http_requests_total", "code=\"2xx\"", "HTTP requests answered") \
+	X(HTTP_3XX, "counter", "aviary_http_requests_total", "code=\"3xx\"", "HTTP requests answered") \
+	X(HTTP_4XX, "counter", "aviary_http_requests_total", "code=\"4xx\"", "HTTP requests answered") \
+	X(HTTP_5XX, "counter", "aviary_http_requests_total", "code=\"5xx\"", "HTTP requests answered") \
+	X(SSE_CLIENTS, "gauge", "aviary_event_listeners", "", "open streams of /api/v1/events") \
+	X(MQTT_CONNECTED, "gauge", "aviary_mqtt_connected", "", "1 while the broker is connected (ingest client)") \
+	X(MQTT_OUT, "counter", "aviary_mqtt_published_total", "", "messages to devices that the broker acknowledged") \
+	X(MQTT_OUT_WAITING, "gauge", "aviary_mqtt_waiting", "", "devices that wait to be told") \
+	X(TELEMETRY_QUEUED, "gauge", "aviary_telemetry_queued_reports", "", "reports that wait for the writer") \
+	X(DEVICES, "gauge", "aviary_devices", "", "registered devices") \
+	X(DEVICES_ONLINE, "gauge", "aviary_devices_online", "", "devices that are connected") \
+	X(ALERTS_FIRING, "gauge", "aviary_alerts_firing", "", "alerts that fire") \
+	X(ROLLOUTS_ACTIVE, "gauge", "aviary_rollouts_active", "", "rollouts that have not ended") \
+	X(DEPLOYMENTS_OFFERED, "counter", "aviary_deployments_total", "event=\"offered\"", "deployments by event") \
+	X(DEPLOYMENTS_SUCCEEDED, "counter", "aviary_deployments_total", "event=\"succeeded\"", "deployments by event") \
+	X(DEPLOYMENTS_FAILED, "counter", "aviary_deployments_total", "event=\"failed\"", "deployments by event") \
+	X(DEPLOYMENTS_TIMED_OUT, "counter", "aviary_deployments_total", "event=\"timed_out\"", "deployments by event") \
+	X(DEPLOYMENTS_REVERTED, "counter", "aviary_deployments_total", "event=\"reverted\"", "deployments by event") \
+	X(VERDICTS_REVERT, "counter", "aviary_verdicts_total", "verdict=\"revert\"", "stages that the judge ended") \
+	X(COMMITS, "counter", "aviary_commits_total", "result=\"ok\"", "commits of fleet.db") \
+	X(COMMITS_FAILED, "counter", "aviary_commits_total", "result=\"failed\"", "commits of fleet.db") \
+	X(EVENTS, "counter", "aviary_events_total", "", "events appended") \
+	X(JOBS_RUNNING, "gauge", "aviary_jobs_running", "", "jobs in the pool, waiting ones included") \
+	X(RESIDENT_BYTES, "gauge", "process_resident_memory_bytes", "", "resident memory") \
 	X(START_SECONDS, "gauge", "process_start_time_seconds", "", "start time since 1970")
 
 enum meter {
@@ -51,10 +49,10 @@ enum meter {
 };
 
 /* X(enum name, metric name, help): seconds, buckets 0.1 ms to 10 s */
-#define HISTOGRAM_TABLE(X)                                                                      \
+#define HISTOGRAM_TABLE(X) \
 	X(HTTP_SECONDS, "aviary_http_request_seconds", "from the request's last byte to its reply") \
-	X(COMMIT_SECONDS, "aviary_commit_seconds", "COMMIT of a tick")                              \
-	X(TICK_SECONDS, "aviary_tick_seconds", "work of one loop iteration")                        \
+	X(COMMIT_SECONDS, "aviary_commit_seconds", "COMMIT of a tick") \
+	X(TICK_SECONDS, "aviary_tick_seconds", "work of one loop iteration") \
 	X(TELEMETRY_COMMIT_SECONDS, "aviary_telemetry_commit_seconds", "one batch of the telemetry writer")
 
 enum histogram {

@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "service/access.h"
 #include "service/alerts.h"
+#include "service/metrics.h"
 #include "service/observe.h"
 #include "service/registry.h"
 #include "service/releases.h"
@@ -25,8 +26,32 @@ static const char *device_name(struct call *c, int64_t device)
 	return d ? d->id : "?";
 }
 
+static void count_state(enum deployment_status state)
+{
+	switch (state) {
+	case DEPLOYMENT_OFFERED:
+		metric_add(METER_DEPLOYMENTS_OFFERED, 1);
+		break;
+	case DEPLOYMENT_SUCCEEDED:
+		metric_add(METER_DEPLOYMENTS_SUCCEEDED, 1);
+		break;
+	case DEPLOYMENT_FAILED:
+		metric_add(METER_DEPLOYMENTS_FAILED, 1);
+		break;
+	case DEPLOYMENT_TIMED_OUT:
+		metric_add(METER_DEPLOYMENTS_TIMED_OUT, 1);
+		break;
+	case DEPLOYMENT_REVERTED:
+		metric_add(METER_DEPLOYMENTS_REVERTED, 1);
+		break;
+	default: /* on the way */
+		break;
+	}
+}
+
 static enum err note_state(struct call *c, const struct deployment_row *d)
 {
+	count_state(d->state);
 	struct buf b = BUF_INIT;
 	json_open_object(&b);
 	json_int(&b, "rollout", d->rollout);

@@ -7,6 +7,7 @@
 
 #include "service/access.h"
 #include "service/alerts.h"
+#include "service/metrics.h"
 #include "service/observe.h"
 #include "service/registry.h"
 #include "service/rollout_parts.h"
@@ -273,6 +274,8 @@ static enum err announce(struct call *c, const struct rollout_rows *x, const str
 	json_close_object(&b);
 	const char *resource = rollout_resource(c, x->row.id);
 	enum err e = event_append(c, "verdict", resource, buf_cstr(&b));
+	if (res->verdict == VERDICT_REVERT)
+		metric_add(METER_VERDICTS_REVERT, 1);
 	if (!e && res->verdict == VERDICT_REVERT)
 		e = alert_raise(c, "gate.verdict", resource, ALERT_CRITICAL,
 			arena_printf(c->arena, "rollout %s is reverted: %s", x->row.name, sentence), buf_cstr(&b));

@@ -4,6 +4,7 @@
 
 #include "service/access.h"
 #include "service/alerts.h"
+#include "service/metrics.h"
 #include "service/rollout_parts.h"
 #include "service/unit.h"
 
@@ -196,7 +197,7 @@ static enum err carry_out(struct call *c, struct rollout_rows *x, const struct r
 		e = rollout_set_status(c, x, d->status, keeps_words ? x->row.reason : text);
 		if (!e)
 			e = after_end(c, x, text);
-	} else if (!e && !keeps_words && d->reason != x->live->last_reason) {
+	} else if (!e && !keeps_words && d->reason != ROLLOUT_REASON_NONE && d->reason != x->live->last_reason) {
 		e = rollout_set_status(c, x, x->status, text);
 	}
 	x->live->last_reason = d->reason;
@@ -280,6 +281,7 @@ enum err rollouts_tick(struct call *c)
 	enum err e = rollout_active_ids(c->s->rollouts->store, &ids, &count, c->arena, c->fault);
 	if (e)
 		return e;
+	metric_set(METER_ROLLOUTS_ACTIVE, (int64_t)count);
 	for (size_t i = 0; i < count; i++) {
 		e = in_unit(c, ids[i], run_one);
 		if (e && !first)
