@@ -1,4 +1,5 @@
-/* All routes of the daemon, and the way from a path to one of them. routes.c lists the resources' tables and nothing else. */
+/* All routes of the daemon, and the way from a path to one of them. routes.c lists the resources' tables and nothing
+ * else. */
 #ifndef AVIARY_API_ROUTES_H
 #define AVIARY_API_ROUTES_H
 

@@ -1,4 +1,5 @@
-/* The API as the program sees it: from HTTP requests to services and back. Routes are in api/route.h; nothing here knows a resource. */
+/* The API as the program sees it: from HTTP requests to services and back. Routes are in api/route.h; nothing here
+ * knows a resource. */
 #ifndef AVIARY_API_SERVER_H
 #define AVIARY_API_SERVER_H
 

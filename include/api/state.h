@@ -1,5 +1,5 @@
-/* What the files of api/ that make up the server share: the server itself and a request with its memory. Resources do not include it;
- * they see api/route.h. */
+/* What the files of api/ that make up the server share: the server itself and a request with its memory. Resources do
+ * not include it; they see api/route.h. */
 #ifndef AVIARY_API_STATE_H
 #define AVIARY_API_STATE_H
 

@@ -1,8 +1,8 @@
 /* Online backup into <state>/backup/<time>/: both databases, the keys, and the artifacts as hard links.
  *
- * A closed job for any thread: it opens its own read-only connections, so the daemon goes on. The directory appears under its name only when
- * it is whole. What it is not: a copy on another disk; people copy the directory away, it never changes. Restore: the directory's content
- * is a state directory (docs/man/aviaryd.8).
+ * A closed job for any thread: it opens its own read-only connections, so the daemon goes on. The directory appears
+ * under its name only when it is whole. What it is not: a copy on another disk; people copy the directory away, it
+ * never changes. Restore: the directory's content is a state directory (docs/man/aviaryd.8).
  */
 #ifndef AVIARY_SERVICE_BACKUP_H
 #define AVIARY_SERVICE_BACKUP_H

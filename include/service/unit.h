@@ -1,8 +1,9 @@
-/* Units of work and the tick's commit, for those who may not see the store: a request or a message is one unit, it leaves everything or
- * nothing; all units of a tick become durable together.
+/* Units of work and the tick's commit, for those who may not see the store: a request or a message is one unit, it
+ * leaves everything or nothing; all units of a tick become durable together.
  *
- * Mirrors in memory listen: `undone` after a unit was rolled back, `committed` after COMMIT, `lost` when COMMIT failed and everything
- * since the last one is gone. Services call it with db_begin and db_end directly only for parts of a unit.
+ * Mirrors in memory listen: `undone` after a unit was rolled back, `committed` after COMMIT, `lost` when COMMIT failed
+ * and everything since the last one is gone. Services call it with db_begin and db_end directly only for parts of a
+ * unit.
  */
 #ifndef AVIARY_SERVICE_UNIT_H
 #define AVIARY_SERVICE_UNIT_H
@@ -25,8 +26,8 @@ void units_free(struct units *u); /* NULL is allowed */
 void units_listen(struct units *u, struct unit_listener listener); /* called in order of registration */
 
 AVIARY_MUST_CHECK enum err unit_begin(struct services *s, struct fault *f);
-/* Keeps or undoes what was done since unit_begin. `e` of the work itself decides and is returned, unless keeping fails. The fault of
- * the work is left as it is. */
+/* Keeps or undoes what was done since unit_begin. `e` of the work itself decides and is returned, unless keeping fails.
+ * The fault of the work is left as it is. */
 AVIARY_MUST_CHECK enum err unit_end(struct services *s, enum err e, struct fault *f);
 bool unit_is_pending(const struct services *s); /* something waits for a commit */
 /* Once a tick. On failure nothing since the last commit happened: listeners and the outbox have been told. */

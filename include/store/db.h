@@ -1,9 +1,10 @@
 /* One SQLite connection with prepared statements and the tick's transaction.
  *
- * The first write of a tick opens a transaction; each unit of work (a request, a message) is a savepoint in it; the tick commits
- * once. So one fsync serves everybody, and a refused request leaves no trace.
+ * The first write of a tick opens a transaction; each unit of work (a request, a message) is a savepoint in it; the
+ * tick commits once. So one fsync serves everybody, and a refused request leaves no trace.
  *
- * Statements: each *_store.c has one table of them on top, prepared when the store opens, so that a wrong statement fails at boot.
+ * Statements: each *_store.c has one table of them on top, prepared when the store opens, so that a wrong statement
+ * fails at boot.
  */
 #ifndef AVIARY_STORE_DB_H
 #define AVIARY_STORE_DB_H
@@ -18,35 +19,40 @@
 struct db;
 struct stmt; /* a prepared statement */
 
-/* Opens (and creates) the file in WAL mode with synchronous=FULL and foreign keys, runs the missing migrations, refuses a
- * database of a newer schema (ERR_CONFLICT). ":memory:" is for tests. `read_only` opens for queries and migrates nothing;
- * `set` may be NULL: no schema is looked at. */
-AVIARY_MUST_CHECK enum err db_open(const char *path, const struct migration *set, bool read_only, struct db **out, struct fault *f);
+/* Opens (and creates) the file in WAL mode with synchronous=FULL and foreign keys, runs the missing migrations, refuses
+ * a database of a newer schema (ERR_CONFLICT). ":memory:" is for tests. `read_only` opens for queries and migrates
+ * nothing; `set` may be NULL: no schema is looked at. */
+AVIARY_MUST_CHECK enum err db_open(const char *path, const struct migration *set, bool read_only, struct db **out,
+	struct fault *f);
 void db_close(struct db *db); /* finalizes its statements; a transaction that is open is rolled back; NULL is allowed */
 
-/* Statements that are still running at that monotonic time end with ERR_TIMEOUT; 0: no deadline. For queries of clients. */
+/* Statements that are still running at that monotonic time end with ERR_TIMEOUT; 0: no deadline. For queries of
+ * clients. */
 void db_set_deadline(struct db *db, int64_t mono_ms);
 
-/* Unit of work. db_begin opens the tick's transaction when there is none, then a savepoint; db_end releases it (keep) or rolls back to
- * it. They nest. */
+/* Unit of work. db_begin opens the tick's transaction when there is none, then a savepoint; db_end releases it (keep)
+ * or rolls back to it. They nest. */
 AVIARY_MUST_CHECK enum err db_begin(struct db *db, struct fault *f);
 AVIARY_MUST_CHECK enum err db_end(struct db *db, bool keep, struct fault *f);
-/* Commits the tick's transaction, if one is open. On failure everything since the last commit is rolled back: the caller must drop
- * caches and outbox. ERR_FULL for a full disk. Where SQLite rolled the transaction back by itself in the middle of a tick, every later
- * unit and write of the tick is refused and this reports it. A write outside of a unit opens the transaction too: nothing ever commits
- * by itself. */
+/* Commits the tick's transaction, if one is open. On failure everything since the last commit is rolled back: the
+ * caller must drop caches and outbox. ERR_FULL for a full disk. Where SQLite rolled the transaction back by itself in
+ * the middle of a tick, every later unit and write of the tick is refused and this reports it. A write outside of a
+ * unit opens the transaction too: nothing ever commits by itself. */
 AVIARY_MUST_CHECK enum err db_commit(struct db *db, struct fault *f);
 bool db_is_dirty(const struct db *db);   /* a transaction is open */
 bool db_is_changed(const struct db *db); /* and rows were changed in it, be it that they were rolled back */
 void db_rollback(struct db *db);
 
-/* A row of a store's statement table; `scans` marks the few that are allowed to read a whole table (tests/lint reads plans). */
+/* A row of a store's statement table; `scans` marks the few that are allowed to read a whole table (tests/lint reads
+ * plans). */
 struct statement {
 	const char *sql;
 	bool scans;
 };
-/* Prepares `count` statements into `out`; they live as long as the connection. Also registers them for the query-plan test. */
-AVIARY_MUST_CHECK enum err db_prepare(struct db *db, const struct statement *table, size_t count, struct stmt **out, struct fault *f);
+/* Prepares `count` statements into `out`; they live as long as the connection. Also registers them for the query-plan
+ * test. */
+AVIARY_MUST_CHECK enum err db_prepare(struct db *db, const struct statement *table, size_t count, struct stmt **out,
+	struct fault *f);
 /* A statement made at run time (filters), cached by its text, with the same rules. */
 AVIARY_MUST_CHECK enum err db_prepare_text(struct db *db, const char *sql, struct stmt **out, struct fault *f);
 
@@ -75,6 +81,7 @@ AVIARY_MUST_CHECK enum err db_backup(struct db *db, const char *path, struct fau
 /* "ok" or the first complaints of PRAGMA integrity_check. */
 AVIARY_MUST_CHECK enum err db_check(struct db *db, char *out, size_t out_size, struct fault *f);
 /* Calls `fn` with every registered statement and its plan lines (EXPLAIN QUERY PLAN): the query-plan test. */
-void db_each_plan(struct db *db, void (*fn)(void *ctx, const struct statement *statement, const char *plan_line), void *ctx);
+void db_each_plan(struct db *db, void (*fn)(void *ctx, const struct statement *statement, const char *plan_line),
+	void *ctx);
 
 #endif

@@ -8,7 +8,8 @@
 static const struct field fields[] = {
 	{.name = "id", .type = FIELD_INT, AT(id), .doc = "grows with time"},
 	{.name = "at", .type = FIELD_INT, AT(at), .doc = "when"},
-	{.name = "who", .type = FIELD_STR, AT(who), .doc = "name of the token, device:<id>, or aviary for what the server did by itself"},
+	{.name = "who", .type = FIELD_STR, AT(who),
+		.doc = "name of the token, device:<id>, or aviary for what the server did by itself"},
 	{.name = "role", .type = FIELD_STR, AT(role), .doc = "role of the token"},
 	{.name = "action", .type = FIELD_STR, AT(action), .doc = "what, as device.create"},
 	{.name = "resource", .type = FIELD_STR, AT(resource), .doc = "to what, as devices/dev-1"},
@@ -54,7 +55,8 @@ static const struct route_query query[] = {
 
 extern const struct route routes_audit[];
 const struct route routes_audit[] = {
-	{.method = "GET", .path = "/api/v1/audit", .role = ROLE_OPERATOR, .summary = "lists who changed what, newest first", .tag = "audit", .reply = fields,
+	{.method = "GET", .path = "/api/v1/audit", .role = ROLE_OPERATOR, .summary = "lists who changed what, newest first",
+		.tag = "audit", .reply = fields,
 	 .reply_is_list = true, .query = query, .handle = list_audit},
 	{.method = NULL},
 };

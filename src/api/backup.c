@@ -45,12 +45,14 @@ static enum err finish(struct running_backup *b)
 		*c->fault = b->job.fault;
 		return b->job.result;
 	}
-	struct backup_reply reply = {arena_printf(c->arena, "%s/backup/%s", b->job.state_dir, b->job.name), b->job.size_bytes, b->job.artifacts,
+	struct backup_reply reply = {arena_printf(c->arena, "%s/backup/%s", b->job.state_dir, b->job.name),
+		b->job.size_bytes, b->job.artifacts,
 	                             clock_mono_ms() - b->started_mono_ms};
 	json_encode(fields, &reply, &rq->out);
 	enum err e = unit_begin(c->s, c->fault);
 	if (e == ERR_OK)
-		e = unit_end(c->s, audit_append(c, "backup.create", arena_printf(c->arena, "backup/%s", b->job.name), NULL, buf_cstr(&rq->out)), c->fault);
+		e = unit_end(c->s, audit_append(c, "backup.create", arena_printf(c->arena, "backup/%s", b->job.name), NULL,
+			buf_cstr(&rq->out)), c->fault);
 	return e;
 }
 
@@ -60,7 +62,8 @@ static void done(void *ctx)
 	struct api_request *rq = b->rq;
 	rq->api->is_backing_up = false;
 	enum err e = finish(b);
-	log_event(e == ERR_OK ? LOG_INFO : LOG_ERROR, "backup.done", "name=%s result=%s ms=%lld detail=%s", b->job.name, err_name(e),
+	log_event(e == ERR_OK ? LOG_INFO : LOG_ERROR, "backup.done", "name=%s result=%s ms=%lld detail=%s", b->job.name,
+		err_name(e),
 	          (long long)(clock_mono_ms() - b->started_mono_ms), log_quote(rq->call.fault->detail));
 	free(b);
 	api_finish(rq, e);
@@ -91,6 +94,7 @@ static enum err make_backup(struct api_request *rq)
 extern const struct route routes_backup[];
 const struct route routes_backup[] = {
 	{.method = "POST", .path = "/api/v1/backup", .role = ROLE_ADMIN, .flags = ROUTE_WRITE | ROUTE_CREATED,
-	 .summary = "makes an online backup in the state directory", .tag = "system", .reply = fields, .handle = make_backup},
+	 .summary = "makes an online backup in the state directory", .tag = "system", .reply = fields,
+		.handle = make_backup},
 	{.method = NULL},
 };

@@ -1,4 +1,5 @@
-/* From a request to its handler and back. One request is one unit of work; its reply is held until the tick's COMMIT. */
+/* From a request to its handler and back. One request is one unit of work; its reply is held until the tick's COMMIT.
+ */
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,7 +41,8 @@ static struct request *request_new(struct api *api)
 		r->arena = arena_new(REQUEST_ARENA_BYTES);
 	}
 	r->rq.api = api;
-	r->rq.call = (struct call){.s = api->s, .arena = r->arena, .fault = &r->fault, .who = &r->who, .now_ms = clock_wall_ms()};
+	r->rq.call = (struct call){.s = api->s, .arena = r->arena, .fault = &r->fault, .who = &r->who,
+		.now_ms = clock_wall_ms()};
 	return r;
 }
 
@@ -103,7 +105,8 @@ static void reply_problem(struct request *r, enum err e)
 	if (e == ERR_UNAVAILABLE || e == ERR_FULL || e == ERR_TOO_MANY)
 		http_set_header(r->rq.http, "Retry-After", "1");
 	if (e == ERR_INTERNAL)
-		log_event(LOG_ERROR, "http.internal", "method=%s path=%s detail=%s", http_method(r->rq.http), log_quote(http_path(r->rq.http)),
+		log_event(LOG_ERROR, "http.internal", "method=%s path=%s detail=%s", http_method(r->rq.http),
+			log_quote(http_path(r->rq.http)),
 		          log_quote(r->fault.detail));
 	http_reply(r->rq.http, err_http_status(e), problem_type, &out);
 	buf_done(&out);
@@ -119,7 +122,8 @@ static int success_status(const struct api_request *rq)
 /* The client has this revision already. */
 static bool is_not_modified(const struct api_request *rq)
 {
-	const char *list = rq->etag_revision > 0 && success_status(rq) == 200 ? http_header(rq->http, "If-None-Match") : NULL;
+	const char *list = rq->etag_revision > 0 && success_status(rq) == 200 ? http_header(rq->http, "If-None-Match")
+		: NULL;
 	if (list == NULL || (strcmp(http_method(rq->http), "GET") != 0 && strcmp(http_method(rq->http), "HEAD") != 0))
 		return false;
 	return strstr(list, arena_printf(rq->call.arena, "\"%lld\"", (long long)rq->etag_revision)) != NULL;
@@ -164,7 +168,8 @@ static enum err read_key(struct request *r)
 	for (size_t i = 0; i < len; i++)
 		ok = ok && key[i] >= ' ' && key[i] < 0x7f;
 	if (!ok)
-		return fault_set(&r->fault, ERR_BAD_REQUEST, "", "Idempotency-Key: 1 to %d visible ASCII characters are wanted", KEY_MAX);
+		return fault_set(&r->fault, ERR_BAD_REQUEST, "", "Idempotency-Key: 1 to %d visible ASCII characters are wanted",
+			KEY_MAX);
 	r->key = arena_strdup(r->arena, key);
 	digest_request(r);
 	return ERR_OK;
@@ -179,7 +184,8 @@ static enum err answer_again(struct request *r, bool *answered)
 	if (e != ERR_OK || !found)
 		return e;
 	if (r->rq.route->flags & ROUTE_SECRET)
-		return fault_set(&r->fault, ERR_CONFLICT, "", "this request was carried out already, and its secret is shown only once");
+		return fault_set(&r->fault, ERR_CONFLICT, "",
+			"this request was carried out already, and its secret is shown only once");
 	const char *text = kept.reply;
 	char *location;
 	r->rq.etag_revision = strtoll(text, &location, 10);
@@ -299,7 +305,8 @@ static enum err authenticate(struct request *r)
 	if (!access_authenticate(api->s->access, token, strlen(token), r->rq.call.now_ms, &r->who))
 		return fault_set(&r->fault, ERR_UNAUTHORIZED, "", "this token is unknown, revoked or expired");
 	if (r->who.role < route->role)
-		return fault_set(&r->fault, ERR_FORBIDDEN, "", "the role %s is wanted, this token has %s", access_role_name(route->role),
+		return fault_set(&r->fault, ERR_FORBIDDEN, "", "the role %s is wanted, this token has %s",
+			access_role_name(route->role),
 		                 access_role_name(r->who.role));
 	return ERR_OK;
 }
@@ -322,7 +329,8 @@ static enum err find_route(struct request *r)
 static bool is_json_type(const char *type)
 {
 	size_t len = strcspn(type, "; \t");
-	return (len == 16 && strncasecmp(type, "application/json", len) == 0) || (len > 17 && strncasecmp(type + len - 5, "+json", 5) == 0);
+	return (len == 16 && strncasecmp(type, "application/json", len) == 0) ||
+		(len > 17 && strncasecmp(type + len - 5, "+json", 5) == 0);
 }
 
 static int64_t body_limit(const struct route *route)
@@ -337,7 +345,8 @@ static enum err check_head(struct request *r)
 	const struct route *route = r->rq.route;
 	struct http_request *http = r->rq.http;
 	if ((route->flags & ROUTE_IF_MATCH) && http_header(http, "If-Match") == NULL)
-		return fault_set(&r->fault, ERR_PRECONDITION_REQUIRED, "", "a header If-Match with the ETag that was read is wanted");
+		return fault_set(&r->fault, ERR_PRECONDITION_REQUIRED, "",
+			"a header If-Match with the ETag that was read is wanted");
 	const char *type = http_header(http, "Content-Type");
 	bool has_body = http_content_length(http) != 0;
 	if (route->stream == NULL && has_body && type != NULL && !is_json_type(type))
@@ -471,7 +480,8 @@ static void on_abort(struct http_request *http)
 
 static void note_reply(const struct http_request *http, const struct request *r)
 {
-	static const enum meter by_class[] = {METER_HTTP_2XX, METER_HTTP_2XX, METER_HTTP_2XX, METER_HTTP_3XX, METER_HTTP_4XX, METER_HTTP_5XX};
+	static const enum meter by_class[] = {METER_HTTP_2XX, METER_HTTP_2XX, METER_HTTP_2XX, METER_HTTP_3XX,
+		METER_HTTP_4XX, METER_HTTP_5XX};
 	int status = http_status(http);
 	uint64_t ns = clock_mono_ns() - http_started_ns(http);
 	if (status >= 100 && status < 600)
@@ -482,8 +492,10 @@ static void note_reply(const struct http_request *http, const struct request *r)
 	if (!is_odd && !r->rq.api->options->log_requests)
 		return;
 	enum log_level level = is_odd ? LOG_WARN : LOG_INFO;
-	log_event(level, "http.request", "method=%s path=%s status=%d ms=%llu who=%s from=%s", http_method(http), log_quote(http_path(http)), status,
-	          (unsigned long long)(ns / 1000000), r->who.name[0] != '\0' ? log_quote(r->who.name) : "-", http_remote(http));
+	log_event(level, "http.request", "method=%s path=%s status=%d ms=%llu who=%s from=%s", http_method(http),
+		log_quote(http_path(http)), status,
+	          (unsigned long long)(ns / 1000000), r->who.name[0] != '\0' ? log_quote(r->who.name) : "-",
+		http_remote(http));
 }
 
 static void on_finish(struct http_request *http)
@@ -533,7 +545,8 @@ static const char *on_refusal(int status, const char **content_type)
 const struct http_handler *api_handler(void)
 {
 	static const struct http_handler handler = {
-		.begin = on_begin, .chunk = on_chunk, .complete = on_complete, .abort = on_abort, .finish = on_finish, .prepare = on_prepare,
+		.begin = on_begin, .chunk = on_chunk, .complete = on_complete, .abort = on_abort, .finish = on_finish,
+			.prepare = on_prepare,
 		.refusal = on_refusal};
 	return &handler;
 }

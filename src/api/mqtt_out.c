@@ -81,10 +81,12 @@ static void on_message(void *ctx, const struct mqtt_message *message)
 	(void)message; /* it subscribes to nothing */
 }
 
-enum err mqtt_out_open(struct services *s, struct loop *loop, const struct mqtt_config *config, struct mqtt_out **out, struct fault *f)
+enum err mqtt_out_open(struct services *s, struct loop *loop, const struct mqtt_config *config, struct mqtt_out **out,
+	struct fault *f)
 {
 	static const struct mqtt_handler handler = {
-		.on_connect = on_connect, .on_disconnect = on_disconnect, .on_message = on_message, .on_published = on_published};
+		.on_connect = on_connect, .on_disconnect = on_disconnect, .on_message = on_message,
+			.on_published = on_published};
 	*out = NULL;
 	struct mqtt_out *m = calloc(1, sizeof *m);
 	if (m == NULL)

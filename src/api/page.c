@@ -44,7 +44,8 @@ enum err api_query_int(struct api_request *rq, const char *name, int64_t min, in
 	if (text == NULL)
 		return ERR_OK;
 	if (!parse_int(text, &v) || v < min || v > max)
-		return fault_set(rq->call.fault, ERR_BAD_REQUEST, "", "query parameter %s: an integer from %lld to %lld is wanted", name, (long long)min,
+		return fault_set(rq->call.fault, ERR_BAD_REQUEST, "",
+			"query parameter %s: an integer from %lld to %lld is wanted", name, (long long)min,
 		                 (long long)max);
 	*value = v;
 	return ERR_OK;
@@ -92,7 +93,8 @@ enum err api_if_match(struct api_request *rq, int64_t revision)
 	const char *list = rq->http != NULL ? http_header(rq->http, "If-Match") : NULL;
 	if (list == NULL || tags_match(list, arena_printf(rq->call.arena, "\"%lld\"", (long long)revision)))
 		return ERR_OK;
-	return fault_set(rq->call.fault, ERR_PRECONDITION, "", "it was changed meanwhile: the revision is \"%lld\"", (long long)revision);
+	return fault_set(rq->call.fault, ERR_PRECONDITION, "", "it was changed meanwhile: the revision is \"%lld\"",
+		(long long)revision);
 }
 
 /* ---- cursors: base64url of the list's path, a blank, the service's text ---- */
@@ -145,7 +147,8 @@ enum err api_query_cursor(struct api_request *rq, const char **text)
 	const char *cursor = query_of(rq, "cursor");
 	*text = cursor != NULL ? decode_cursor(rq, cursor) : NULL;
 	if (cursor != NULL && *text == NULL)
-		return fault_set(rq->call.fault, ERR_BAD_REQUEST, "", "query parameter cursor: it was not given out by this list");
+		return fault_set(rq->call.fault, ERR_BAD_REQUEST, "",
+			"query parameter cursor: it was not given out by this list");
 	return ERR_OK;
 }
 
@@ -165,7 +168,8 @@ enum err api_query_page(struct api_request *rq, int64_t *limit, int64_t *after)
 	if (e != ERR_OK || text == NULL)
 		return e;
 	if (!parse_int(text, after) || *after < 1)
-		return fault_set(rq->call.fault, ERR_BAD_REQUEST, "", "query parameter cursor: it was not given out by this list");
+		return fault_set(rq->call.fault, ERR_BAD_REQUEST, "",
+			"query parameter cursor: it was not given out by this list");
 	return ERR_OK;
 }
 

@@ -137,7 +137,8 @@ void router_free(struct router *r)
 }
 
 /* Depth is bounded by the longest row: a path that goes on beyond the tree ends the walk. */
-static const struct node *walk(const struct node *n, const char *at, size_t depth, struct route_match *m, struct arena *a)
+static const struct node *walk(const struct node *n, const char *at, size_t depth, struct route_match *m,
+	struct arena *a)
 {
 	const char *segment;
 	size_t len;

@@ -15,32 +15,42 @@ struct token_body {
 #define SEEN(member) .present_offset = offsetof(struct token_body, member)
 static const struct field fields[] = {
 	{.name = "id", .type = FIELD_INT, AT(id), .flags = FIELD_READONLY, .doc = "number of the token"},
-	{.name = "name", .type = FIELD_STR, AT(name), .min = 1, .max = 64, .flags = FIELD_REQUIRED, .doc = "for people, and for the audit log"},
-	{.name = "kind", .type = FIELD_ENUM, AT(kind), .choices = "api enrolment", .doc = "api (when absent), or enrolment: devices register themselves with it"},
+	{.name = "name", .type = FIELD_STR, AT(name), .min = 1, .max = 64, .flags = FIELD_REQUIRED,
+		.doc = "for people, and for the audit log"},
+	{.name = "kind", .type = FIELD_ENUM, AT(kind), .choices = "api enrolment",
+		.doc = "api (when absent), or enrolment: devices register themselves with it"},
 	{.name = "role", .type = FIELD_ENUM, AT(role), SEEN(has_role), .choices = "viewer operator admin enrol",
 	 .doc = "viewer (when absent) < operator < admin; enrol for enrolment tokens"},
-	{.name = "expires_at", .type = FIELD_INT, AT(expires_at), SEEN(has_expiry), .min = 1, .max = 9e15, .flags = FIELD_NULLABLE | FIELD_OMIT_ZERO,
+	{.name = "expires_at", .type = FIELD_INT, AT(expires_at), SEEN(has_expiry), .min = 1, .max = 9e15,
+		.flags = FIELD_NULLABLE | FIELD_OMIT_ZERO,
 	 .doc = "from then on it is refused; absent: never"},
-	{.name = "uses_left", .type = FIELD_INT, AT(uses_left), SEEN(has_uses), .min = 1, .max = 1e9, .flags = FIELD_NULLABLE,
+	{.name = "uses_left", .type = FIELD_INT, AT(uses_left), SEEN(has_uses), .min = 1, .max = 1e9,
+		.flags = FIELD_NULLABLE,
 	 .doc = "of an enrolment token: how many devices may still register; absent or -1: unlimited"},
 	{.name = "created_at", .type = FIELD_INT, AT(created_at), .flags = FIELD_READONLY, .doc = "when it was made"},
-	{.name = "revoked_at", .type = FIELD_INT, AT(revoked_at), .flags = FIELD_READONLY | FIELD_OMIT_ZERO, .doc = "when it was revoked"},
-	{.name = "token", .type = FIELD_STR, AT(token), .flags = FIELD_READONLY, .doc = "the text; only in the answer that makes it"},
+	{.name = "revoked_at", .type = FIELD_INT, AT(revoked_at), .flags = FIELD_READONLY | FIELD_OMIT_ZERO,
+		.doc = "when it was revoked"},
+	{.name = "token", .type = FIELD_STR, AT(token), .flags = FIELD_READONLY,
+		.doc = "the text; only in the answer that makes it"},
 	{.name = NULL},
 };
 
 static struct token_body body_of(const struct token_row *row)
 {
-	return (struct token_body){.name = row->name, .kind = row->kind, .role = row->role, .id = row->id, .created_at = row->created_at,
-	                           .expires_at = row->expires_at, .uses_left = row->uses_left, .revoked_at = row->revoked_at};
+	return (struct token_body){.name = row->name, .kind = row->kind, .role = row->role, .id = row->id,
+		.created_at = row->created_at,
+	                           .expires_at = row->expires_at, .uses_left = row->uses_left,
+		.revoked_at = row->revoked_at};
 }
 
 static enum err create_token(struct api_request *rq)
 {
 	const struct token_body *b = rq->body;
 	const char *kind = b->kind != NULL ? b->kind : "api";
-	struct token_row row = {.name = b->name, .kind = kind, .role = b->has_role ? b->role : kind[0] == 'a' ? "viewer" : "enrol",
-	                        .expires_at = b->has_expiry ? b->expires_at : 0, .uses_left = b->has_uses ? b->uses_left : -1};
+	struct token_row row = {.name = b->name, .kind = kind, .role = b->has_role ? b->role : kind[0] == 'a' ? "viewer"
+		: "enrol",
+	                        .expires_at = b->has_expiry ? b->expires_at : 0,
+		.uses_left = b->has_uses ? b->uses_left : -1};
 	char text[ACCESS_TOKEN_SIZE];
 	enum err e = access_create_token(&rq->call, &row, text);
 	if (e != ERR_OK)
@@ -102,12 +112,16 @@ static const struct route_query page_query[] = {
 
 extern const struct route routes_tokens[];
 const struct route routes_tokens[] = {
-	{.method = "GET", .path = "/api/v1/tokens", .role = ROLE_ADMIN, .summary = "lists tokens", .tag = "tokens", .reply = fields, .reply_is_list = true,
+	{.method = "GET", .path = "/api/v1/tokens", .role = ROLE_ADMIN, .summary = "lists tokens", .tag = "tokens",
+		.reply = fields, .reply_is_list = true,
 	 .query = page_query, .handle = list_tokens},
-	{.method = "POST", .path = "/api/v1/tokens", .role = ROLE_ADMIN, .flags = ROUTE_WRITE | ROUTE_CREATED | ROUTE_SECRET,
-	 .summary = "makes a token; its text is shown once", .tag = "tokens", .body = fields, .body_bytes = sizeof(struct token_body), .reply = fields,
+	{.method = "POST", .path = "/api/v1/tokens", .role = ROLE_ADMIN,
+		.flags = ROUTE_WRITE | ROUTE_CREATED | ROUTE_SECRET,
+	 .summary = "makes a token; its text is shown once", .tag = "tokens", .body = fields,
+		.body_bytes = sizeof(struct token_body), .reply = fields,
 	 .handle = create_token},
-	{.method = "GET", .path = "/api/v1/tokens/{id}", .role = ROLE_ADMIN, .summary = "shows a token", .tag = "tokens", .reply = fields, .handle = get_token},
+	{.method = "GET", .path = "/api/v1/tokens/{id}", .role = ROLE_ADMIN, .summary = "shows a token", .tag = "tokens",
+		.reply = fields, .handle = get_token},
 	{.method = "DELETE", .path = "/api/v1/tokens/{id}", .role = ROLE_ADMIN, .flags = ROUTE_WRITE | ROUTE_NO_CONTENT,
 	 .summary = "revokes a token: it is refused from now on", .tag = "tokens", .handle = revoke_token},
 	{.method = NULL},

@@ -17,7 +17,8 @@
 #define MIB (KIB * KIB)
 #define GIB (MIB * KIB)
 
-enum key_type { KEY_TEXT, KEY_SECRET, KEY_INT, KEY_BOOL, KEY_DURATION, KEY_SIZE, KEY_LEVEL, KEY_LISTEN, KEY_LISTEN_TLS };
+enum key_type { KEY_TEXT, KEY_SECRET, KEY_INT, KEY_BOOL, KEY_DURATION, KEY_SIZE, KEY_LEVEL, KEY_LISTEN,
+	KEY_LISTEN_TLS };
 
 struct key {
 	const char *section, *name;
@@ -33,11 +34,14 @@ struct key {
 static const struct key keys[] = {
 	{"http", "listen", KEY_LISTEN, AT(http.plain), "127.0.0.1:8080, [::1]:8080", 0, 0, false,
 	 "Addresses for the REST API and devices, separated by commas; numeric host and port, port 0 takes a free one."},
-	{"http", "listen_tls", KEY_LISTEN_TLS, AT(http.tls), "", 0, 0, false, "The same with TLS; needs tls_certificate and tls_key."},
-	{"http", "tls_certificate", KEY_TEXT, AT(http.tls_certificate), "", 0, 0, true, "PEM file with the certificate and its chain."},
+	{"http", "listen_tls", KEY_LISTEN_TLS, AT(http.tls), "", 0, 0, false,
+		"The same with TLS; needs tls_certificate and tls_key."},
+	{"http", "tls_certificate", KEY_TEXT, AT(http.tls_certificate), "", 0, 0, true,
+		"PEM file with the certificate and its chain."},
 	{"http", "tls_key", KEY_TEXT, AT(http.tls_key), "", 0, 0, true, "PEM file with the private key."},
 	{"http", "open_metrics", KEY_BOOL, AT(api.open_metrics), "no", 0, 0, true, "Serve /metrics without a token."},
-	{"http", "max_connections", KEY_INT, AT(http.max_connections), "4096", 16, 60000, false, "Open connections for each address."},
+	{"http", "max_connections", KEY_INT, AT(http.max_connections), "4096", 16, 60000, false,
+		"Open connections for each address."},
 	{"http", "max_connections_per_address", KEY_INT, AT(http.max_connections_per_address), "0", 0, 60000, false,
 	 "Open connections of one client address; 0: no limit."},
 	{"http", "listeners", KEY_INT, AT(api.listeners_max), "1000", 1, 50000, true, "Open streams of /api/v1/events."},
@@ -50,46 +54,72 @@ static const struct key keys[] = {
 	 "Client ids are this with -in and -out; two daemons on one broker need different ones."},
 	{"mqtt", "username", KEY_TEXT, AT(mqtt.username), "", 0, 0, false, "Empty: none."},
 	{"mqtt", "password", KEY_SECRET, AT(mqtt.password), "", 0, 0, false, "Never printed."},
-	{"mqtt", "tls_ca", KEY_TEXT, AT(mqtt.tls_ca), "", 0, 0, false, "PEM file with the certificates that sign the broker's; turns TLS on."},
-	{"mqtt", "tls_certificate", KEY_TEXT, AT(mqtt.tls_certificate), "", 0, 0, false, "PEM file with a client certificate."},
+	{"mqtt", "tls_ca", KEY_TEXT, AT(mqtt.tls_ca), "", 0, 0, false,
+		"PEM file with the certificates that sign the broker's; turns TLS on."},
+	{"mqtt", "tls_certificate", KEY_TEXT, AT(mqtt.tls_certificate), "", 0, 0, false,
+		"PEM file with a client certificate."},
 	{"mqtt", "tls_key", KEY_TEXT, AT(mqtt.tls_key), "", 0, 0, false, "PEM file with its key."},
-	{"mqtt", "keepalive", KEY_DURATION, AT(mqtt.keepalive_ms), "30s", 5000, 3600000, false, "Sign of life of an idle connection."},
-	{"mqtt", "backoff", KEY_DURATION, AT(mqtt.backoff_max_ms), "60s", 1000, 3600000, false, "Longest wait before a connection is tried again."},
+	{"mqtt", "keepalive", KEY_DURATION, AT(mqtt.keepalive_ms), "30s", 5000, 3600000, false,
+		"Sign of life of an idle connection."},
+	{"mqtt", "backoff", KEY_DURATION, AT(mqtt.backoff_max_ms), "60s", 1000, 3600000, false,
+		"Longest wait before a connection is tried again."},
 	{"mqtt", "read_pause", KEY_DURATION, AT(mqtt.read_pause_ms), "5ms", 0, 1000, false,
 	 "Rest after the socket was drained, so that messages gather: less CPU, a little more delay."},
 
-	{"storage", "state_dir", KEY_TEXT, AT(state_dir), "/var/lib/aviary", 0, 0, false, "Where everything is kept; --state-dir goes first."},
-	{"storage", "raw_age", KEY_DURATION, AT(telemetry.raw_keep_ms), "7d", 0, NEVER, false, "Raw telemetry is dropped at this age; 0s: never."},
-	{"storage", "minute_age", KEY_DURATION, AT(telemetry.minute_keep_ms), "60d", 0, NEVER, false, "Roll-ups by the minute."},
-	{"storage", "hour_age", KEY_DURATION, AT(telemetry.hour_keep_ms), "1095d", 0, NEVER, false, "Roll-ups by the hour."},
+	{"storage", "state_dir", KEY_TEXT, AT(state_dir), "/var/lib/aviary", 0, 0, false,
+		"Where everything is kept; --state-dir goes first."},
+	{"storage", "raw_age", KEY_DURATION, AT(telemetry.raw_keep_ms), "7d", 0, NEVER, false,
+		"Raw telemetry is dropped at this age; 0s: never."},
+	{"storage", "minute_age", KEY_DURATION, AT(telemetry.minute_keep_ms), "30d", 0, NEVER, false,
+		"Roll-ups by the minute."},
+	{"storage", "hour_age", KEY_DURATION, AT(telemetry.hour_keep_ms), "730d", 0, NEVER, false, "Roll-ups by the hour."},
 	{"storage", "telemetry_size", KEY_SIZE, AT(telemetry.max_bytes), "16GiB", 0, 1024 * 1024 * GIB, false,
 	 "Above this size of telemetry.db the oldest raw telemetry goes whatever its age; 0: no bound."},
 	{"storage", "baseline", KEY_DURATION, AT(telemetry.baseline_ms), "24h", 60000, 30 * INT64_C(86400000), false,
 	 "How far back a device's baseline reaches, about."},
-	{"storage", "checkpoint", KEY_DURATION, AT(telemetry.checkpoint_ms), "60s", 1000, 3600000, false,
+	{"storage", "checkpoint", KEY_DURATION, AT(telemetry.checkpoint_ms), "30s", 1000, 3600000, false,
 	 "How often changed device states are written; bounds what is read again at start."},
-	{"storage", "events", KEY_INT, AT(access.events_max), "1000000", 1000, INT64_C(1000000000), true, "Events kept for listeners that come back."},
-	{"storage", "audit_age", KEY_DURATION, AT(access.audit_age_ms), "400d", 86400000, NEVER, true, "How long the audit log is kept."},
-	{"storage", "audit", KEY_INT, AT(access.audit_max), "10000000", 1000, INT64_C(10000000000), true, "Entries of it, whatever their age."},
-	{"storage", "artifact_size", KEY_SIZE, AT(catalog.artifact_bytes_max), "2GiB", 1, 1024 * GIB, false, "Largest artifact."},
-	{"storage", "upload_age", KEY_DURATION, AT(catalog.upload_age_ms), "7d", 60000, NEVER, false, "An unfinished upload that got no byte for so long goes."},
-	{"storage", "upload_sync", KEY_SIZE, AT(catalog.sync_bytes), "8MiB", 64 * KIB, GIB, false, "Progress of an upload is made durable each so many bytes."},
-	{"storage", "reserve", KEY_SIZE, AT(catalog.reserve_bytes), "64MiB", 0, 1024 * GIB, false, "What uploads leave free on the disk for the databases."},
+	{"storage", "events", KEY_INT, AT(access.events_max), "1000000", 1000, INT64_C(1000000000), true,
+		"Events kept for listeners that come back."},
+	{"storage", "audit_age", KEY_DURATION, AT(access.audit_age_ms), "400d", 86400000, NEVER, true,
+		"How long the audit log is kept."},
+	{"storage", "audit", KEY_INT, AT(access.audit_max), "10000000", 1000, INT64_C(10000000000), true,
+		"Entries of it, whatever their age."},
+	{"storage", "artifact_size", KEY_SIZE, AT(catalog.artifact_bytes_max), "2GiB", 1, 1024 * GIB, false,
+		"Largest artifact."},
+	{"storage", "upload_age", KEY_DURATION, AT(catalog.upload_age_ms), "7d", 60000, NEVER, false,
+		"An unfinished upload that got no byte for so long goes."},
+	{"storage", "upload_sync", KEY_SIZE, AT(catalog.sync_bytes), "8MiB", 64 * KIB, GIB, false,
+		"Progress of an upload is made durable each so many bytes."},
+	{"storage", "reserve", KEY_SIZE, AT(catalog.reserve_bytes), "64MiB", 0, 1024 * GIB, false,
+		"What uploads leave free on the disk for the databases."},
 
-	{"limits", "reports_per_second", KEY_INT, AT(ingest.reports_per_second), "20", 0, 1000000, true, "Telemetry reports of one device, on average; 0: no limit."},
-	{"limits", "reports_burst", KEY_INT, AT(ingest.reports_burst), "2000", 1, 1000000, true, "How many may come at once."},
-	{"limits", "commands_per_second", KEY_INT, AT(ingest.commands_per_second), "5", 0, 1000000, true, "Messages of one device on /report and /status; 0: no limit."},
-	{"limits", "commands_burst", KEY_INT, AT(ingest.commands_burst), "50", 1, 1000000, true, "How many may come at once."},
-	{"limits", "metrics", KEY_INT, AT(ingest.metrics_max), "1000", 1, 60000, true, "Metric names known to the server, over all devices."},
-	{"limits", "versions", KEY_INT, AT(ingest.versions_max), "10000", 1, 60000, true, "Pairs of model and version seen in telemetry."},
-	{"limits", "batch_reports", KEY_INT, AT(ingest.batch_reports), "2000", 1, 100000, true, "A batch of telemetry is written when it has as many reports,"},
-	{"limits", "batch_window", KEY_DURATION, AT(ingest.batch_window_ms), "20ms", 0, 10000, true, "or when its first one has waited as long."},
-	{"limits", "refused_samples", KEY_INT, AT(ingest.samples_per_minute), "10", 0, 10000, true, "Refused messages that are shown in the log, a minute."},
-	{"limits", "jobs", KEY_INT, AT(jobs), "256", 4, 10000, false, "Work off the loop that may wait: queries, uploads, backup."},
-	{"limits", "drain", KEY_DURATION, AT(drain_ms), "10s", 0, 600000, true, "How long SIGTERM waits for running requests."},
+	{"limits", "reports_per_second", KEY_INT, AT(ingest.reports_per_second), "20", 0, 1000000, true,
+		"Telemetry reports of one device, on average; 0: no limit."},
+	{"limits", "reports_burst", KEY_INT, AT(ingest.reports_burst), "2000", 1, 1000000, true,
+		"How many may come at once."},
+	{"limits", "commands_per_second", KEY_INT, AT(ingest.commands_per_second), "5", 0, 1000000, true,
+		"Messages of one device on /report and /status; 0: no limit."},
+	{"limits", "commands_burst", KEY_INT, AT(ingest.commands_burst), "50", 1, 1000000, true,
+		"How many may come at once."},
+	{"limits", "metrics", KEY_INT, AT(ingest.metrics_max), "1000", 1, 60000, true,
+		"Metric names known to the server, over all devices."},
+	{"limits", "versions", KEY_INT, AT(ingest.versions_max), "10000", 1, 60000, true,
+		"Pairs of model and version seen in telemetry."},
+	{"limits", "batch_reports", KEY_INT, AT(ingest.batch_reports), "2000", 1, 100000, true,
+		"A batch of telemetry is written when it has as many reports,"},
+	{"limits", "batch_window", KEY_DURATION, AT(ingest.batch_window_ms), "20ms", 0, 10000, true,
+		"or when its first one has waited as long."},
+	{"limits", "refused_samples", KEY_INT, AT(ingest.samples_per_minute), "10", 0, 10000, true,
+		"Refused messages that are shown in the log, a minute."},
+	{"limits", "jobs", KEY_INT, AT(jobs), "256", 4, 10000, false,
+		"Work off the loop that may wait: queries, uploads, backup."},
+	{"limits", "drain", KEY_DURATION, AT(drain_ms), "10s", 0, 600000, true,
+		"How long SIGTERM waits for running requests."},
 
 	{"log", "level", KEY_LEVEL, AT(log_level), "info", 0, 0, true, "error, warn, info or debug."},
-	{"log", "requests", KEY_BOOL, AT(api.log_requests), "no", 0, 0, true, "Log every HTTP request; else only failures and slow ones."},
+	{"log", "requests", KEY_BOOL, AT(api.log_requests), "no", 0, 0, true,
+		"Log every HTTP request; else only failures and slow ones."},
 };
 #define KEYS (sizeof keys / sizeof keys[0])
 _Static_assert(KEYS <= sizeof((struct config *)0)->is_set / sizeof(bool), "config.h has too few flags");
@@ -183,10 +213,12 @@ static const char *wanted(const struct key *k, char *out, size_t size)
 	case KEY_BOOL:
 		return "yes or no is wanted";
 	case KEY_DURATION:
-		snprintf(out, size, "a duration as 250ms 30s 15m 24h 7d is wanted, from %lldms to %lldms", (long long)k->min, (long long)k->max);
+		snprintf(out, size, "a duration as 250ms 30s 15m 24h 7d is wanted, from %lldms to %lldms", (long long)k->min,
+			(long long)k->max);
 		return out;
 	case KEY_SIZE:
-		snprintf(out, size, "a size as 512 64KiB 8MiB 2GiB is wanted, from %lld to %lld bytes", (long long)k->min, (long long)k->max);
+		snprintf(out, size, "a size as 512 64KiB 8MiB 2GiB is wanted, from %lld to %lld bytes", (long long)k->min,
+			(long long)k->max);
 		return out;
 	case KEY_LEVEL:
 		return "error, warn, info or debug is wanted";
@@ -284,7 +316,8 @@ static char *read_line(char *out, int size, void *ctx)
 			ch = fgetc(r->file);
 		line[0] = '\0';
 	} else if (len > 0 && (line[0] == ' ' || line[0] == '\t') && line[strspn(line, " \t\r\n")] != '\0') {
-		memmove(line, line + strspn(line, " \t"), strlen(line + strspn(line, " \t")) + 1); /* indented, not a continuation */
+		/* indented, not a continuation */
+		memmove(line, line + strspn(line, " \t"), strlen(line + strspn(line, " \t")) + 1);
 	}
 	return line;
 }
@@ -443,8 +476,11 @@ void config_print(const struct config *c, struct buf *out)
 {
 	struct config standard;
 	config_init(&standard);
-	buf_str(out, "# Configuration of aviaryd with every key at its default; aviaryd.conf(5). A key that is left out has its default.\n"
-	             "# Durations: 250ms 30s 15m 24h 7d. Sizes: 512 64KiB 8MiB 2GiB. SIGHUP takes over keys marked with (reload).\n");
+	buf_str(out,
+		"# Configuration of aviaryd with every key at its default; aviaryd.conf(5). "
+		"A key that is left out has its default.\n"
+		"# Durations: 250ms 30s 15m 24h 7d. Sizes: 512 64KiB 8MiB 2GiB. "
+		"SIGHUP takes over keys marked with (reload).\n");
 	for (size_t i = 0; i < KEYS; i++) {
 		if (i == 0 || strcmp(keys[i].section, keys[i - 1].section) != 0)
 			buf_printf(out, "\n[%s]\n", keys[i].section);

@@ -1,4 +1,5 @@
-/* The configuration: one table, one row a key, with its default, bounds and text. It parses, refuses, prints and documents. */
+/* The configuration: one table, one row a key, with its default, bounds and text. It parses, refuses, prints and
+ * documents. */
 #ifndef AVIARYD_CONFIG_H
 #define AVIARYD_CONFIG_H
 
@@ -51,12 +52,14 @@ struct config {
 
 /* Defaults only. */
 void config_init(struct config *c);
-/* Defaults, then the file. All mistakes of a file are found; the first few are in `problems`, one a line with file, line and key. */
+/* Defaults, then the file. All mistakes of a file are found; the first few are in `problems`, one a line with file,
+ * line and key. */
 AVIARY_MUST_CHECK enum err config_read(struct config *c, const char *path, struct buf *problems);
 void config_done(struct config *c);
 /* The whole configuration as a file, with the table's texts as comments. That of config_init is config/aviaryd.conf. */
 void config_print(const struct config *c, struct buf *out);
-/* Takes over the keys that can change while the daemon runs; names those that differ and cannot, separated by blanks, in `kept`. */
+/* Takes over the keys that can change while the daemon runs; names those that differ and cannot, separated by blanks,
+ * in `kept`. */
 void config_reload(struct config *running, const struct config *fresh, struct buf *kept);
 bool config_is_set(const struct config *c, const char *section, const char *key); /* given by the file */
 

@@ -93,9 +93,12 @@ static enum err open_mqtt(struct daemon *d, struct fault *f)
 	snprintf(in, sizeof in, "%s-in", c->mqtt.client_id);
 	snprintf(out, sizeof out, "%s-out", c->mqtt.client_id);
 	struct mqtt_config m = {.host = c->mqtt.host, .port = (uint16_t)c->mqtt.port, .username = or_null(c->mqtt.username),
-	                        .password = or_null(c->mqtt.password), .ca_file = or_null(c->mqtt.tls_ca), .cert_file = or_null(c->mqtt.tls_certificate),
-	                        .key_file = or_null(c->mqtt.tls_key), .keepalive_s = (unsigned)(c->mqtt.keepalive_ms / 1000),
-	                        .backoff_max_ms = (unsigned)c->mqtt.backoff_max_ms, .read_pause_ms = (unsigned)c->mqtt.read_pause_ms};
+	                        .password = or_null(c->mqtt.password), .ca_file = or_null(c->mqtt.tls_ca),
+		.cert_file = or_null(c->mqtt.tls_certificate),
+	                        .key_file = or_null(c->mqtt.tls_key),
+		.keepalive_s = (unsigned)(c->mqtt.keepalive_ms / 1000),
+	                        .backoff_max_ms = (unsigned)c->mqtt.backoff_max_ms,
+		.read_pause_ms = (unsigned)c->mqtt.read_pause_ms};
 	m.client_id = out;
 	enum err e = mqtt_out_open(&d->s, d->loop, &m, &d->out, f);
 	m.client_id = in;
@@ -180,7 +183,8 @@ static bool has_requests(const struct http_server *server)
 static bool is_drained(void *ctx)
 {
 	struct daemon *d = ctx;
-	return d->is_hurried || (!has_requests(d->http) && !has_requests(d->http_before) && jobs_pending(d->jobs) == 0 && !unit_is_pending(&d->s));
+	return d->is_hurried || (!has_requests(d->http) && !has_requests(d->http_before) && jobs_pending(d->jobs) == 0 &&
+		!unit_is_pending(&d->s));
 }
 
 void daemon_run(struct daemon *d)
@@ -192,7 +196,8 @@ void daemon_run(struct daemon *d)
 	}
 	api_set_ready(d->api, true, NULL);
 	notify_ready();
-	log_event(LOG_INFO, "ready", "version=%s state=%s devices=%zu", AVIARY_VERSION, log_quote(d->s.state_dir), registry_size(d->s.registry));
+	log_event(LOG_INFO, "ready", "version=%s state=%s devices=%zu", AVIARY_VERSION, log_quote(d->s.state_dir),
+		registry_size(d->s.registry));
 	loop_run(d->loop);
 
 	log_event(LOG_INFO, "stopping", "drain_ms=%lld", (long long)d->config->drain_ms);

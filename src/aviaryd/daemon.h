@@ -51,8 +51,8 @@ void daemon_flush(struct daemon *d);
 /* listen.c: the HTTP server on the configured addresses. */
 AVIARY_MUST_CHECK enum err listen_open(struct daemon *d, struct fault *f);
 AVIARY_MUST_CHECK enum err listen_tell(struct daemon *d, struct fault *f); /* the log and the port file */
-/* Certificate or key changed on disk: a new server takes over the addresses, the one before finishes its requests. A pair that is not usable
- * leaves everything as it is. */
+/* Certificate or key changed on disk: a new server takes over the addresses, the one before finishes its requests. A
+ * pair that is not usable leaves everything as it is. */
 void listen_reload(struct daemon *d);
 void listen_close(struct daemon *d);
 

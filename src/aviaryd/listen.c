@@ -38,8 +38,10 @@ static size_t all_addresses(const struct config *c, struct http_address out[2 * 
 
 static struct http_config http_config_of(const struct daemon *d, const struct http_address *addresses, size_t count)
 {
-	return (struct http_config){.addresses = addresses, .address_count = count, .tls_cert_pem = buf_cstr(&d->tls_certificate),
-	                            .tls_key_pem = buf_cstr(&d->tls_key), .max_connections = (unsigned)d->config->http.max_connections,
+	return (struct http_config){.addresses = addresses, .address_count = count,
+		.tls_cert_pem = buf_cstr(&d->tls_certificate),
+	                            .tls_key_pem = buf_cstr(&d->tls_key),
+		.max_connections = (unsigned)d->config->http.max_connections,
 	                            .max_connections_per_ip = (unsigned)d->config->http.max_connections_per_address};
 }
 
@@ -107,7 +109,8 @@ static void watch_before(void *ctx)
 	d->before_timer = NULL;
 }
 
-/* A server with the new pair on a port that nobody knows: what is wrong with the pair shows here, before anything was given up. */
+/* A server with the new pair on a port that nobody knows: what is wrong with the pair shows here, before anything was
+ * given up. */
 static enum err try_pair(struct daemon *d, struct fault *f)
 {
 	const struct http_address somewhere = {"127.0.0.1", 0, true};

@@ -1,4 +1,5 @@
-/* aviaryd: reads its arguments and its configuration, builds the rooms of the house in order, runs, and takes them down. */
+/* aviaryd: reads its arguments and its configuration, builds the rooms of the house in order, runs, and takes them
+ * down. */
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,7 +24,8 @@ static const char usage[] =
 static int read_arguments(int argc, char **argv, struct arguments *a)
 {
 	static const struct option options[] = {
-		{"config", required_argument, NULL, 'c'}, {"state-dir", required_argument, NULL, 's'}, {"port-file", required_argument, NULL, 'p'},
+		{"config", required_argument, NULL, 'c'}, {"state-dir", required_argument, NULL, 's'},
+			{"port-file", required_argument, NULL, 'p'},
 		{"check-config", no_argument, NULL, 'C'}, {"print-config", no_argument, NULL, 'P'},
 		{"help", no_argument, NULL, 'h'},         {"version", no_argument, NULL, 'V'},         {NULL, 0, NULL, 0},
 	};

@@ -57,7 +57,8 @@ enum err state_dir_open(const char *path, int *lock_fd, struct fault *f)
 	if (fd < 0)
 		return io_fault(f, name);
 	if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-		e = errno == EWOULDBLOCK ? fault_set(f, ERR_CONFLICT, "", "%s is in use by another aviaryd", path) : io_fault(f, name);
+		e = errno == EWOULDBLOCK ? fault_set(f, ERR_CONFLICT, "", "%s is in use by another aviaryd", path)
+			: io_fault(f, name);
 		close(fd);
 		return e;
 	}

@@ -1,4 +1,5 @@
-/* The end of each loop iteration: commit, then tell the world. And what time brings: rollouts, alerts, retention, signs of life. */
+/* The end of each loop iteration: commit, then tell the world. And what time brings: rollouts, alerts, retention, signs
+ * of life. */
 #include "api/mqtt_out.h"
 #include "api/server.h"
 #include "api/topics.h"
@@ -66,8 +67,8 @@ void daemon_tick(void *ctx)
 	if (d->out != NULL)
 		mqtt_out_drain(d->out);
 	api_after_commit(d->api, newest_event);
-	/* From here on new units may begin: batches that were written are applied, and requests that follow on a connection are handled. So
-	 * nothing below may take what it finds for committed. */
+	/* From here on new units may begin: batches that were written are applied, and requests that follow on a connection
+	 * are handled. So nothing below may take what it finds for committed. */
 	if (d->topics != NULL)
 		topics_after_commit(d->topics);
 	http_release_held(d->http);

@@ -45,7 +45,8 @@ struct access {
 /* ---- roles ---- */
 
 static const char *const role_names[] = {
-	[ROLE_NONE] = "none", [ROLE_ENROL] = "enrol", [ROLE_VIEWER] = "viewer", [ROLE_OPERATOR] = "operator", [ROLE_ADMIN] = "admin"};
+	[ROLE_NONE] = "none", [ROLE_ENROL] = "enrol", [ROLE_VIEWER] = "viewer", [ROLE_OPERATOR] = "operator",
+		[ROLE_ADMIN] = "admin"};
 
 const char *access_role_name(enum role role)
 {
@@ -110,8 +111,8 @@ static enum err cache_load(struct access *a, struct fault *f)
 	return e;
 }
 
-/* Binary search by digest. An attacker who does not know a token cannot choose its digest, so the time of the search tells nothing;
- * the last comparison is constant-time all the same. */
+/* Binary search by digest. An attacker who does not know a token cannot choose its digest, so the time of the search
+ * tells nothing; the last comparison is constant-time all the same. */
 static struct cached *cache_find(const struct access *a, const char *text, size_t len)
 {
 	struct cached wanted;
@@ -203,9 +204,11 @@ static enum err make_first_admin(struct access *a, struct fault *f)
 	}
 	if (e != ERR_OK)
 		return e;
-	struct token_row row = {.name = "admin", .kind = "api", .role = "admin", .created_at = clock_wall_ms(), .uses_left = -1};
+	struct token_row row = {.name = "admin", .kind = "api", .role = "admin", .created_at = clock_wall_ms(),
+		.uses_left = -1};
 	crypto_sha256(text, strlen(text), row.sha256);
-	struct audit_row note = {.at = row.created_at, .who = principal_server.name, .role = "admin", .action = "token.create",
+	struct audit_row note = {.at = row.created_at, .who = principal_server.name, .role = "admin",
+		.action = "token.create",
 	                         .resource = "tokens", .after = "{\"name\":\"admin\",\"kind\":\"api\",\"role\":\"admin\"}"};
 	e = db_begin(a->s->db, f);
 	if (e != ERR_OK)
@@ -255,7 +258,8 @@ enum err access_open(struct services *s, const struct access_limits *limits, str
 		access_close(a);
 		return e;
 	}
-	units_listen(s->units, (struct unit_listener){.committed = on_committed, .undone = on_rolled_back, .lost = on_rolled_back, .ctx = a});
+	units_listen(s->units, (struct unit_listener){.committed = on_committed, .undone = on_rolled_back,
+		.lost = on_rolled_back, .ctx = a});
 	*out = a;
 	return ERR_OK;
 }
@@ -290,7 +294,8 @@ enum err access_take_enrolment(struct call *c, const char *text)
 	size_t len = strlen(text);
 	struct cached *t = len <= ACCESS_TOKEN_TEXT_MAX ? cache_find(a, text, len) : NULL;
 	if (t == NULL || t->role != ROLE_ENROL || !is_usable(t, c->now_ms))
-		return fault_set(c->fault, ERR_UNAUTHORIZED, "/enrol/token", "no such enrolment token, or it has expired or is used up");
+		return fault_set(c->fault, ERR_UNAUTHORIZED, "/enrol/token",
+			"no such enrolment token, or it has expired or is used up");
 	if (t->uses_left < 0)
 		return ERR_OK;
 	enum err e = token_set_uses(a->store, t->id, t->uses_left - 1, c->fault);
@@ -307,7 +312,8 @@ static enum err check_token(struct call *c, const struct token_row *row)
 	if (row->name == NULL || row->name[0] == '\0' || strlen(row->name) > 64)
 		return fault_set(c->fault, ERR_INVALID, "/name", "a name of 1 to 64 bytes is wanted");
 	if (is_enrolment != (access_role(row->role) == ROLE_ENROL))
-		return fault_set(c->fault, ERR_INVALID, "/role", "an enrolment token has the role enrol, an api token viewer, operator or admin");
+		return fault_set(c->fault, ERR_INVALID, "/role",
+			"an enrolment token has the role enrol, an api token viewer, operator or admin");
 	if (row->uses_left >= 0 && !is_enrolment)
 		return fault_set(c->fault, ERR_INVALID, "/uses_left", "only enrolment tokens are counted");
 	if (row->uses_left == 0)
@@ -393,12 +399,14 @@ enum err access_list_tokens(struct call *c, int64_t after, int64_t limit, struct
 
 enum err audit_append(struct call *c, const char *action, const char *resource, const char *before, const char *after)
 {
-	struct audit_row row = {.at = c->now_ms, .who = c->who->name, .role = access_role_name(c->who->role), .action = action,
+	struct audit_row row = {.at = c->now_ms, .who = c->who->name, .role = access_role_name(c->who->role),
+		.action = action,
 	                        .resource = resource, .before = before, .after = after};
 	return audit_insert(c->s->access->store, &row, c->fault);
 }
 
-enum err audit_list(struct call *c, const struct audit_filter *filter, int64_t before, int64_t limit, struct audit_row **rows, size_t *count)
+enum err audit_list(struct call *c, const struct audit_filter *filter, int64_t before, int64_t limit,
+	struct audit_row **rows, size_t *count)
 {
 	return audit_page(c->s->access->store, filter, before, limit, c->arena, rows, count, c->fault);
 }
@@ -414,7 +422,8 @@ enum err event_append(struct call *c, const char *kind, const char *resource, co
 	return e;
 }
 
-enum err event_list(struct call *c, const char *resource, int64_t after, int64_t limit, struct event_row **rows, size_t *count)
+enum err event_list(struct call *c, const char *resource, int64_t after, int64_t limit, struct event_row **rows,
+	size_t *count)
 {
 	return event_page(c->s->access->store, resource, after, limit, c->arena, rows, count, c->fault);
 }
@@ -445,7 +454,8 @@ static const char *reply_owner(struct call *c)
 	return arena_printf(c->arena, "%lld:%s", (long long)c->who->token_id, c->who->name);
 }
 
-enum err idempotency_find(struct call *c, const char *key, const uint8_t request_sha256[32], struct kept_reply *reply, bool *found)
+enum err idempotency_find(struct call *c, const char *key, const uint8_t request_sha256[32], struct kept_reply *reply,
+	bool *found)
 {
 	enum err e = reply_find(c->s->access->store, reply_owner(c), key, c->arena, reply, found, c->fault);
 	if (e != ERR_OK || !*found)
@@ -459,7 +469,8 @@ enum err idempotency_find(struct call *c, const char *key, const uint8_t request
 	return ERR_OK;
 }
 
-enum err idempotency_keep(struct call *c, const char *key, const uint8_t request_sha256[32], int status, const void *reply, size_t len)
+enum err idempotency_keep(struct call *c, const char *key, const uint8_t request_sha256[32], int status,
+	const void *reply, size_t len)
 {
 	struct kept_reply r = {.created_at = c->now_ms, .status = status, .reply = reply, .len = len};
 	memcpy(r.request_sha256, request_sha256, 32);

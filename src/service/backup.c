@@ -18,7 +18,8 @@
 
 static enum err io_fault(struct fault *f, const char *path)
 {
-	return fault_set(f, errno == ENOSPC || errno == EDQUOT ? ERR_FULL : ERR_UNAVAILABLE, "", "%s: %s", path, strerror(errno));
+	return fault_set(f, errno == ENOSPC || errno == EDQUOT ? ERR_FULL : ERR_UNAVAILABLE, "", "%s: %s", path,
+		strerror(errno));
 }
 
 static enum err make_directory(const char *path, struct fault *f)
@@ -82,7 +83,8 @@ static enum err each_entry(const char *from, const char *to, struct backup_job *
 static enum err link_blob(const char *from, const char *to, struct backup_job *job)
 {
 	if (link(from, to) != 0)
-		return errno == EEXIST || errno == ENOENT ? ERR_OK : io_fault(&job->fault, to); /* linked before; deleted meanwhile */
+		/* linked before; deleted meanwhile */
+		return errno == EEXIST || errno == ENOENT ? ERR_OK : io_fault(&job->fault, to);
 	job->artifacts++;
 	return ERR_OK;
 }
@@ -111,8 +113,8 @@ static enum err copy_database(const char *from, const char *to, struct backup_jo
 	return e;
 }
 
-/* Artifacts are linked before and after the copy of fleet.db: before, so that what the copy names cannot be deleted under it; after, for
- * those that were published meanwhile. */
+/* Artifacts are linked before and after the copy of fleet.db: before, so that what the copy names cannot be deleted
+ * under it; after, for those that were published meanwhile. */
 static enum err fill(struct backup_job *job, const char *to)
 {
 	char a[PATH_MAX_BYTES], b[PATH_MAX_BYTES];
@@ -155,7 +157,8 @@ static enum err describe(const struct backup_job *job, const char *to, struct fa
 	return e == ERR_OK ? sync_directory(to, f) : e;
 }
 
-/* Removes a directory that was given up, three levels deep as we make them. Best effort: the next backup has another name. */
+/* Removes a directory that was given up, three levels deep as we make them. Best effort: the next backup has another
+ * name. */
 static void remove_tree(const char *path, int depth)
 {
 	DIR *d = depth > 0 ? opendir(path) : NULL;

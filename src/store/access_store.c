@@ -18,35 +18,47 @@ enum {
 #define TOKEN_COLUMNS "id, name, kind, role, sha256, created_at, expires_at, uses_left, revoked_at"
 #define AUDIT_COLUMNS "id, at, who, role, action, resource, before, after"
 /* ?2 who, ?3 action, ?4 from, ?5 to; NULL: any */
-#define AUDIT_CONDITIONS " AND (?2 IS NULL OR who = ?2) AND (?3 IS NULL OR action = ?3) AND at BETWEEN ?4 AND ?5 ORDER BY id DESC LIMIT ?6"
+#define AUDIT_CONDITIONS \
+	" AND (?2 IS NULL OR who = ?2) AND (?3 IS NULL OR action = ?3) AND at BETWEEN ?4 AND ?5 ORDER BY id DESC LIMIT ?6"
 
 static const struct statement table[STATEMENTS] = {
-	[TOKEN_INSERT] = {"INSERT INTO token (name, kind, role, sha256, created_at, expires_at, uses_left) VALUES (?, ?, ?, ?, ?, ?, ?)", false},
+	[TOKEN_INSERT] = {"INSERT INTO token (name, kind, role, sha256, created_at, expires_at, uses_left) "
+		"VALUES (?, ?, ?, ?, ?, ?, ?)", false},
 	[TOKEN_GET] = {"SELECT " TOKEN_COLUMNS " FROM token WHERE id = ?", false},
 	[TOKEN_PAGE] = {"SELECT " TOKEN_COLUMNS " FROM token WHERE id > ? ORDER BY id LIMIT ?", false},
 	[TOKEN_REVOKE] = {"UPDATE token SET revoked_at = ? WHERE id = ?", false},
 	[TOKEN_USES] = {"UPDATE token SET uses_left = ? WHERE id = ?", false},
 	/* At most ACCESS_TOKENS_MAX live ones and a month of dead ones: small enough to read, once an hour. */
-	[TOKEN_RETAIN] = {"DELETE FROM token WHERE id IN (SELECT id FROM token WHERE revoked_at < ?1 OR expires_at < ?1 LIMIT ?2)", true},
-	[AUDIT_INSERT] = {"INSERT INTO audit (at, who, role, action, resource, before, after) VALUES (?, ?, ?, ?, ?, ?, ?)", false},
+	[TOKEN_RETAIN] = {"DELETE FROM token WHERE id IN (SELECT id FROM token "
+		"WHERE revoked_at < ?1 OR expires_at < ?1 LIMIT ?2)", true},
+	[AUDIT_INSERT] = {"INSERT INTO audit (at, who, role, action, resource, before, after) VALUES (?, ?, ?, ?, ?, ?, ?)",
+		false},
 	[AUDIT_PAGE] = {"SELECT " AUDIT_COLUMNS " FROM audit WHERE id < ?1" AUDIT_CONDITIONS, false},
-	[AUDIT_PAGE_RESOURCE] = {"SELECT " AUDIT_COLUMNS " FROM audit WHERE resource = ?7 AND id < ?1" AUDIT_CONDITIONS, false},
+	[AUDIT_PAGE_RESOURCE] = {"SELECT " AUDIT_COLUMNS " FROM audit WHERE resource = ?7 AND id < ?1" AUDIT_CONDITIONS,
+		false},
 	/* By id from the oldest: rows are appended in order of time, so the walk ends at the first young one. */
-	[AUDIT_RETAIN] = {"DELETE FROM audit WHERE id IN (SELECT id FROM (SELECT id, at FROM audit WHERE id > 0 ORDER BY id LIMIT ?2) "
-	                  "WHERE at < ?1 OR id <= (SELECT max(id) FROM audit) - ?3)", false},
+	[AUDIT_RETAIN] = {"DELETE FROM audit WHERE id IN (SELECT id FROM (SELECT id, at FROM audit WHERE id > 0 "
+		"ORDER BY id LIMIT ?2) WHERE at < ?1 OR id <= (SELECT max(id) FROM audit) - ?3)", false},
 	[EVENT_INSERT] = {"INSERT INTO event (at, kind, resource, data) VALUES (?, ?, ?, ?)", false},
 	[EVENT_PAGE] = {"SELECT id, at, kind, resource, data FROM event WHERE id > ?1 ORDER BY id LIMIT ?2", false},
-	[EVENT_PAGE_RESOURCE] = {"SELECT id, at, kind, resource, data FROM event WHERE resource = ?3 AND id > ?1 ORDER BY id LIMIT ?2", false},
+	[EVENT_PAGE_RESOURCE] = {"SELECT id, at, kind, resource, data FROM event WHERE resource = ?3 AND id > ?1 "
+		"ORDER BY id LIMIT ?2", false},
 	[EVENT_OLDEST] = {"SELECT id FROM event WHERE id > 0 ORDER BY id LIMIT 1", false},
 	[EVENT_NEWEST] = {"SELECT id FROM event WHERE id > 0 ORDER BY id DESC LIMIT 1", false},
-	[EVENT_RETAIN] = {"DELETE FROM event WHERE id IN (SELECT id FROM event WHERE id <= (SELECT max(id) FROM event) - ?1 ORDER BY id LIMIT ?2)", false},
-	[COUNTER_INCREMENT] = {"INSERT INTO counter (name, value) VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET value = value + 1 RETURNING value", false},
+	[EVENT_RETAIN] = {"DELETE FROM event WHERE id IN (SELECT id FROM event WHERE id <= (SELECT max(id) "
+		"FROM event) - ?1 ORDER BY id LIMIT ?2)", false},
+	[COUNTER_INCREMENT] = {"INSERT INTO counter (name, value) VALUES (?, 1) ON CONFLICT (name) "
+		"DO UPDATE SET value = value + 1 RETURNING value", false},
 	[COUNTER_READ] = {"SELECT value FROM counter WHERE name = ?", false},
-	[COUNTER_LEAST] = {"INSERT INTO counter (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = max(value, ?2)", false},
-	[REPLY_FIND] = {"SELECT request_sha256, created_at, status, reply FROM idempotency WHERE principal = ? AND key = ?", false},
-	[REPLY_PUT] = {"INSERT OR REPLACE INTO idempotency (principal, key, request_sha256, status, reply, created_at) VALUES (?, ?, ?, ?, ?, ?)", false},
+	[COUNTER_LEAST] = {"INSERT INTO counter (name, value) VALUES (?1, ?2) ON CONFLICT (name) "
+		"DO UPDATE SET value = max(value, ?2)", false},
+	[REPLY_FIND] = {"SELECT request_sha256, created_at, status, reply FROM idempotency WHERE principal = ? AND key = ?",
+		false},
+	[REPLY_PUT] = {"INSERT OR REPLACE INTO idempotency (principal, key, request_sha256, status, reply, created_at) "
+		"VALUES (?, ?, ?, ?, ?, ?)", false},
 	[REPLY_RETAIN] = {"DELETE FROM idempotency WHERE (principal, key) IN "
-	                  "(SELECT principal, key FROM idempotency WHERE created_at < ?1 ORDER BY created_at LIMIT ?2)", false},
+		"(SELECT principal, key FROM idempotency WHERE created_at < ?1 ORDER BY created_at LIMIT ?2)",
+		false},
 };
 
 struct access_store {
@@ -148,7 +160,8 @@ enum err token_get(struct access_store *s, int64_t id, struct arena *a, struct t
 	return ERR_OK;
 }
 
-enum err token_page(struct access_store *s, int64_t after, int64_t limit, struct arena *a, struct token_row **rows, size_t *count, struct fault *f)
+enum err token_page(struct access_store *s, int64_t after, int64_t limit, struct arena *a, struct token_row **rows,
+	size_t *count, struct fault *f)
 {
 	struct stmt *st = s->st[TOKEN_PAGE];
 	*rows = arena_array(a, (size_t)limit, sizeof **rows);
@@ -193,7 +206,8 @@ enum err audit_insert(struct access_store *s, const struct audit_row *row, struc
 	return stmt_run(st, f);
 }
 
-enum err audit_page(struct access_store *s, const struct audit_filter *filter, int64_t before, int64_t limit, struct arena *a,
+enum err audit_page(struct access_store *s, const struct audit_filter *filter, int64_t before, int64_t limit,
+	struct arena *a,
 	struct audit_row **rows, size_t *count, struct fault *f)
 {
 	struct stmt *st = s->st[filter->resource != NULL ? AUDIT_PAGE_RESOURCE : AUDIT_PAGE];
@@ -247,7 +261,8 @@ enum err event_page(struct access_store *s, const char *resource, int64_t after,
 	enum err e;
 	while ((e = stmt_step(st, &row, f)) == ERR_OK && row) {
 		struct event_row *r = &(*rows)[(*count)++];
-		*r = (struct event_row){stmt_int(st, 0), stmt_int(st, 1), arena_strdup(a, stmt_text(st, 2)), arena_strdup(a, stmt_text(st, 3)),
+		*r = (struct event_row){stmt_int(st, 0), stmt_int(st, 1), arena_strdup(a, stmt_text(st, 2)),
+			arena_strdup(a, stmt_text(st, 3)),
 		                        arena_strdup(a, stmt_text(st, 4))};
 	}
 	return e;
@@ -282,7 +297,8 @@ enum err counter_set_least(struct access_store *s, const char *name, int64_t lea
 	return stmt_run(s->st[COUNTER_LEAST], f);
 }
 
-enum err reply_find(struct access_store *s, const char *principal, const char *key, struct arena *a, struct kept_reply *r, bool *found, struct fault *f)
+enum err reply_find(struct access_store *s, const char *principal, const char *key, struct arena *a,
+	struct kept_reply *r, bool *found, struct fault *f)
 {
 	struct stmt *st = s->st[REPLY_FIND];
 	stmt_bind_text(st, 1, principal);
@@ -305,7 +321,8 @@ enum err reply_find(struct access_store *s, const char *principal, const char *k
 	return ERR_OK;
 }
 
-enum err reply_put(struct access_store *s, const char *principal, const char *key, const struct kept_reply *r, struct fault *f)
+enum err reply_put(struct access_store *s, const char *principal, const char *key, const struct kept_reply *r,
+	struct fault *f)
 {
 	struct stmt *st = s->st[REPLY_PUT];
 	stmt_bind_text(st, 1, principal);
@@ -340,7 +357,8 @@ enum err event_retain(struct access_store *s, int64_t keep, int64_t rows, int64_
 	return delete_rows(s, EVENT_RETAIN, deleted, f);
 }
 
-enum err audit_retain(struct access_store *s, int64_t older_than, int64_t keep, int64_t rows, int64_t *deleted, struct fault *f)
+enum err audit_retain(struct access_store *s, int64_t older_than, int64_t keep, int64_t rows, int64_t *deleted,
+	struct fault *f)
 {
 	stmt_bind_int(s->st[AUDIT_RETAIN], 1, older_than);
 	stmt_bind_int(s->st[AUDIT_RETAIN], 2, rows);

@@ -12,7 +12,8 @@
 #include "store/db_native.h"
 
 #define BUSY_TIMEOUT_MS 5000        /* only a backup or a person with sqlite3 can ever hold the file */
-#define TEXT_STATEMENTS_MAX 128     /* cached run-time statements; a filter's shape is the client's, so they are bounded */
+/* cached run-time statements; a filter's shape is the client's, so they are bounded */
+#define TEXT_STATEMENTS_MAX 128
 #define DEADLINE_OPCODES 2000       /* virtual machine steps between two looks at the clock, about 0.1 ms */
 
 struct stmt {
@@ -35,7 +36,8 @@ struct db {
 	bool is_open;          /* the tick's transaction */
 	int64_t changes;       /* rows changed before it was opened */
 	bool is_read_only;
-	enum err lost;         /* SQLite rolled the transaction back by itself: nothing more until db_commit has reported it */
+	/* SQLite rolled the transaction back by itself: nothing more until db_commit has reported it */
+	enum err lost;
 	int64_t deadline_mono_ms; /* 0: none */
 };
 
@@ -73,8 +75,8 @@ static enum err err_of(int rc)
 	}
 }
 
-/* Turns the connection's last failure into a fault, and notices when SQLite has ended our transaction on its own (it may do so
- * for a full disk or an I/O error): from then on every unit of this tick is void. */
+/* Turns the connection's last failure into a fault, and notices when SQLite has ended our transaction on its own (it
+ * may do so for a full disk or an I/O error): from then on every unit of this tick is void. */
 static enum err failed(struct db *db, int rc, struct fault *f)
 {
 	enum err e = err_of(rc);
@@ -137,7 +139,8 @@ static enum err migrate(struct db *db, const struct migration *set, struct fault
 		newest = m->number;
 	}
 	if (e == ERR_OK && have > newest)
-		return fault_set(f, ERR_CONFLICT, "", "the database has schema %lld, this program knows up to %d: it was written by a newer version",
+		return fault_set(f, ERR_CONFLICT, "",
+			"the database has schema %lld, this program knows up to %d: it was written by a newer version",
 		                 (long long)have, newest);
 	for (const struct migration *m = set; e == ERR_OK && !db->is_read_only && m->number != 0; m++) {
 		if (m->number > have)
@@ -159,7 +162,8 @@ static enum err configure(struct db *db, const struct migration *set, struct fau
 	sqlite3_progress_handler(db->sql3, DEADLINE_OPCODES, watch_deadline, db);
 	enum err e = execute(db, "PRAGMA trusted_schema = OFF; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY;", f);
 	if (e == ERR_OK && !db->is_read_only) /* FULL: a commit that was answered survives a power cut */
-		e = execute(db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864;", f);
+		e = execute(db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864;",
+			f);
 	if (e == ERR_OK && set != NULL)
 		e = migrate(db, set, f);
 	return e;
@@ -339,7 +343,8 @@ static size_t cache_place(struct db *db)
 		return db->cached_count++;
 	size_t oldest = TEXT_STATEMENTS_MAX;
 	for (size_t i = 0; i < TEXT_STATEMENTS_MAX; i++) {
-		if (!sqlite3_stmt_busy(db->cached[i]->sql3) && (oldest == TEXT_STATEMENTS_MAX || db->cached[i]->used < db->cached[oldest]->used))
+		if (!sqlite3_stmt_busy(db->cached[i]->sql3) && (oldest == TEXT_STATEMENTS_MAX ||
+			db->cached[i]->used < db->cached[oldest]->used))
 			oldest = i;
 	}
 	assert(oldest < TEXT_STATEMENTS_MAX);
@@ -398,7 +403,8 @@ void stmt_bind_textn(struct stmt *s, int at, const char *v, size_t len)
 
 void stmt_bind_blob(struct stmt *s, int at, const void *v, size_t len)
 {
-	must_bind(len == 0 && v != NULL ? sqlite3_bind_zeroblob(s->sql3, at, 0) : sqlite3_bind_blob64(s->sql3, at, v, len, SQLITE_STATIC));
+	must_bind(len == 0 && v != NULL ? sqlite3_bind_zeroblob(s->sql3, at, 0)
+		: sqlite3_bind_blob64(s->sql3, at, v, len, SQLITE_STATIC));
 }
 
 void stmt_bind_null(struct stmt *s, int at)
@@ -506,7 +512,8 @@ enum err db_check(struct db *db, char *out, size_t out_size, struct fault *f)
 {
 	sqlite3_stmt *s = NULL;
 	int rc = sqlite3_prepare_v2(db->sql3, "SELECT integrity_check FROM pragma_integrity_check(5) UNION ALL "
-	                            "SELECT 'foreign key of ' || \"table\" || ' row ' || ifnull(rowid, '?') FROM pragma_foreign_key_check LIMIT 5", -1, &s, NULL);
+	                            "SELECT 'foreign key of ' || \"table\" || ' row ' || ifnull(rowid, '?') "
+									"FROM pragma_foreign_key_check LIMIT 5", -1, &s, NULL);
 	size_t at = 0;
 	out[0] = '\0';
 	while (rc == SQLITE_OK || rc == SQLITE_ROW) {
@@ -520,7 +527,8 @@ enum err db_check(struct db *db, char *out, size_t out_size, struct fault *f)
 	return e;
 }
 
-static void each_line(struct db *db, const struct stmt *s, void (*fn)(void *, const struct statement *, const char *), void *ctx)
+static void each_line(struct db *db, const struct stmt *s, void (*fn)(void *, const struct statement *, const char *),
+	void *ctx)
 {
 	char *sql = sqlite3_mprintf("EXPLAIN QUERY PLAN %s", s->row.sql);
 	sqlite3_stmt *plan = NULL;
@@ -533,7 +541,8 @@ static void each_line(struct db *db, const struct stmt *s, void (*fn)(void *, co
 	sqlite3_free(sql);
 }
 
-void db_each_plan(struct db *db, void (*fn)(void *ctx, const struct statement *statement, const char *plan_line), void *ctx)
+void db_each_plan(struct db *db, void (*fn)(void *ctx, const struct statement *statement, const char *plan_line),
+	void *ctx)
 {
 	for (const struct stmt *s = db->registered; s != NULL; s = s->next)
 		each_line(db, s, fn, ctx);

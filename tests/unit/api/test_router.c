@@ -80,7 +80,8 @@ static void a_literal_wins_and_does_not_hide(void **state)
 
 static void what_is_not_there(void **state)
 {
-	static const char *const paths[] = {"/", "", "a", "/b", "/a/", "/a//b/y", "/a/x/b", "/a/x/b/", "/a/x/b/y/z", "/A", "//a", "/aa", "/a:bul", "*"};
+	static const char *const paths[] = {"/", "", "a", "/b", "/a/", "/a//b/y", "/a/x/b", "/a/x/b/", "/a/x/b/y/z", "/A",
+		"//a", "/aa", "/a:bul", "*"};
 	for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
 		struct route_match m = match(state, "GET", paths[i]);
 		assert_null(m.route);
@@ -170,7 +171,8 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(literals_and_parameters), T(a_literal_wins_and_does_not_hide), T(what_is_not_there), T(another_method_is_told), T(head_finds_get),
+		T(literals_and_parameters), T(a_literal_wins_and_does_not_hide), T(what_is_not_there),
+			T(another_method_is_told), T(head_finds_get),
 		T(the_shipped_tables_are_sound), T(openapi_is_json),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

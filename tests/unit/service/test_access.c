@@ -1,4 +1,5 @@
-/* service/access and service/unit on a real database: tokens, roll-back of mirrors, audit, events, kept replies, retention. */
+/* service/access and service/unit on a real database: tokens, roll-back of mirrors, audit, events, kept replies,
+ * retention. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -381,7 +382,8 @@ static void listeners_hear_how_units_end(void **state)
 	begin(w);
 	outbox_tell_device(w->s.outbox, 3);
 	assert_int_equal(counter_next(&w->c, "c", &n), ERR_OK);
-	assert_int_equal(db_prepare_text(w->s.db, "INSERT OR ROLLBACK INTO counter (name, value) VALUES ('c', 1)", &s, NULL), ERR_OK);
+	assert_int_equal(db_prepare_text(w->s.db, "INSERT OR ROLLBACK INTO counter (name, value) VALUES ('c', 1)", &s,
+		NULL), ERR_OK);
 	assert_int_equal(stmt_run(s, NULL), ERR_CONFLICT);
 	assert_int_equal(unit_end(&w->s, ERR_OK, &w->fault), ERR_CONFLICT);
 	assert_int_equal(units_commit(&w->s, &w->fault), ERR_CONFLICT);
@@ -394,7 +396,8 @@ static void listeners_hear_how_units_end(void **state)
 static void no_statement_scans(void *ctx, const struct statement *statement, const char *line)
 {
 	(void)ctx;
-	if (strncmp(line, "SCAN", 4) == 0 && !statement->scans && strstr(line, "SCAN (") == NULL && strstr(line, "CONSTANT ROW") == NULL)
+	if (strncmp(line, "SCAN", 4) == 0 && !statement->scans && strstr(line, "SCAN (") == NULL &&
+		strstr(line, "CONSTANT ROW") == NULL)
 		fail_msg("%s: %s", statement->sql, line);
 }
 
@@ -409,9 +412,12 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(the_first_start_makes_an_admin), T(a_prepared_file_gives_the_text), T(a_prepared_file_that_is_not_safe_is_refused),
-		T(a_token_that_was_rolled_back_is_unknown), T(tokens_expire_and_are_revoked), T(what_a_token_may_be), T(enrolment_tokens_are_used_up),
-		T(replies_are_kept_for_their_request_and_caller), T(events_are_bounded_and_numbered_for_ever), T(the_audit_log_is_filtered_and_ages),
+		T(the_first_start_makes_an_admin), T(a_prepared_file_gives_the_text),
+			T(a_prepared_file_that_is_not_safe_is_refused),
+		T(a_token_that_was_rolled_back_is_unknown), T(tokens_expire_and_are_revoked), T(what_a_token_may_be),
+			T(enrolment_tokens_are_used_up),
+		T(replies_are_kept_for_their_request_and_caller), T(events_are_bounded_and_numbered_for_ever),
+			T(the_audit_log_is_filtered_and_ages),
 		T(counters_only_grow), T(listeners_hear_how_units_end), T(plans_use_indexes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

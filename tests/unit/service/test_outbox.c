@@ -123,7 +123,8 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(wishes_are_merged_and_keep_their_order), T(a_refused_unit_takes_only_its_own_back), T(a_failed_commit_drops_what_came_since_the_last),
+		T(wishes_are_merged_and_keep_their_order), T(a_refused_unit_takes_only_its_own_back),
+			T(a_failed_commit_drops_what_came_since_the_last),
 		T(it_equals_its_model),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,7 +14,9 @@
 
 static const struct migration two[] = {
 	{1, "0001_first", "CREATE TABLE parent (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;"},
-	{2, "0002_second", "CREATE TABLE child (id INTEGER PRIMARY KEY, parent INTEGER NOT NULL REFERENCES parent (id), data BLOB) STRICT;"},
+	{2, "0002_second",
+		"CREATE TABLE child (id INTEGER PRIMARY KEY, parent INTEGER NOT NULL REFERENCES parent (id), data BLOB) "
+		"STRICT;"},
 	{0, 0, 0},
 };
 static const struct migration one[] = {
@@ -61,7 +63,8 @@ static int teardown(void **state)
 {
 	struct fix *x = *state;
 	db_close(x->db);
-	static const char *const names[] = {"t.db", "t.db-wal", "t.db-shm", "copy.db", "copy.db-wal", "copy.db-shm", "one.db", "one.db-wal", "one.db-shm"};
+	static const char *const names[] = {"t.db", "t.db-wal", "t.db-shm", "copy.db", "copy.db-wal", "copy.db-shm",
+		"one.db", "one.db-wal", "one.db-shm"};
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
 		char path[128];
 		snprintf(path, sizeof path, "%s/%s", x->dir, names[i]);
@@ -164,7 +167,8 @@ static void a_failing_migration_leaves_the_old_schema(void **state)
 	snprintf(path, sizeof path, "%s/one.db", x->dir);
 	static const struct migration broken[] = {
 		{1, "0001_first", "CREATE TABLE parent (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;"},
-		{2, "0002_bad", "CREATE TABLE half (id INTEGER PRIMARY KEY) STRICT; CREATE TABLE parent (id INTEGER PRIMARY KEY) STRICT;"},
+		{2, "0002_bad",
+			"CREATE TABLE half (id INTEGER PRIMARY KEY) STRICT; CREATE TABLE parent (id INTEGER PRIMARY KEY) STRICT;"},
 		{0, 0, 0},
 	};
 	struct fault f = {"", ""};
@@ -177,8 +181,8 @@ static void a_failing_migration_leaves_the_old_schema(void **state)
 	db_close(db);
 }
 
-/* Fills the file up to its page limit. SQLite may undo the statement or the whole transaction: either way the tick says so and what was
- * committed before stays. */
+/* Fills the file up to its page limit. SQLite may undo the statement or the whole transaction: either way the tick says
+ * so and what was committed before stays. */
 static void a_full_disk_refuses_and_recovers(void **state)
 {
 	struct fix *x = *state;
@@ -217,7 +221,8 @@ static void a_transaction_lost_in_the_middle_voids_the_tick(void **state)
 	struct fix *x = *state;
 	struct fault f = {"", ""};
 	struct stmt *undo;
-	assert_int_equal(db_prepare_text(x->db, "INSERT OR ROLLBACK INTO parent (id, name) VALUES (9, 'a')", &undo, &f), ERR_OK);
+	assert_int_equal(db_prepare_text(x->db, "INSERT OR ROLLBACK INTO parent (id, name) VALUES (9, 'a')", &undo, &f),
+		ERR_OK);
 	assert_int_equal(db_begin(x->db, &f), ERR_OK);
 	assert_int_equal(add_parent(x, 1, "a"), ERR_OK);
 	assert_int_equal(stmt_run(undo, &f), ERR_CONFLICT); /* ends the whole transaction, as a full disk may */
@@ -285,7 +290,8 @@ static void a_deadline_ends_a_query(void **state)
 	struct fix *x = *state;
 	struct stmt *s;
 	bool row;
-	static const char endless[] = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n";
+	static const char endless[] = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) "
+		"FROM n";
 	assert_int_equal(db_prepare_text(x->db, endless, &s, NULL), ERR_OK);
 	db_set_deadline(x->db, clock_mono_ms() + 20);
 	assert_int_equal(stmt_step(s, &row, NULL), ERR_TIMEOUT);
@@ -369,10 +375,13 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(commit_survives_reopen), T(what_was_not_committed_is_gone), T(a_refused_unit_leaves_its_neighbours), T(constraints_are_conflicts),
+		T(commit_survives_reopen), T(what_was_not_committed_is_gone), T(a_refused_unit_leaves_its_neighbours),
+			T(constraints_are_conflicts),
 		T(a_newer_schema_is_refused), T(a_failing_migration_leaves_the_old_schema), T(a_full_disk_refuses_and_recovers),
-		T(a_transaction_lost_in_the_middle_voids_the_tick), T(statements_by_text_are_cached_and_bounded), T(values_come_back),
-		T(a_deadline_ends_a_query), T(a_backup_is_whole_while_writing_goes_on), T(a_reader_never_writes), T(plans_show_scans),
+		T(a_transaction_lost_in_the_middle_voids_the_tick), T(statements_by_text_are_cached_and_bounded),
+			T(values_come_back),
+		T(a_deadline_ends_a_query), T(a_backup_is_whole_while_writing_goes_on), T(a_reader_never_writes),
+			T(plans_show_scans),
 		T(the_shipped_schemas_open),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
