@@ -117,6 +117,9 @@ static const struct key keys[] = {
 	{"limits", "drain", KEY_DURATION, AT(drain_ms), "10s", 0, 600000, true,
 		"How long SIGTERM waits for running requests."},
 
+	{"devices", "report_interval", KEY_DURATION, AT(report_interval_ms), "0s", 0, 86400000, true,
+		"Time between telemetry reports that devices are asked to keep, told with their next desired document; 0s: their own."},
+
 	{"log", "level", KEY_LEVEL, AT(log_level), "info", 0, 0, true, "error, warn, info or debug."},
 	{"log", "requests", KEY_BOOL, AT(api.log_requests), "no", 0, 0, true,
 		"Log every HTTP request; else only failures and slow ones."},

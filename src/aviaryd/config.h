@@ -42,6 +42,7 @@ struct config {
 	struct catalog_limits catalog;
 	struct telemetry_options telemetry;
 	struct ingest_limits ingest;
+	int64_t report_interval_ms; /* 0: devices' own */
 	int64_t jobs;
 	int64_t drain_ms;
 	enum log_level log_level;

@@ -46,6 +46,7 @@ static enum err open_services(struct daemon *d, struct fault *f)
 	s->units = units_new();
 	s->outbox = outbox_new();
 	s->limits = &d->config->ingest;
+	s->report_interval_ms = d->config->report_interval_ms;
 	enum err e = access_open(s, &d->config->access, &s->access, f);
 	if (e == ERR_OK)
 		e = catalog_open(s->db, s->state_dir, &d->config->catalog, &s->catalog, f);
@@ -121,6 +122,7 @@ static void reload(struct daemon *d)
 		goto out;
 	}
 	config_reload(d->config, &fresh, &kept);
+	d->s.report_interval_ms = d->config->report_interval_ms;
 	log_set_level(d->config->log_level);
 	listen_reload(d);
 	log_event(LOG_INFO, "reload.done", "needs_restart=%s", log_quote(buf_cstr(&kept)));

@@ -21,6 +21,8 @@
 #define ROLLOUTS_EVERY_MS 100
 #define PRESENCE_PER_SECOND 2000 /* devices whose presence is written in one go: some milliseconds of the loop */
 #define RETAIN_ROWS 1000         /* outdated rows of each kind deleted in one go */
+#define RETAIN_AGAIN_MS 100
+#define MINUTE_MS 60000
 #define COMMIT_LOG_EVERY_MS 10000
 
 static void note_commit(struct daemon *d, enum err e, const struct fault *f)
@@ -141,7 +143,8 @@ static enum err maintain_catalog(struct call *c)
 	return e == ERR_OK ? unit_end(c->s, catalog_maintain(c), c->fault) : e;
 }
 
-static void on_minute(void *ctx)
+/* A rollout over a large fleet makes events faster than one step a minute could take away. */
+static void on_retain(void *ctx)
 {
 	struct daemon *d = ctx;
 	struct call c;
@@ -150,7 +153,14 @@ static void on_minute(void *ctx)
 	call_init(d, &c, &f);
 	enum err e = retain(&c, &more);
 	report("access.retain", e, &f);
-	loop_timer_start(d->minute_timer, e == ERR_OK && more ? 1000 : 60000, 0);
+	loop_timer_start(d->retain_timer, e == ERR_OK && more ? RETAIN_AGAIN_MS : MINUTE_MS, 0);
+}
+
+static void on_minute(void *ctx)
+{
+	struct daemon *d = ctx;
+	struct call c;
+	struct fault f;
 	call_init(d, &c, &f);
 	report("catalog.maintain", maintain_catalog(&c), &f);
 }
@@ -165,11 +175,13 @@ enum err daemon_start_timers(struct daemon *d)
 {
 	d->rollouts_timer = loop_timer_new(d->loop, on_rollouts, d);
 	d->second_timer = loop_timer_new(d->loop, on_second, d);
+	d->retain_timer = loop_timer_new(d->loop, on_retain, d);
 	d->minute_timer = loop_timer_new(d->loop, on_minute, d);
 	d->watchdog_timer = loop_timer_new(d->loop, on_watchdog, d);
 	loop_timer_start(d->rollouts_timer, ROLLOUTS_EVERY_MS, ROLLOUTS_EVERY_MS);
 	loop_timer_start(d->second_timer, 1000, 1000);
-	loop_timer_start(d->minute_timer, 10000, 0);
+	loop_timer_start(d->retain_timer, 10000, 0);
+	loop_timer_start(d->minute_timer, MINUTE_MS, MINUTE_MS);
 	int64_t watchdog_ms = notify_watchdog_interval_ms();
 	if (watchdog_ms > 0)
 		loop_timer_start(d->watchdog_timer, 0, watchdog_ms);
@@ -180,9 +192,10 @@ void daemon_stop_timers(struct daemon *d)
 {
 	loop_timer_free(d->rollouts_timer);
 	loop_timer_free(d->second_timer);
+	loop_timer_free(d->retain_timer);
 	loop_timer_free(d->minute_timer);
 	loop_timer_free(d->watchdog_timer);
-	d->rollouts_timer = d->second_timer = d->minute_timer = d->watchdog_timer = NULL;
+	d->rollouts_timer = d->second_timer = d->retain_timer = d->minute_timer = d->watchdog_timer = NULL;
 }
 
 void daemon_flush(struct daemon *d)

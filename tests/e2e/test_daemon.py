@@ -579,3 +579,28 @@ def test_broker_goes_away(server, broker):
     assert time.monotonic() - begin < 5  # nothing blocks
     broker.start()
     wait_for(connected, 30, "connected again")
+
+
+# ---- what is shipped beside it ----
+
+def test_unit_is_a_strict_sandbox():
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("SKIP: no systemd-analyze")
+    result = subprocess.run(["systemd-analyze", "security", "--offline=true", "--threshold=20", ROOT / "systemd/aviaryd.service"],
+                            capture_output=True, text=True, timeout=30)
+    assert result.returncode == 0, result.stdout[-400:]
+    level = float(re.search(r"exposure level for aviaryd.service: ([\d.]+)", result.stdout).group(1))
+    assert level <= 2.0
+
+
+def test_shipped_broker_configuration_starts(tmp_path):
+    from harness.process import Process, free_port, port_answers
+    port = free_port()
+    text = (ROOT / "config/mosquitto.conf").read_text().replace("listener 1883", f"listener {port}")
+    text = text.replace("/var/lib/mosquitto/", f"{tmp_path}/") + ("user root\n" if os.geteuid() == 0 else "")
+    (tmp_path / "mosquitto.conf").write_text(text)
+    broker = Process(["/usr/sbin/mosquitto", "-c", tmp_path / "mosquitto.conf"], tmp_path / "log")
+    wait_for(lambda: port_answers(port) or not broker.is_running(), 10, broker.tail)
+    assert broker.is_running(), broker.tail()
+    assert "Error" not in broker.log() and "recommended" not in broker.log()
+    broker.stop()
