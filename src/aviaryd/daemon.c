@@ -198,6 +198,7 @@ void daemon_run(struct daemon *d)
 	}
 	api_set_ready(d->api, true, NULL);
 	notify_ready();
+	db_hold_reads(d->s.db);
 	log_event(LOG_INFO, "ready", "version=%s state=%s devices=%zu", AVIARY_VERSION, log_quote(d->s.state_dir),
 		registry_size(d->s.registry));
 	loop_run(d->loop);

@@ -26,14 +26,25 @@ struct stmt {
 	bool is_read_only;
 };
 
+/* Statements of the transaction itself, prepared once. */
+enum control { BEGIN_READ, BEGIN_WRITE, COMMIT, SAVEPOINT, RELEASE, ROLLBACK_TO, CONTROLS };
+static const char *const control_sql[CONTROLS] = {
+	/* Names nest: the newest savepoint of a name is meant. ROLLBACK TO leaves it on the stack. */
+	[BEGIN_READ] = "BEGIN", [BEGIN_WRITE] = "BEGIN IMMEDIATE", [COMMIT] = "COMMIT", [SAVEPOINT] = "SAVEPOINT unit",
+	[RELEASE] = "RELEASE unit", [ROLLBACK_TO] = "ROLLBACK TO unit",
+};
+
 struct db {
 	sqlite3 *sql3;
+	sqlite3_stmt *control[CONTROLS];
 	struct stmt *registered;
 	struct stmt *cached[TEXT_STATEMENTS_MAX];
 	size_t cached_count;
 	uint64_t use_counter;
 	unsigned depth;        /* of savepoints */
-	bool is_open;          /* the tick's transaction */
+	bool is_open;          /* the tick's transaction: units of work are in it */
+	bool is_reading;       /* a transaction that was begun for reads; becomes the tick's with the first unit */
+	bool holds_reads;
 	int64_t changes;       /* rows changed before it was opened */
 	bool is_read_only;
 	/* SQLite rolled the transaction back by itself: nothing more until db_commit has reported it */
@@ -81,9 +92,10 @@ static enum err failed(struct db *db, int rc, struct fault *f)
 {
 	enum err e = err_of(rc);
 	assert(e != ERR_OK);
-	if (db->is_open && sqlite3_get_autocommit(db->sql3)) {
-		db->is_open = false;
-		db->lost = e;
+	if (sqlite3_get_autocommit(db->sql3)) {
+		if (db->is_open)
+			db->lost = e;
+		db->is_open = db->is_reading = false;
 	}
 	return fault_set(f, e, "", "database: %s", sqlite3_errmsg(db->sql3));
 }
@@ -92,6 +104,14 @@ static enum err execute(struct db *db, const char *sql, struct fault *f)
 {
 	int rc = sqlite3_exec(db->sql3, sql, NULL, NULL, NULL);
 	return rc == SQLITE_OK ? ERR_OK : failed(db, sqlite3_extended_errcode(db->sql3), f);
+}
+
+static enum err run_control(struct db *db, enum control which, struct fault *f)
+{
+	int rc = sqlite3_step(db->control[which]);
+	enum err e = rc == SQLITE_DONE ? ERR_OK : failed(db, sqlite3_extended_errcode(db->sql3), f);
+	sqlite3_reset(db->control[which]);
+	return e;
 }
 
 /* ---- opening and migrations ---- */
@@ -164,6 +184,11 @@ static enum err configure(struct db *db, const struct migration *set, struct fau
 	if (e == ERR_OK && !db->is_read_only) /* FULL: a commit that was answered survives a power cut */
 		e = execute(db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864;",
 			f);
+	for (int i = 0; e == ERR_OK && i < CONTROLS; i++) {
+		int rc = sqlite3_prepare_v3(db->sql3, control_sql[i], -1, SQLITE_PREPARE_PERSISTENT, &db->control[i], NULL);
+		if (rc != SQLITE_OK)
+			e = failed(db, rc, f);
+	}
 	if (e == ERR_OK && set != NULL)
 		e = migrate(db, set, f);
 	return e;
@@ -208,10 +233,17 @@ void db_close(struct db *db)
 		free((char *)(uintptr_t)db->cached[i]->row.sql);
 		stmt_free(db->cached[i]);
 	}
+	for (int i = 0; i < CONTROLS; i++)
+		sqlite3_finalize(db->control[i]);
 	int rc = sqlite3_close(db->sql3); /* rolls back */
 	assert(rc == SQLITE_OK);
 	(void)rc;
 	free(db);
+}
+
+void db_hold_reads(struct db *db)
+{
+	db->holds_reads = true;
 }
 
 void db_set_deadline(struct db *db, int64_t mono_ms)
@@ -232,9 +264,17 @@ static enum err open_transaction(struct db *db, struct fault *f)
 		return refuse_lost(db, f);
 	if (db->is_open)
 		return ERR_OK;
-	enum err e = execute(db, "BEGIN IMMEDIATE", f);
+	enum err e = db->is_reading ? ERR_OK : run_control(db, BEGIN_WRITE, f); /* a read one rises with its first write */
 	db->is_open = e == ERR_OK;
+	db->is_reading = false;
 	db->changes = sqlite3_total_changes64(db->sql3);
+	return e;
+}
+
+static enum err begin_read(struct db *db, struct fault *f)
+{
+	enum err e = run_control(db, BEGIN_READ, f);
+	db->is_reading = e == ERR_OK;
 	return e;
 }
 
@@ -242,7 +282,7 @@ enum err db_begin(struct db *db, struct fault *f)
 {
 	enum err e = open_transaction(db, f);
 	if (e == ERR_OK)
-		e = execute(db, "SAVEPOINT unit", f);
+		e = run_control(db, SAVEPOINT, f);
 	if (e == ERR_OK)
 		db->depth++;
 	return e;
@@ -255,10 +295,9 @@ enum err db_end(struct db *db, bool keep, struct fault *f)
 	if (db->lost != ERR_OK)
 		return keep ? refuse_lost(db, f) : ERR_OK;
 	assert(db->is_open);
-	/* Names nest: the newest savepoint of that name is meant. ROLLBACK TO leaves it on the stack. */
-	enum err e = keep ? ERR_OK : execute(db, "ROLLBACK TO unit", f);
+	enum err e = keep ? ERR_OK : run_control(db, ROLLBACK_TO, f);
 	if (e == ERR_OK)
-		e = execute(db, "RELEASE unit", f);
+		e = run_control(db, RELEASE, f);
 	return e;
 }
 
@@ -270,12 +309,12 @@ enum err db_commit(struct db *db, struct fault *f)
 		db->lost = ERR_OK;
 		return e;
 	}
-	if (!db->is_open)
+	if (!db->is_open && !db->is_reading)
 		return ERR_OK;
-	enum err e = execute(db, "COMMIT", f);
+	enum err e = run_control(db, COMMIT, f);
 	if (e != ERR_OK)
 		db_rollback(db);
-	db->is_open = false;
+	db->is_open = db->is_reading = false;
 	db->lost = ERR_OK;
 	return e;
 }
@@ -294,7 +333,7 @@ void db_rollback(struct db *db)
 {
 	if (!sqlite3_get_autocommit(db->sql3))
 		sqlite3_exec(db->sql3, "ROLLBACK", NULL, NULL, NULL); /* it can only fail by having happened already */
-	db->is_open = false;
+	db->is_open = db->is_reading = false;
 	db->depth = 0;
 	db->lost = ERR_OK;
 }
@@ -421,12 +460,14 @@ void stmt_reset(struct stmt *s)
 enum err stmt_step(struct stmt *s, bool *row, struct fault *f)
 {
 	*row = false;
-	if (!s->is_read_only) { /* no write ever commits by itself */
-		enum err e = open_transaction(s->db, f);
-		if (e != ERR_OK) {
-			stmt_reset(s);
-			return e;
-		}
+	enum err begun = ERR_OK;
+	if (!s->is_read_only) /* no write ever commits by itself */
+		begun = open_transaction(s->db, f);
+	else if (s->db->holds_reads && !s->db->is_open && !s->db->is_reading)
+		begun = begin_read(s->db, f);
+	if (begun != ERR_OK) {
+		stmt_reset(s);
+		return begun;
 	}
 	int rc = sqlite3_step(s->sql3);
 	if (rc == SQLITE_ROW) {

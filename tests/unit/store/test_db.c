@@ -326,6 +326,45 @@ static void a_backup_is_whole_while_writing_goes_on(void **state)
 	db_close(copy);
 }
 
+static void reads_of_a_tick_share_a_snapshot(void **state)
+{
+	struct fix *x = *state;
+	struct fault f = {"", ""};
+	struct db *other;
+	struct stmt *st[STATEMENTS];
+	assert_int_equal(db_open(x->path, two, false, &other, &f), ERR_OK);
+	assert_int_equal(db_prepare(other, statements, STATEMENTS, st, &f), ERR_OK);
+	db_hold_reads(x->db);
+	assert_int_equal(count(x, COUNT_PARENTS), 0);
+	assert_false(db_is_dirty(x->db)); /* nothing to lose */
+	stmt_bind_int(st[ADD_PARENT], 1, 1);
+	stmt_bind_text(st[ADD_PARENT], 2, "by another connection");
+	assert_int_equal(stmt_run(st[ADD_PARENT], &f), ERR_OK);
+	assert_int_equal(db_commit(other, &f), ERR_OK);
+	assert_int_equal(count(x, COUNT_PARENTS), 0);
+	assert_int_equal(db_commit(x->db, &f), ERR_OK); /* the tick's end: the next one sees it */
+	assert_int_equal(count(x, COUNT_PARENTS), 1);
+	assert_int_equal(db_begin(x->db, &f), ERR_OK); /* rises from reading to writing */
+	assert_int_equal(add_parent(x, 2, "b"), ERR_OK);
+	assert_int_equal(db_end(x->db, true, &f), ERR_OK);
+	assert_true(db_is_changed(x->db));
+	assert_int_equal(db_commit(x->db, &f), ERR_OK);
+	assert_int_equal(count(x, COUNT_PARENTS), 2);
+	/* A snapshot that is not the newest any more cannot rise: the tick is refused, the next one works. */
+	stmt_bind_int(st[ADD_PARENT], 1, 3);
+	stmt_bind_text(st[ADD_PARENT], 2, "c");
+	assert_int_equal(stmt_run(st[ADD_PARENT], &f), ERR_OK);
+	assert_int_equal(db_commit(other, &f), ERR_OK);
+	assert_int_equal(db_begin(x->db, &f), ERR_OK);
+	assert_int_equal(add_parent(x, 4, "d"), ERR_UNAVAILABLE);
+	assert_int_equal(db_end(x->db, false, &f), ERR_OK);
+	assert_int_equal(db_commit(x->db, &f), ERR_OK);
+	assert_int_equal(add_parent(x, 4, "d"), ERR_OK);
+	assert_int_equal(db_commit(x->db, &f), ERR_OK);
+	assert_int_equal(count(x, COUNT_PARENTS), 4);
+	db_close(other);
+}
+
 static void a_reader_never_writes(void **state)
 {
 	struct fix *x = *state;
@@ -380,7 +419,7 @@ int main(void)
 		T(a_newer_schema_is_refused), T(a_failing_migration_leaves_the_old_schema), T(a_full_disk_refuses_and_recovers),
 		T(a_transaction_lost_in_the_middle_voids_the_tick), T(statements_by_text_are_cached_and_bounded),
 			T(values_come_back),
-		T(a_deadline_ends_a_query), T(a_backup_is_whole_while_writing_goes_on), T(a_reader_never_writes),
+		T(a_deadline_ends_a_query), T(a_backup_is_whole_while_writing_goes_on), T(reads_of_a_tick_share_a_snapshot), T(a_reader_never_writes),
 			T(plans_show_scans),
 		T(the_shipped_schemas_open),
 	};
