@@ -60,7 +60,7 @@ struct json_objects {
 enum {
 	FIELD_REQUIRED = 1, /* in a request */
 	FIELD_READONLY = 2, /* only in replies: refused in requests */
-	FIELD_NULLABLE = 4, /* null is accepted and read as absent */
+	FIELD_NULLABLE = 4, /* null is accepted and read as absent; in a reply: it may be null */
 	FIELD_WRITEONLY = 8, /* never encoded */
 	/* not encoded when 0, false, empty or NULL; strings and documents are always left out when NULL */
 	FIELD_OMIT_ZERO = 16

@@ -537,7 +537,8 @@ static const char *on_refusal(int status, const char **content_type)
 	case 503:
 		return PROBLEM(503, "temporarily unavailable");
 	default:
-		return PROBLEM(400, "malformed request");
+		return "{\"type\":\"about:blank\",\"title\":\"malformed request\",\"status\":400,\"detail\":"
+		       "\"the path or the query is not UTF-8, has an encoded slash or NUL, or Content-Length is no number\"}";
 	}
 #undef PROBLEM
 }

@@ -597,7 +597,7 @@ static void schema_field(const struct field *field, bool reply, struct buf *out)
 	    [FIELD_STR] = "string",    [FIELD_INT] = "integer", [FIELD_NUM] = "number",    [FIELD_BOOL] = "boolean",
 	    [FIELD_ENUM] = "string",   [FIELD_STRS] = "array",  [FIELD_OBJECT] = "object", [FIELD_OBJECTS] = "array",
 	    [FIELD_DOC] = "object",    [FIELD_ANY] = NULL};
-	bool nullable = (field->flags & FIELD_NULLABLE) && !reply;
+	bool nullable = (field->flags & FIELD_NULLABLE) != 0;
 	json_key(out, field->name);
 	json_open_object(out);
 	if (field->type == FIELD_OBJECT) schema_object(field->fields, reply, nullable, out);

@@ -139,7 +139,8 @@ def call_rollouts(call, server):
 
 def call_watching(call):
     now = int(time.time() * 1000)
-    call("GET", API + "/telemetry", params={"metric": "accuracy", "from": now - 600000, "aggregate": "mean,count"})
+    row = call("GET", API + "/telemetry", params={"metric": "accuracy", "from": now - 600000, "by": "version", "aggregate": "mean,count,p50"})["items"][0]
+    assert row["p50"] is None and 0 < row["mean"] < 1
     call("GET", API + "/telemetry", params={"metric": "accuracy", "from": now - 600000, "raw": "true", "device": call.server.items("/devices")[0]["id"], "limit": 3})
     call("GET", API + "/telemetry/metrics")
     alerts = call("GET", API + "/alerts")["items"]

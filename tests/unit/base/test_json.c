@@ -361,12 +361,12 @@ static void schema(void **state)
 	assert_non_null(json_get(properties, "id"));
 	assert_null(json_get(properties, "secret"));
 	assert_null(json_get(j, "required"));
-	assert_int_equal(json_count(json_get(json_get(properties, "mode"), "enum")), 2);
+	assert_int_equal(json_count(json_get(json_get(properties, "mode"), "enum")), 3);
 	json_free(j);
 	buf_clear(&b);
 	json_schema(step_fields, true, &b);
 	assert_string_equal(b.data, "{\"type\":\"object\",\"properties\":{\"percent\":{\"type\":\"integer\",\"description\":\"Share.\"},"
-	                            "\"note\":{\"type\":\"string\"}},\"additionalProperties\":false}");
+	                            "\"note\":{\"type\":[\"string\",\"null\"]}},\"additionalProperties\":false}");
 	buf_done(&b);
 }
 
