@@ -26,7 +26,8 @@ static const struct column columns[] = {
 
 static const struct command_option list_options[] = {LIST_OPTIONS, {.name = NULL}};
 static const struct command_option upload_options[] = {
-	{.name = "hardware", .kind = OPTION_TEXT, .value = "CLASS", .help = "hardware class that it is for; * (any) when absent"},
+	{.name = "hardware", .kind = OPTION_TEXT, .value = "CLASS",
+	 .help = "hardware class that it is for; * (any) when absent"},
 	{.name = "name", .kind = OPTION_TEXT, .value = "FILE_NAME", .help = "instead of the file's own name"},
 	{.name = "attempts", .kind = OPTION_INT, .value = "N", .help = "how often a cut upload goes on (5)"},
 	{.name = NULL},
@@ -39,14 +40,18 @@ static const struct command_option download_options[] = {
 #define OF_VERSION "/models/{}/versions/{}/artifacts"
 #define ARTIFACT "/artifacts/{}"
 static const struct command commands[] = {
-	{.name = "list", .args = "MODEL VERSION", .help = "list a version's artifacts", .options = list_options, .run = rest_list, .path = OF_VERSION,
+	{.name = "list", .args = "MODEL VERSION", .help = "list a version's artifacts", .options = list_options,
+	 .run = rest_list, .path = OF_VERSION,
 	 .columns = columns},
 	{.name = "show", .args = "ARTIFACT", .help = "show an artifact", .run = rest_show, .path = ARTIFACT},
-	{.name = "upload", .args = "MODEL VERSION FILE", .help = "declare a file and upload it; once more goes on where it was cut",
+	{.name = "upload", .args = "MODEL VERSION FILE",
+	 .help = "declare a file and upload it; once more goes on where it was cut",
 	 .options = upload_options, .run = upload},
-	{.name = "download", .args = "ARTIFACT FILE", .help = "download the content; once more goes on where it was cut", .options = download_options,
+	{.name = "download", .args = "ARTIFACT FILE", .help = "download the content; once more goes on where it was cut",
+	 .options = download_options,
 	 .run = download},
-	{.name = "delete", .args = "ARTIFACT", .help = "delete an artifact that no release holds", .run = rest_send, .method = "DELETE", .path = ARTIFACT,
+	{.name = "delete", .args = "ARTIFACT", .help = "delete an artifact that no release holds", .run = rest_send,
+	 .method = "DELETE", .path = ARTIFACT,
 	 .done = "artifact {} is deleted"},
 	{.help = NULL},
 };
@@ -66,7 +71,8 @@ struct progress {
 
 static void progress_start(struct progress *p, const struct ctl *c, uint64_t from, uint64_t total)
 {
-	*p = (struct progress){!c->settings.quiet && !c->settings.json && isatty(STDERR_FILENO), from, total, clock_mono_ms(), 0};
+	*p = (struct progress){!c->settings.quiet && !c->settings.json && isatty(STDERR_FILENO), from, total,
+		clock_mono_ms(), 0};
 }
 
 /* "[#########.....]  61 %  12.3 MiB of 20.0 MiB  4.1 MiB/s" */
@@ -179,12 +185,15 @@ static enum result send_rest(struct ctl *c, const struct local *l, const char *c
 	if (lseek(l->fd, (off_t)from, SEEK_SET) < 0)
 		return complain(RESULT_LOCAL, "%s: %s", l->path, strerror(errno));
 	if (from < l->size)
-		snprintf(range, sizeof range, "bytes %llu-%llu/%llu", (unsigned long long)from, (unsigned long long)l->size - 1, (unsigned long long)l->size);
+		snprintf(range, sizeof range, "bytes %llu-%llu/%llu", (unsigned long long)from,
+			(unsigned long long)l->size - 1, (unsigned long long)l->size);
 	else
 		snprintf(range, sizeof range, "bytes */%llu", (unsigned long long)l->size); /* nothing more: finish */
 	progress_start(&p, c, from, l->size);
-	struct request q = {.method = "PUT", .path = content, .content_type = "application/octet-stream", .content_range = from > 0 ? range : NULL,
-		.has_upload = true, .upload_fd = l->fd, .upload_bytes = l->size - from, .no_timeout = true, .on_progress = on_progress, .ctx = &p};
+	struct request q = {.method = "PUT", .path = content, .content_type = "application/octet-stream",
+		.content_range = from > 0 ? range : NULL,
+		.has_upload = true, .upload_fd = l->fd, .upload_bytes = l->size - from, .no_timeout = true,
+			.on_progress = on_progress, .ctx = &p};
 	client_send(c, &q, r);
 	progress_end(&p);
 	return r->status == 0 || r->status >= 500 ? RESULT_CONNECTION : client_judge(c, r);
@@ -272,7 +281,8 @@ static enum result fetch_rest(struct ctl *c, const char *content, struct sink *s
 	if ((uint64_t)from >= size)
 		return RESULT_OK;
 	progress_start(&s->progress, c, (uint64_t)from, size);
-	struct request q = {.path = content, .on_chunk = on_chunk, .has_range = from > 0, .range_from = (uint64_t)from, .no_timeout = true, .ctx = s};
+	struct request q = {.path = content, .on_chunk = on_chunk, .has_range = from > 0, .range_from = (uint64_t)from,
+		.no_timeout = true, .ctx = s};
 	client_send(c, &q, r);
 	progress_end(&s->progress);
 	if (s->failed != 0)

@@ -183,9 +183,12 @@ void client_send(struct ctl *c, const struct request *q, struct reply *r)
 	add_header(&h, "If-Match", q->if_match);
 	add_header(&h, "Content-Range", q->content_range);
 	add_header(&h, "Idempotency-Key", q->method != NULL && strcmp(q->method, "POST") == 0 ? key : NULL);
-	struct fetch_request f = {.method = q->method, .url = url, .headers = h.row, .body = q->body, .body_len = q->body ? strlen(q->body) : 0,
-		.upload_fd = q->upload_fd, .has_upload = q->has_upload, .upload_bytes = q->upload_bytes, .has_range = q->has_range,
-		.range_from = q->range_from, .ca_file = c->settings.ca_file, .timeout_ms = q->no_timeout ? 0 : (unsigned)c->settings.timeout_ms,
+	struct fetch_request f = {.method = q->method, .url = url, .headers = h.row, .body = q->body,
+		.body_len = q->body ? strlen(q->body) : 0,
+		.upload_fd = q->upload_fd, .has_upload = q->has_upload, .upload_bytes = q->upload_bytes,
+			.has_range = q->has_range,
+		.range_from = q->range_from, .ca_file = c->settings.ca_file,
+			.timeout_ms = q->no_timeout ? 0 : (unsigned)c->settings.timeout_ms,
 		.max_body_bytes = BODY_MAX, .on_head = on_head, .on_chunk = q->on_chunk ? on_chunk : NULL,
 		.on_progress = q->on_progress ? on_progress : NULL, .on_done = on_done, .ctx = &w};
 	fetch_start(cl->pool, &f);
@@ -205,9 +208,11 @@ static const char *member(const struct json *j, const char *name)
 
 static enum result say_problem(const struct reply *r)
 {
-	const char *title = member(r->json, "title"), *detail = member(r->json, "detail"), *pointer = member(r->json, "pointer");
+	const char *title = member(r->json, "title"), *detail = member(r->json, "detail"),
+		*pointer = member(r->json, "pointer");
 	enum result result = r->status == 404 ? RESULT_NOT_FOUND : RESULT_REFUSED;
-	fprintf(stderr, "aviaryctl: %s (%d)%s%s\n", title[0] ? title : "the server answered with an error", r->status, detail[0] ? ": " : "", detail);
+	fprintf(stderr, "aviaryctl: %s (%d)%s%s\n", title[0] ? title : "the server answered with an error", r->status,
+		detail[0] ? ": " : "", detail);
 	if (pointer[0] != '\0')
 		fprintf(stderr, "  at %s\n", pointer);
 	if (r->status == 401)
@@ -239,7 +244,8 @@ enum result client_get(struct ctl *c, const char *path, struct reply *r)
 
 /* ---- lists ---- */
 
-enum result client_each(struct ctl *c, const char *path, bool all, int64_t limit, bool (*on_item)(void *ctx, const struct json *item), void *ctx,
+enum result client_each(struct ctl *c, const char *path, bool all, int64_t limit,
+	bool (*on_item)(void *ctx, const struct json *item), void *ctx,
 	bool *more)
 {
 	struct reply r = REPLY_INIT;
@@ -369,14 +375,16 @@ static void open_stream(void *ctx)
 	char *url = url_of(cl->c, s->query);
 	add_token(&h, cl->c);
 	add_header(&h, "Last-Event-ID", s->last_id[0] ? s->last_id : NULL);
-	struct fetch_request f = {.url = url, .headers = h.row, .ca_file = cl->c->settings.ca_file, .on_head = stream_head, .on_chunk = stream_chunk,
+	struct fetch_request f = {.url = url, .headers = h.row, .ca_file = cl->c->settings.ca_file,
+		.on_head = stream_head, .on_chunk = stream_chunk,
 		.on_done = stream_done, .ctx = cl};
 	s->fetch = fetch_start(cl->pool, &f);
 	headers_done(&h);
 	free(url);
 }
 
-void client_listen(struct ctl *c, const char *query, const char *after, void (*on_event)(void *ctx, const struct event *e), void *ctx)
+void client_listen(struct ctl *c, const char *query, const char *after,
+	void (*on_event)(void *ctx, const struct event *e), void *ctx)
 {
 	struct client *cl = client_of(c);
 	struct stream *s = &cl->stream;

@@ -1,4 +1,5 @@
-/* The server's REST API as calls that wait: one loop, one request at a time, and at most one stream of events beside it. */
+/* The server's REST API as calls that wait: one loop, one request at a time, and at most one stream of events beside
+ * it. */
 #ifndef AVIARYCTL_CLIENT_H
 #define AVIARYCTL_CLIENT_H
 
@@ -24,7 +25,8 @@ struct request {
 	const char *method; /* NULL: GET */
 	const char *path;   /* "/devices" below /api/v1, or from the root when it begins with "//" ("//healthz") */
 	const char *body;   /* JSON; NULL: none */
-	const char *if_match, *content_type, *content_range; /* NULL: none; the content type of a body is application/json */
+	const char *if_match, *content_type, *content_range;
+		/* NULL: none; the content type of a body is application/json */
 	bool has_upload;    /* instead of body */
 	int upload_fd;
 	uint64_t upload_bytes;
@@ -45,20 +47,22 @@ enum result client_get(struct ctl *c, const char *path, struct reply *r);
 /* What an answer that client_send got means; says it where it is a failure. */
 enum result client_judge(struct ctl *c, const struct reply *r);
 
-/* Each item of a list, over all pages when `all` (or until `limit` items, 0: one page). False from on_item ends it. *more (may be NULL)
- * tells whether the server has more. */
-enum result client_each(struct ctl *c, const char *path, bool all, int64_t limit, bool (*on_item)(void *ctx, const struct json *item), void *ctx,
+/* Each item of a list, over all pages when `all` (or until `limit` items, 0: one page). False from on_item ends it.
+ * *more (may be NULL) tells whether the server has more. */
+enum result client_each(struct ctl *c, const char *path, bool all, int64_t limit,
+	bool (*on_item)(void *ctx, const struct json *item), void *ctx,
 	bool *more);
 
 /* "/models/{}/versions/{}" with words percent-encoded; free() it. */
 char *path_format(const char *format, const char *const *words, size_t count);
 
-/* Server-sent events. on_event gets the data of one event; it is called from within client_send and client_wait. The stream opens itself
- * again after a cut, from the last event seen. */
+/* Server-sent events. on_event gets the data of one event; it is called from within client_send and client_wait. The
+ * stream opens itself again after a cut, from the last event seen. */
 struct event {
 	const char *id, *kind, *data;
 };
-void client_listen(struct ctl *c, const char *query, const char *after, void (*on_event)(void *ctx, const struct event *e), void *ctx);
+void client_listen(struct ctl *c, const char *query, const char *after,
+	void (*on_event)(void *ctx, const struct event *e), void *ctx);
 /* Waits until done(ctx) or the time is over; true when done. */
 bool client_wait(struct ctl *c, bool (*done)(void *ctx), void *ctx, int64_t timeout_ms);
 /* Why the stream was refused for good (a status below 500): its reply, else NULL. */

@@ -1,8 +1,8 @@
-/* Commands as tables: a row says a command's name, words, options, help and what runs it; the parser, the help, the manual page and shell
- * completion all come from these rows.
+/* Commands as tables: a row says a command's name, words, options, help and what runs it; the parser, the help, the
+ * manual page and shell completion all come from these rows.
  *
- * Most commands are one request: such a row names method and path, its options name the query parameter or the member of the body that
- * they fill, and its run function is one of rest.h.
+ * Most commands are one request: such a row names method and path, its options name the query parameter or the
+ * member of the body that they fill, and its run function is one of rest.h.
  */
 #ifndef AVIARYCTL_COMMAND_H
 #define AVIARYCTL_COMMAND_H
@@ -16,14 +16,14 @@
 #include "base/json.h"
 
 /* X(name, code, meaning) */
-#define RESULT_TABLE(X)                                                                                                                    \
-	X(OK, 0, "done")                                                                                                                       \
-	X(REFUSED, 1, "the server refused the request or could not serve it")                                                                  \
-	X(USAGE, 2, "wrong arguments or a wrong configuration file; nothing was sent")                                                         \
-	X(CONNECTION, 3, "no connection to the server, or it was cut")                                                                         \
-	X(NOT_FOUND, 4, "there is no such resource")                                                                                           \
-	X(UNDONE, 5, "a watched rollout ended reverted or stopped")                                                                            \
-	X(LOCAL, 6, "a check on this machine failed, or a local file could not be read or written")                                            \
+#define RESULT_TABLE(X)                                                                                                \
+	X(OK, 0, "done")                                                                                                   \
+	X(REFUSED, 1, "the server refused the request or could not serve it")                                              \
+	X(USAGE, 2, "wrong arguments or a wrong configuration file; nothing was sent")                                     \
+	X(CONNECTION, 3, "no connection to the server, or it was cut")                                                     \
+	X(NOT_FOUND, 4, "there is no such resource")                                                                       \
+	X(UNDONE, 5, "a watched rollout ended reverted or stopped")                                                        \
+	X(LOCAL, 6, "a check on this machine failed, or a local file could not be read or written")                        \
 	X(TIMEOUT, 7, "what was waited for did not happen within --timeout")
 
 enum result {
@@ -118,13 +118,14 @@ const struct command *command_find(const struct command_group *g, const char *na
 /* What was given. Values were checked by command_parse. */
 bool option_given(const struct ctl *c, const char *name);
 const char *option_text(const struct ctl *c, const char *name); /* NULL when absent */
-const char *option_text_at(const struct ctl *c, const char *name, size_t at); /* of a repeated one; NULL after the last */
+const char *option_text_at(const struct ctl *c, const char *name, size_t at);
+	/* of a repeated one; NULL after the last */
 int64_t option_int(const struct ctl *c, const char *name, int64_t otherwise); /* also durations and times */
 double option_num(const struct ctl *c, const char *name, double otherwise);
 const char *command_word(const struct ctl *c, size_t at); /* NULL when there are fewer */
 
-/* The query of all USE_QUERY options ("?filter=..." or nothing) and the body of all USE_BODY options (an object, over `base`, which may be
- * NULL). RESULT_LOCAL or RESULT_USAGE where a document cannot be read. */
+/* The query of all USE_QUERY options ("?filter=..." or nothing) and the body of all USE_BODY options (an object,
+ * over `base`, which may be NULL). RESULT_LOCAL or RESULT_USAGE where a document cannot be read. */
 void option_query(const struct ctl *c, struct buf *out);
 enum result option_body(const struct ctl *c, const char *base, struct buf *out);
 /* Reads @FILE, -, or the text itself. */

@@ -81,7 +81,8 @@ static void bash_values(void)
 		for (const struct command *m = g->commands; m->help != NULL; m++)
 			for (const struct command_option *o = m->options; o != NULL && o->name != NULL; o++)
 				if (o->kind != OPTION_FLAG)
-					printf("\t\"%s %s --%s\") wants=\"%s\" choices=\"%s\" ;;\n", g->name, m->name ? m->name : "", o->name, o->value,
+					printf("\t\"%s %s --%s\") wants=\"%s\" choices=\"%s\" ;;\n", g->name, m->name ? m->name : "",
+						o->name, o->value,
 					       o->choices ? o->choices : "");
 	}
 	puts("\tesac\n\tcase $previous in");
@@ -151,7 +152,8 @@ static void print_bash(void)
 	bash_options();
 	bash_values();
 	puts("}\n");
-	puts("_aviaryctl_takes_value() {\n\tlocal group=$1 command=$2 previous=$3 wants=\"\" options=\"\" args=\"\" choices=\"\"\n\t_aviaryctl_of_command\n"
+	puts("_aviaryctl_takes_value() {\n\tlocal group=$1 command=$2 previous=$3 wants=\"\" options=\"\" args=\"\" "
+		"choices=\"\"\n\t_aviaryctl_of_command\n"
 	     "\t[ -n \"$wants\" ]\n}\n");
 	fputs(bash_head, stdout);
 	puts("complete -F _aviaryctl aviaryctl");
@@ -217,7 +219,8 @@ static void zsh_words(void)
 		char name[16];
 		size_t n = strcspn(lists[i].command, " ");
 		snprintf(name, sizeof name, "%.*s", (int)n, lists[i].command);
-		printf("\t%s) compadd -- ${(f)\"$(timeout 2 aviaryctl %s --quiet --limit 1000 2>/dev/null)\"} ;;\n", name, lists[i].command);
+		printf("\t%s) compadd -- ${(f)\"$(timeout 2 aviaryctl %s --quiet --limit 1000 2>/dev/null)\"} ;;\n", name,
+			lists[i].command);
 	}
 	puts("\tversion|artifact) compadd -- ${(f)\"$(timeout 2 aviaryctl model list --quiet 2>/dev/null)\"}; _files ;;\n"
 	     "\tcompletion) compadd bash zsh ;;\n\t*) _files ;;\n\tesac\n}\n");
@@ -239,7 +242,8 @@ static void print_zsh(void)
 	puts("\t)\n\tif (( CURRENT == 2 )); then _describe command groups; return; fi\n\tcase $group in");
 	for (size_t i = 0; command_groups[i] != NULL; i++)
 		zsh_names(command_groups[i]);
-	puts("\tesac\n\tif (( CURRENT == 3 && ${#names} )) && [[ ${words[3]} != -* ]]; then _describe command names; return; fi\n"
+	puts("\tesac\n\tif (( CURRENT == 3 && ${#names} )) && [[ ${words[3]} != -* ]]; then _describe command names; "
+		"return; fi\n"
 	     "\t(( ${#names} )) && command=${words[3]}\n\tcase \"$group $command\" in");
 	for (size_t i = 0; command_groups[i] != NULL; i++)
 		for (const struct command *m = command_groups[i]->commands; m->help != NULL; m++)

@@ -26,24 +26,30 @@ static const struct column columns[] = {
 };
 
 static const struct command_option list_options[] = {
-	{.name = "filter", .kind = OPTION_TEXT, .value = "RSQL", .use = USE_QUERY, .help = "as 'hardware==esp32s3;attribute.region=in=(eu,us)'"},
+	{.name = "filter", .kind = OPTION_TEXT, .value = "RSQL", .use = USE_QUERY,
+	 .help = "as 'hardware==esp32s3;attribute.region=in=(eu,us)'"},
 	{.name = "group", .kind = OPTION_TEXT, .value = "GROUP", .use = USE_QUERY, .help = "only devices of this group"},
-	{.name = "sort", .kind = OPTION_TEXT, .value = "FIELD", .use = USE_QUERY, .help = "id name hardware lastSeen createdAt, with - before it for descending"},
+	{.name = "sort", .kind = OPTION_TEXT, .value = "FIELD", .use = USE_QUERY,
+	 .help = "id name hardware lastSeen createdAt, with - before it for descending"},
 	LIST_OPTIONS,
 	{.name = NULL},
 };
 static const struct command_option add_options[] = {
-	{.name = "hardware", .kind = OPTION_TEXT, .value = "CLASS", .use = USE_BODY, .help = "hardware class: decides which variant of an artifact fits"},
+	{.name = "hardware", .kind = OPTION_TEXT, .value = "CLASS", .use = USE_BODY,
+	 .help = "hardware class: decides which variant of an artifact fits"},
 	{.name = "name", .kind = OPTION_TEXT, .value = "TEXT", .use = USE_BODY, .help = "for people"},
-	{.name = "attribute", .kind = OPTION_PAIRS, .value = "NAME=VALUE", .use = USE_BODY, .member = "attributes", .help = "may be repeated"},
+	{.name = "attribute", .kind = OPTION_PAIRS, .value = "NAME=VALUE", .use = USE_BODY, .member = "attributes",
+	 .help = "may be repeated"},
 	{.name = "tag", .kind = OPTION_TEXTS, .value = "TAG", .use = USE_BODY, .member = "tags", .help = "may be repeated"},
 	{.name = NULL},
 };
 static const struct command_option edit_options[] = {
 	{.name = "name", .kind = OPTION_TEXT, .value = "TEXT", .use = USE_BODY, .help = "for people"},
-	{.name = "attribute", .kind = OPTION_PAIRS, .value = "NAME=VALUE", .use = USE_BODY, .member = "attributes", .empty_is_null = true,
+	{.name = "attribute", .kind = OPTION_PAIRS, .value = "NAME=VALUE", .use = USE_BODY, .member = "attributes",
+	 .empty_is_null = true,
 	 .help = "sets one; NAME= removes it; may be repeated"},
-	{.name = "tag", .kind = OPTION_TEXTS, .value = "TAG", .use = USE_BODY, .member = "tags", .help = "replaces all tags; may be repeated"},
+	{.name = "tag", .kind = OPTION_TEXTS, .value = "TAG", .use = USE_BODY, .member = "tags",
+	 .help = "replaces all tags; may be repeated"},
 	{.name = NULL},
 };
 static const struct command_option tag_options[] = {
@@ -52,12 +58,14 @@ static const struct command_option tag_options[] = {
 	{.name = NULL},
 };
 static const struct command_option delete_options[] = {
-	{.name = "force", .kind = OPTION_FLAG, .use = USE_QUERY, .help = "also when it takes part in a rollout; its deployment is cancelled"},
+	{.name = "force", .kind = OPTION_FLAG, .use = USE_QUERY,
+	 .help = "also when it takes part in a rollout; its deployment is cancelled"},
 	{.name = NULL},
 };
 static const struct command_option desired_options[] = {
 	{.name = "put", .kind = OPTION_DOC, .value = "JSON", .help = "replaces the document; @FILE and - are read"},
-	{.name = "merge", .kind = OPTION_DOC, .value = "JSON", .help = "changes it by a JSON merge patch (RFC 7396): null removes a member"},
+	{.name = "merge", .kind = OPTION_DOC, .value = "JSON",
+	 .help = "changes it by a JSON merge patch (RFC 7396): null removes a member"},
 	{.name = NULL},
 };
 static const struct command_option credential_options[] = {
@@ -67,18 +75,27 @@ static const struct command_option credential_options[] = {
 
 #define DEVICE "/devices/{}"
 static const struct command commands[] = {
-	{.name = "list", .help = "list devices", .options = list_options, .run = rest_list, .path = "/devices", .columns = columns},
+	{.name = "list", .help = "list devices", .options = list_options, .run = rest_list, .path = "/devices",
+	 .columns = columns},
 	{.name = "show", .args = "DEVICE", .help = "show a device", .run = rest_show, .path = DEVICE},
-	{.name = "add", .args = "DEVICE", .help = "register a device", .options = add_options, .run = rest_send, .method = "POST", .path = "/devices",
+	{.name = "add", .args = "DEVICE", .help = "register a device", .options = add_options, .run = rest_send,
+	 .method = "POST", .path = "/devices",
 	 .word_member = "id", .done = "device {} is registered"},
-	{.name = "import", .args = "FILE", .help = "register or change many: NDJSON, one device a line; - reads standard input", .run = import},
-	{.name = "edit", .args = "DEVICE", .help = "change name, attributes or tags", .options = edit_options, .run = rest_edit, .method = "PATCH",
+	{.name = "import", .args = "FILE", .help = "register or change many: NDJSON, one device a line; - reads standard "
+	 "input", .run = import},
+	{.name = "edit", .args = "DEVICE", .help = "change name, attributes or tags", .options = edit_options,
+	 .run = rest_edit, .method = "PATCH",
 	 .path = DEVICE, .done = "device {} is changed"},
-	{.name = "tag", .args = "DEVICE", .help = "add and remove tags", .options = tag_options, .run = tag, .done = "device {} is changed"},
-	{.name = "delete", .args = "DEVICE", .help = "delete a device", .options = delete_options, .run = rest_send, .method = "DELETE", .path = DEVICE},
-	{.name = "desired", .args = "DEVICE", .help = "show or change the desired twin", .options = desired_options, .run = desired},
-	{.name = "reported", .args = "DEVICE", .help = "show the reported twin", .run = rest_show, .path = DEVICE "/reported"},
-	{.name = "credential", .args = "DEVICE", .help = "make a new secret, shown once", .options = credential_options, .run = credential},
+	{.name = "tag", .args = "DEVICE", .help = "add and remove tags", .options = tag_options, .run = tag,
+	 .done = "device {} is changed"},
+	{.name = "delete", .args = "DEVICE", .help = "delete a device", .options = delete_options, .run = rest_send,
+	 .method = "DELETE", .path = DEVICE},
+	{.name = "desired", .args = "DEVICE", .help = "show or change the desired twin", .options = desired_options,
+	 .run = desired},
+	{.name = "reported", .args = "DEVICE", .help = "show the reported twin", .run = rest_show,
+	 .path = DEVICE "/reported"},
+	{.name = "credential", .args = "DEVICE", .help = "make a new secret, shown once", .options = credential_options,
+	 .run = credential},
 	{.help = NULL},
 };
 extern const struct command_group group_device;
@@ -94,7 +111,8 @@ static void say_counts(const struct json *j)
 	putchar('\n');
 	for (const struct json *e = json_first(json_get(j, "errors")); e != NULL; e = json_next(e)) {
 		const char *pointer = json_text(json_get(e, "pointer")), *detail = json_text(json_get(e, "detail"));
-		fprintf(stderr, "line %.0f%s%s: %s\n", json_number(json_get(e, "line")), pointer ? " at " : "", pointer ? pointer : "", detail ? detail : "");
+		fprintf(stderr, "line %.0f%s%s: %s\n", json_number(json_get(e, "line")), pointer ? " at " : "",
+			pointer ? pointer : "", detail ? detail : "");
 	}
 }
 
@@ -106,7 +124,8 @@ static enum result import(struct ctl *c)
 	uint64_t size;
 	enum result result = strcmp(path, "-") == 0 ? file_spool_stdin(&fd, &size) : file_open(path, &fd, &size);
 	if (result == RESULT_OK) {
-		struct request q = {.method = "POST", .path = "/devices:bulk", .content_type = "application/x-ndjson", .has_upload = true, .upload_fd = fd,
+		struct request q = {.method = "POST", .path = "/devices:bulk", .content_type = "application/x-ndjson",
+			.has_upload = true, .upload_fd = fd,
 			.upload_bytes = size, .no_timeout = true};
 		result = client_call(c, &q, &r);
 	}
@@ -185,7 +204,8 @@ static enum result desired(struct ctl *c)
 	if (put != NULL && merge != NULL)
 		return complain(RESULT_USAGE, "either --put or --merge");
 	char *path = path_format(DEVICE "/desired", c->words, 1);
-	enum result result = put == NULL && merge == NULL ? rest_request(c, "GET", path, NULL, NULL) : option_document(put ? put : merge, &body);
+	enum result result = put == NULL && merge == NULL ? rest_request(c, "GET", path, NULL, NULL)
+		: option_document(put ? put : merge, &body);
 	if (result == RESULT_OK && body.len > 0)
 		result = client_get(c, path, &r);
 	if (result == RESULT_OK && body.len > 0)

@@ -9,8 +9,10 @@
 static enum result events(struct ctl *c);
 
 static const struct command_option options[] = {
-	{.name = "kind", .kind = OPTION_TEXT, .value = "KIND", .use = USE_QUERY, .help = "only this kind; rollout. for all that begin so"},
-	{.name = "resource", .kind = OPTION_TEXT, .value = "RESOURCE", .use = USE_QUERY, .help = "only this one, as rollouts/7"},
+	{.name = "kind", .kind = OPTION_TEXT, .value = "KIND", .use = USE_QUERY,
+	 .help = "only this kind; rollout. for all that begin so"},
+	{.name = "resource", .kind = OPTION_TEXT, .value = "RESOURCE", .use = USE_QUERY,
+	 .help = "only this one, as rollouts/7"},
 	{.name = "after", .kind = OPTION_INT, .value = "ID", .help = "begin after this event; only new ones when absent"},
 	{.name = "count", .kind = OPTION_INT, .value = "N", .help = "end after so many"},
 	{.name = NULL},
@@ -88,7 +90,8 @@ static enum result events(struct ctl *c)
 	reply_done(&r);
 	if (result == RESULT_OK) {
 		client_listen(c, buf_cstr(&query), option_text(c, "after"), on_event, &f);
-		while (!client_wait(c, is_over, &f, end - clock_mono_ms() < 3600000 ? end - clock_mono_ms() : 3600000) && clock_mono_ms() < end)
+		while (!client_wait(c, is_over, &f, end - clock_mono_ms() < 3600000 ? end - clock_mono_ms() : 3600000)
+			&& clock_mono_ms() < end)
 			;
 		if (client_stream_refusal(c) != NULL)
 			result = client_judge(c, client_stream_refusal(c));

@@ -1,4 +1,5 @@
-/* Local files: whole small ones, and SHA-256 of large ones in constant memory. Each says on standard error what went wrong. */
+/* Local files: whole small ones, and SHA-256 of large ones in constant memory. Each says on standard error what went
+ * wrong. */
 #ifndef AVIARYCTL_FILE_H
 #define AVIARYCTL_FILE_H
 

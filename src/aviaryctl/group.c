@@ -28,7 +28,8 @@ static const struct command_option member_options[] = {
 #define DESCRIPTION {.name = "description", .kind = OPTION_TEXT, .value = "TEXT", .use = USE_BODY, .help = "for people"}
 static const struct command_option create_options[] = {
 	DESCRIPTION,
-	{.name = "filter", .kind = OPTION_TEXT, .value = "RSQL", .use = USE_BODY, .help = "a dynamic group: whoever matches; without it a static one"},
+	{.name = "filter", .kind = OPTION_TEXT, .value = "RSQL", .use = USE_BODY,
+	 .help = "a dynamic group: whoever matches; without it a static one"},
 	{.name = NULL},
 };
 static const struct command_option edit_options[] = {
@@ -44,17 +45,23 @@ static const struct command_option change_options[] = {
 
 #define GROUP "/groups/{}"
 static const struct command commands[] = {
-	{.name = "list", .help = "list groups", .options = list_options, .run = rest_list, .path = "/groups", .columns = columns},
+	{.name = "list", .help = "list groups", .options = list_options, .run = rest_list, .path = "/groups",
+	 .columns = columns},
 	{.name = "show", .args = "GROUP", .help = "show a group", .run = rest_show, .path = GROUP},
-	{.name = "create", .args = "GROUP", .help = "make a group", .options = create_options, .run = rest_send, .method = "POST", .path = "/groups",
+	{.name = "create", .args = "GROUP", .help = "make a group", .options = create_options, .run = rest_send,
+	 .method = "POST", .path = "/groups",
 	 .word_member = "name", .done = "group {} is made"},
-	{.name = "edit", .args = "GROUP", .help = "change a group", .options = edit_options, .run = rest_edit, .method = "PATCH", .path = GROUP,
+	{.name = "edit", .args = "GROUP", .help = "change a group", .options = edit_options, .run = rest_edit,
+	 .method = "PATCH", .path = GROUP,
 	 .done = "group {} is changed"},
-	{.name = "delete", .args = "GROUP", .help = "delete a group; its devices stay", .run = rest_send, .method = "DELETE", .path = GROUP,
+	{.name = "delete", .args = "GROUP", .help = "delete a group; its devices stay", .run = rest_send,
+	 .method = "DELETE", .path = GROUP,
 	 .done = "group {} is deleted"},
-	{.name = "members", .args = "GROUP", .help = "list the devices of a group", .options = member_options, .run = rest_list, .path = GROUP "/members",
+	{.name = "members", .args = "GROUP", .help = "list the devices of a group", .options = member_options,
+	 .run = rest_list, .path = GROUP "/members",
 	 .columns = member_columns},
-	{.name = "change", .args = "GROUP", .help = "add and remove members of a static group, all or none", .options = change_options, .run = rest_send,
+	{.name = "change", .args = "GROUP", .help = "add and remove members of a static group, all or none",
+	 .options = change_options, .run = rest_send,
 	 .method = "POST", .path = GROUP "/members"},
 	{.help = NULL},
 };

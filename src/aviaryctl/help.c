@@ -36,7 +36,8 @@ static void print_options(FILE *out, const struct command_option *rows)
 static void print_usage(FILE *out, const struct command_group *g, const struct command *m)
 {
 	char head[120];
-	snprintf(head, sizeof head, "%s%s%s%s%s", g->name, m->name ? " " : "", m->name ? m->name : "", m->args ? " " : "", m->args ? m->args : "");
+	snprintf(head, sizeof head, "%s%s%s%s%s", g->name, m->name ? " " : "", m->name ? m->name : "", m->args ? " " : "",
+		m->args ? m->args : "");
 	fprintf(out, "  %-40s %s\n", head, m->help);
 }
 
@@ -66,7 +67,8 @@ static void print_group(FILE *out, const struct command_group *g)
 
 static void print_command(FILE *out, const struct command_group *g, const struct command *m)
 {
-	fprintf(out, "usage: aviaryctl %s%s%s%s%s [OPTION...]\n\n%s\n", g->name, m->name ? " " : "", m->name ? m->name : "", m->args ? " " : "",
+	fprintf(out, "usage: aviaryctl %s%s%s%s%s [OPTION...]\n\n%s\n", g->name, m->name ? " " : "",
+		m->name ? m->name : "", m->args ? " " : "",
 	        m->args ? m->args : "", m->help);
 	if (m->options != NULL) {
 		fputs("\nOptions:\n", out);

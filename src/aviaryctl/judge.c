@@ -1,7 +1,8 @@
-/* aviaryctl judge: judges a recorded canary by the code that the server judges with, so that people can audit its verdicts.
+/* aviaryctl judge: judges a recorded canary by the code that the server judges with, so that people can audit its
+ * verdicts.
  *
- * The whole recording is one look: a gate may spend alpha times its weight, or what --alpha-look says (the server's budget of a look is in
- * `rollout verdicts`). Margins are 0 unless they are given.
+ * The whole recording is one look: a gate may spend alpha times its weight, or what --alpha-look says (the server's
+ * budget of a look is in `rollout verdicts`). Margins are 0 unless they are given.
  */
 #include <math.h>
 #include <stdio.h>
@@ -20,23 +21,32 @@
 static enum result judge(struct ctl *c);
 
 static const struct command_option options[] = {
-	{.name = "scores", .kind = OPTION_FLAG, .help = "the columns are block,device,canary,score: ready scores, harm is positive"},
+	{.name = "scores", .kind = OPTION_FLAG, .help = "the columns are block,device,canary,score: ready scores, harm is "
+	 "positive"},
 	{.name = "integer", .kind = OPTION_FLAG, .help = "likewise, ready integers: no scaling"},
-	{.name = "paired", .kind = OPTION_FLAG, .help = "shadow runs: blocks of one, each score could as well have had the other sign"},
-	{.name = "kind", .kind = OPTION_TEXTS, .value = "[METRIC=]KIND", .help = "ratio (when absent), mean, logmean, event, silence; may be repeated"},
-	{.name = "worse", .kind = OPTION_TEXTS, .value = "[METRIC=]WAY", .help = "up or down; ratios: down when absent, others: up; may be repeated"},
-	{.name = "margin", .kind = OPTION_TEXTS, .value = "[METRIC=]X", .help = "harm that is tolerated, in units of the score; may be repeated"},
-	{.name = "ni-margin", .kind = OPTION_TEXTS, .value = "[METRIC=]X", .help = "harm that must be ruled out; may be repeated"},
-	{.name = "weight", .kind = OPTION_TEXTS, .value = "[METRIC=]X", .help = "share of alpha; by kind when absent; may be repeated"},
+	{.name = "paired", .kind = OPTION_FLAG, .help = "shadow runs: blocks of one, each score could as well have had "
+	 "the other sign"},
+	{.name = "kind", .kind = OPTION_TEXTS, .value = "[METRIC=]KIND",
+	 .help = "ratio (when absent), mean, logmean, event, silence; may be repeated"},
+	{.name = "worse", .kind = OPTION_TEXTS, .value = "[METRIC=]WAY",
+	 .help = "up or down; ratios: down when absent, others: up; may be repeated"},
+	{.name = "margin", .kind = OPTION_TEXTS, .value = "[METRIC=]X",
+	 .help = "harm that is tolerated, in units of the score; may be repeated"},
+	{.name = "ni-margin", .kind = OPTION_TEXTS, .value = "[METRIC=]X",
+	 .help = "harm that must be ruled out; may be repeated"},
+	{.name = "weight", .kind = OPTION_TEXTS, .value = "[METRIC=]X",
+	 .help = "share of alpha; by kind when absent; may be repeated"},
 	{.name = "scale", .kind = OPTION_TEXTS, .value = "[METRIC=]X", .help = "s, fixed in advance; may be repeated"},
 	{.name = "alpha", .kind = OPTION_NUM, .value = "P", .help = "over all metrics (0.01)"},
 	{.name = "beta", .kind = OPTION_NUM, .value = "P", .help = "for the non-inferiority margin (0.05)"},
 	{.name = "hold-p", .kind = OPTION_NUM, .value = "P", .help = "suspicion (0.001)"},
-	{.name = "alpha-look", .kind = OPTION_NUM, .value = "P", .help = "what each metric may spend, instead of its share of alpha"},
+	{.name = "alpha-look", .kind = OPTION_NUM, .value = "P",
+	 .help = "what each metric may spend, instead of its share of alpha"},
 	{.name = NULL},
 };
 static const struct command commands[] = {
-	{.args = "FILE", .help = "judge a recorded canary without the server: CSV block,device,canary,metric,baseline_n,baseline_sum,n,sum",
+	{.args = "FILE", .help = "judge a recorded canary without the server: CSV "
+	 "block,device,canary,metric,baseline_n,baseline_sum,n,sum",
 	 .options = options, .run = judge},
 	{.help = NULL},
 };
@@ -92,7 +102,8 @@ static enum result read_gate(const struct ctl *c, const char *metric, struct jud
 	enum metric_kind kind = METRIC_RATIO;
 	double quantile;
 	if (kind_text != NULL && (!metric_kind_parse(kind_text, &kind, &quantile) || kind == METRIC_QUANTILE))
-		return complain(RESULT_USAGE, "--kind %s: ratio, mean, logmean, event or silence is wanted; quantiles as --scores", kind_text);
+		return complain(RESULT_USAGE, "--kind %s: ratio, mean, logmean, event or silence is wanted; quantiles as "
+			"--scores", kind_text);
 	judge_gate_init(g, metric, kind);
 	g->margin = g->ni_margin = 0;
 	if (worse != NULL && strcmp(worse, "up") != 0 && strcmp(worse, "down") != 0)
@@ -117,29 +128,35 @@ static struct metric_point point_of(double n, double sum, double reports, bool i
 {
 	if (is_count) /* a count is data even when it is 0 */
 		return (struct metric_point){.reports = 1, .n = (int64_t)n, .value = sum};
-	return (struct metric_point){.reports = n > 0 ? (int64_t)fmax(reports, 1) : 0, .n = (int64_t)n, .value = n > 0 ? sum / n : 0};
+	return (struct metric_point){.reports = n > 0 ? (int64_t)fmax(reports, 1) : 0, .n = (int64_t)n,
+		.value = n > 0 ? sum / n : 0};
 }
 
-static enum result score_row(const char *path, const struct trial *t, const struct recorded *row, struct randtest_member *m)
+static enum result score_row(const char *path, const struct trial *t, const struct recorded *row,
+	struct randtest_member *m)
 {
 	const struct judge_gate *g = &t->gate;
 	bool is_count = score_is_count(g->kind);
-	struct metric_point before = point_of(row->baseline_n, row->baseline_sum, 1, false), after = point_of(row->n, row->sum, row->reports, is_count);
+	struct metric_point before = point_of(row->baseline_n, row->baseline_sum, 1, false),
+		after = point_of(row->n, row->sum, row->reports, is_count);
 	struct score_spec spec = {g->kind, g->worse == JUDGE_WORSE_DOWN};
 	if (!score_is_valid(g->kind, &before, &after))
-		return complain(RESULT_LOCAL, "%s:%d: not possible for kind %s (k of n needs 0 <= sum <= n)", path, row->line, metric_kind_name(g->kind));
+		return complain(RESULT_LOCAL, "%s:%d: not possible for kind %s (k of n needs 0 <= sum <= n)", path, row->line,
+			metric_kind_name(g->kind));
 	m->has_data = score_of(&spec, &before, &after, &m->score);
 	m->reports = after.reports;
 	return RESULT_OK;
 }
 
-static enum result fill_members(const char *path, const struct trial *t, enum recording_form form, struct randtest_member *m)
+static enum result fill_members(const char *path, const struct trial *t, enum recording_form form,
+	struct randtest_member *m)
 {
 	uint32_t block = 0;
 	for (size_t i = 0; i < t->count; i++) {
 		const struct recorded *row = &t->rows[i];
 		block += i > 0 && strcmp(row->block, row[-1].block) != 0;
-		m[i] = (struct randtest_member){.score = row->score, .reports = (int64_t)row->reports, .block = block, .is_canary = row->is_canary, .has_data = true};
+		m[i] = (struct randtest_member){.score = row->score, .reports = (int64_t)row->reports, .block = block,
+			.is_canary = row->is_canary, .has_data = true};
 		enum result r = form == RECORDING_COUNTS ? score_row(path, t, row, &m[i]) : RESULT_OK;
 		if (r != RESULT_OK)
 			return r;
@@ -159,7 +176,8 @@ static void *allocate(size_t count, size_t size)
 	return p;
 }
 
-static void run_test(const struct trial *t, const struct randtest_member *m, const struct randtest_options *o, struct randtest_result *out, int32_t *x)
+static void run_test(const struct trial *t, const struct randtest_member *m, const struct randtest_options *o,
+	struct randtest_result *out, int32_t *x)
 {
 	size_t bytes = randtest_workspace_bytes(t->count);
 	void *workspace = allocate(1, bytes);
@@ -237,8 +255,10 @@ static enum result run_trial(const char *path, struct trial *t, enum recording_f
 	t->x = allocate(t->count, sizeof *t->x);
 	enum result r = fill_members(path, t, form, m);
 	if (r == RESULT_OK) {
-		struct randtest_options o = {.shift = t->gate.margin, .counts = score_is_count(t->gate.kind), .paired = t->paired, .fixed_scale = t->gate.fixed_scale};
-		struct randtest_options ni = {.shift = t->gate.ni_margin, .negate = true, .paired = t->paired, .fixed_scale = t->gate.fixed_scale};
+		struct randtest_options o = {.shift = t->gate.margin, .counts = score_is_count(t->gate.kind),
+			.paired = t->paired, .fixed_scale = t->gate.fixed_scale};
+		struct randtest_options ni = {.shift = t->gate.ni_margin, .negate = true, .paired = t->paired,
+			.fixed_scale = t->gate.fixed_scale};
 		struct randtest_result not_worse;
 		measure_blocks(t, m);
 		t->effect = effect_of(t, m);
@@ -252,7 +272,8 @@ static enum result run_trial(const char *path, struct trial *t, enum recording_f
 			t->p_ni = not_worse.informative > 0 ? not_worse.tail.p : (double)NAN;
 		}
 		const struct exact_tail *tail = &t->result.tail;
-		t->opinion = t->result.informative == 0 ? OPINION_NO_DATA : tail->p * (1 + tail->error) <= t->budget ? OPINION_HARM
+		t->opinion = t->result.informative == 0 ? OPINION_NO_DATA : tail->p * (1 + tail->error) <= t->budget
+			? OPINION_HARM
 		             : tail->p <= hold_p ? OPINION_SUSPECT : t->p_ni <= t->beta ? OPINION_NOT_WORSE : OPINION_QUIET;
 	}
 	free(m);
@@ -317,7 +338,8 @@ static struct verdict_step decide(const struct trial *t, size_t count, double be
 }
 
 /* One metric stands flat in the object; several in `gates`. */
-static void print_verdict(const struct trial *t, size_t count, const struct verdict_step *step, double alpha, double beta)
+static void print_verdict(const struct trial *t, size_t count, const struct verdict_step *step, double alpha,
+	double beta)
 {
 	struct buf out = BUF_INIT;
 	json_open_object(&out);
@@ -353,7 +375,8 @@ static enum result make_trials(const struct ctl *c, const struct recording *rec,
 			;
 		if (*count == JUDGE_GATES_MAX)
 			return complain(RESULT_LOCAL, "more than %d metrics", JUDGE_GATES_MAX);
-		t[*count] = (struct trial){.rows = &rec->rows[i], .count = n, .is_integer = option_given(c, "integer"), .paired = option_given(c, "paired")};
+		t[*count] = (struct trial){.rows = &rec->rows[i], .count = n, .is_integer = option_given(c, "integer"),
+			.paired = option_given(c, "paired")};
 		enum result r = read_gate(c, rec->rows[i].metric, &t[(*count)++].gate);
 		if (r != RESULT_OK)
 			return r;
@@ -380,14 +403,16 @@ static enum result check_options(const struct ctl *c, double alpha, double beta)
 		return complain(RESULT_USAGE, "--alpha, --beta and --alpha-look: above 0 and below 0.5");
 	if (option_given(c, "scores") && option_given(c, "integer"))
 		return complain(RESULT_USAGE, "either --scores or --integer");
-	if (option_given(c, "integer") && (option_given(c, "margin") || option_given(c, "ni-margin") || option_given(c, "scale")))
+	if (option_given(c, "integer") && (option_given(c, "margin") || option_given(c, "ni-margin")
+		|| option_given(c, "scale")))
 		return complain(RESULT_USAGE, "integers are final: no --margin, --ni-margin or --scale");
 	return RESULT_OK;
 }
 
 static enum result judge(struct ctl *c)
 {
-	enum recording_form form = option_given(c, "integer") ? RECORDING_INTEGERS : option_given(c, "scores") ? RECORDING_SCORES : RECORDING_COUNTS;
+	enum recording_form form = option_given(c, "integer") ? RECORDING_INTEGERS : option_given(c, "scores")
+		? RECORDING_SCORES : RECORDING_COUNTS;
 	double alpha = option_num(c, "alpha", 0.01), beta = option_num(c, "beta", 0.05);
 	struct recording rec = {BUF_INIT, NULL, 0};
 	struct trial trials[JUDGE_GATES_MAX] = {{0}};

@@ -26,7 +26,8 @@ static const struct command_option model_list_options[] = {
 	{.name = NULL},
 };
 static const struct command_option model_create_options[] = {
-	{.name = "kind", .kind = OPTION_TEXT, .value = "KIND", .use = USE_BODY, .help = "model (when absent) or firmware", .choices = "model firmware"},
+	{.name = "kind", .kind = OPTION_TEXT, .value = "KIND", .use = USE_BODY, .help = "model (when absent) or firmware",
+	 .choices = "model firmware"},
 	{.name = "description", .kind = OPTION_TEXT, .value = "TEXT", .use = USE_BODY, .help = "for people"},
 	{.name = NULL},
 };
@@ -37,13 +38,17 @@ static const struct command_option model_edit_options[] = {
 
 #define MODEL "/models/{}"
 static const struct command model_commands[] = {
-	{.name = "list", .help = "list models and firmware", .options = model_list_options, .run = rest_list, .path = "/models", .columns = model_columns},
+	{.name = "list", .help = "list models and firmware", .options = model_list_options, .run = rest_list,
+	 .path = "/models", .columns = model_columns},
 	{.name = "show", .args = "MODEL", .help = "show a model", .run = rest_show, .path = MODEL},
-	{.name = "create", .args = "MODEL", .help = "register a model", .options = model_create_options, .run = rest_send, .method = "POST",
+	{.name = "create", .args = "MODEL", .help = "register a model", .options = model_create_options, .run = rest_send,
+	 .method = "POST",
 	 .path = "/models", .word_member = "name", .done = "model {} is registered"},
-	{.name = "edit", .args = "MODEL", .help = "change its description", .options = model_edit_options, .run = rest_edit, .method = "PATCH",
+	{.name = "edit", .args = "MODEL", .help = "change its description", .options = model_edit_options,
+	 .run = rest_edit, .method = "PATCH",
 	 .path = MODEL, .done = "model {} is changed"},
-	{.name = "delete", .args = "MODEL", .help = "delete a model without versions", .run = rest_send, .method = "DELETE", .path = MODEL,
+	{.name = "delete", .args = "MODEL", .help = "delete a model without versions", .run = rest_send,
+	 .method = "DELETE", .path = MODEL,
 	 .done = "model {} is deleted"},
 	{.help = NULL},
 };
@@ -51,7 +56,8 @@ extern const struct command_group group_model;
 const struct command_group group_model = {"model", "models and firmware", model_commands};
 
 static const struct command_option version_list_options[] = {
-	{.name = "sort", .kind = OPTION_TEXT, .value = "FIELD", .use = USE_QUERY, .help = "version or -version (highest first; when absent)"},
+	{.name = "sort", .kind = OPTION_TEXT, .value = "FIELD", .use = USE_QUERY,
+	 .help = "version or -version (highest first; when absent)"},
 	LIST_OPTIONS,
 	{.name = NULL},
 };
@@ -63,12 +69,15 @@ static const struct command_option version_create_options[] = {
 #define VERSIONS MODEL "/versions"
 static const struct command version_commands[] = {
 	{.help = "print the version of this program", .run = program_version},
-	{.name = "list", .args = "MODEL", .help = "list a model's versions", .options = version_list_options, .run = rest_list, .path = VERSIONS,
+	{.name = "list", .args = "MODEL", .help = "list a model's versions", .options = version_list_options,
+	 .run = rest_list, .path = VERSIONS,
 	 .columns = version_columns},
 	{.name = "show", .args = "MODEL VERSION", .help = "show a version", .run = rest_show, .path = VERSIONS "/{}"},
-	{.name = "create", .args = "MODEL VERSION", .help = "register a version (semantic, as 1.4.2)", .options = version_create_options, .run = rest_send,
+	{.name = "create", .args = "MODEL VERSION", .help = "register a version (semantic, as 1.4.2)",
+	 .options = version_create_options, .run = rest_send,
 	 .method = "POST", .path = VERSIONS, .word_member = "version", .done = "version {} {} is registered"},
-	{.name = "delete", .args = "MODEL VERSION", .help = "delete a version that no release holds, with its artifacts", .run = rest_send,
+	{.name = "delete", .args = "MODEL VERSION", .help = "delete a version that no release holds, with its artifacts",
+	 .run = rest_send,
 	 .method = "DELETE", .path = VERSIONS "/{}", .done = "version {} {} is deleted"},
 	{.help = NULL},
 };

@@ -103,8 +103,10 @@ static enum result check_value(const struct command_option *row, const char *tex
 	switch (row->kind) {
 	case OPTION_INT: ok = parse_int(text, &i), wanted = "an integer"; break;
 	case OPTION_NUM: ok = parse_num(text, &d), wanted = "a number"; break;
-	case OPTION_DURATION: ok = str_parse_duration_ms(text, &i), wanted = "a duration, as 250ms, 30s, 15m, 24h or 7d,"; break;
-	case OPTION_TIME: ok = parse_time(text, &i), wanted = "a time, as 2026-01-31T12:00:00Z, -1h or milliseconds since 1970,"; break;
+	case OPTION_DURATION: ok = str_parse_duration_ms(text, &i), wanted = "a duration, as 250ms, 30s, 15m, 24h or 7d,";
+		break;
+	case OPTION_TIME: ok = parse_time(text, &i), wanted = "a time, as 2026-01-31T12:00:00Z, -1h or milliseconds since "
+		"1970,"; break;
 	case OPTION_PAIRS: ok = strchr(text, '=') != NULL && text[0] != '=', wanted = "NAME=VALUE"; break;
 	case OPTION_EACH:
 		ok = row->put(&ignored, text, &f);
@@ -156,7 +158,8 @@ static enum result take_option(struct ctl *c, int argc, char **argv, int *at)
 	if (row == NULL)
 		row = find_option(global_options, name, len);
 	if (row == NULL)
-		return complain(RESULT_USAGE, "%s%s%s has no option --%.*s", c->group ? c->group->name : "aviaryctl", c->command && c->command->name ? " " : "",
+		return complain(RESULT_USAGE, "%s%s%s has no option --%.*s", c->group ? c->group->name : "aviaryctl",
+			c->command && c->command->name ? " " : "",
 		                c->command && c->command->name ? c->command->name : "", (int)len, name);
 	if (row->kind == OPTION_FLAG)
 		return value == NULL ? add_option(c, row, NULL) : complain(RESULT_USAGE, "--%s takes no value", row->name);
@@ -175,13 +178,15 @@ static enum result take_word(struct ctl *c, const char *word)
 		c->command = command_find(c->group, NULL);
 		return RESULT_OK;
 	}
-	const struct command *m = c->word_count == 0 && (c->command == NULL || c->command->name == NULL) ? command_find(c->group, word) : NULL;
+	const struct command *m = c->word_count == 0 && (c->command == NULL || c->command->name == NULL)
+		? command_find(c->group, word) : NULL;
 	if (m != NULL && m->name != NULL) {
 		c->command = m;
 		return RESULT_OK;
 	}
 	if (c->command == NULL)
-		return complain(RESULT_USAGE, "%s has no command %s (see aviaryctl help %s)", c->group->name, word, c->group->name);
+		return complain(RESULT_USAGE, "%s has no command %s (see aviaryctl help %s)", c->group->name, word,
+			c->group->name);
 	if (c->word_count == COMMAND_WORDS_MAX)
 		return complain(RESULT_USAGE, "more than %d words", COMMAND_WORDS_MAX);
 	c->words[c->word_count++] = word;
@@ -202,7 +207,8 @@ static enum result check_words(const struct ctl *c)
 	}
 	if (c->word_count >= least && c->word_count <= most)
 		return RESULT_OK;
-	return complain(RESULT_USAGE, "usage: aviaryctl %s%s%s %s", c->group->name, c->command->name ? " " : "", c->command->name ? c->command->name : "", args);
+	return complain(RESULT_USAGE, "usage: aviaryctl %s%s%s %s", c->group->name, c->command->name ? " " : "",
+		c->command->name ? c->command->name : "", args);
 }
 
 enum result command_parse(struct ctl *c, int argc, char **argv)
@@ -286,7 +292,8 @@ const char *command_word(const struct ctl *c, size_t at)
 void percent_encode(struct buf *out, const char *text)
 {
 	for (const unsigned char *p = (const unsigned char *)text; *p != '\0'; p++) {
-		bool plain = (*p >= '0' && *p <= '9') || (*p >= 'A' && *p <= 'Z') || (*p >= 'a' && *p <= 'z') || strchr("-._~", *p) != NULL;
+		bool plain = (*p >= '0' && *p <= '9') || (*p >= 'A' && *p <= 'Z') || (*p >= 'a' && *p <= 'z')
+			|| strchr("-._~", *p) != NULL;
 		buf_printf(out, plain ? "%c" : "%%%02X", *p);
 	}
 }

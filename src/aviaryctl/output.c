@@ -18,7 +18,8 @@
 
 /* ---- text on a terminal ---- */
 
-/* The character at s: its length in bytes and its columns; what would move the cursor or colour the terminal has code 0xFFFD. */
+/* The character at s: its length in bytes and its columns; what would move the cursor or colour the terminal has code
+ * 0xFFFD. */
 static size_t next_char(const char *s, size_t len, wchar_t *code, int *width)
 {
 	size_t n = jp_utf8_len(s, len);
@@ -114,8 +115,10 @@ const char *status_colour(const char *status)
 		const char *words, *colour;
 	} rows[] = {
 		{" finished succeeded ready pass resolved ok true online exact ", "\033[32m"},
-		{" reverted reverting failed revert firing critical error revert_failed not_revertible stopped harm refused ", "\033[31m"},
-		{" paused hold inconclusive warning stopping suspect timed_out waiting_for_approval uploading baking ", "\033[33m"},
+		{" reverted reverting failed revert firing critical error revert_failed not_revertible stopped harm refused ",
+		 "\033[31m"},
+		{" paused hold inconclusive warning stopping suspect timed_out waiting_for_approval uploading baking ",
+		 "\033[33m"},
 		{" running starting downloading installing trial offered continue ", "\033[36m"},
 	};
 	char word[64];
@@ -371,7 +374,8 @@ void table_print(struct table *t, const struct ctl *c)
 		for (size_t i = 0; i < t->column_count; i++) {
 			const char *text = t->cells[row * t->column_count + i];
 			if (is_shown(t, i))
-				print_cell(t, i, text, colour && t->columns[i].cell == CELL_STATUS ? status_colour(text) : "", i == last);
+				print_cell(t, i, text, colour && t->columns[i].cell == CELL_STATUS ? status_colour(text) : "",
+					i == last);
 		}
 		putchar('\n');
 	}
@@ -387,8 +391,10 @@ static bool ends(const char *s, const char *end)
 
 static enum cell cell_of(const char *name)
 {
-	return ends(name, "_at") || strcmp(name, "at") == 0 || strcmp(name, "t0") == 0 || strcmp(name, "ts") == 0 ? CELL_TIME
-	       : ends(name, "_bytes") ? CELL_BYTES : ends(name, "_ms") ? CELL_DURATION : strcmp(name, "status") == 0 || strcmp(name, "state") == 0 ? CELL_STATUS : CELL_TEXT;
+	return ends(name, "_at") || strcmp(name, "at") == 0 || strcmp(name, "t0") == 0 || strcmp(name, "ts") == 0
+		? CELL_TIME
+	       : ends(name, "_bytes") ? CELL_BYTES : ends(name, "_ms") ? CELL_DURATION
+	       	: strcmp(name, "status") == 0 || strcmp(name, "state") == 0 ? CELL_STATUS : CELL_TEXT;
 }
 
 static bool is_list_of_objects(const struct json *j)
@@ -412,7 +418,8 @@ static size_t walk(const struct ctl *c, const struct json *object, const char *p
 		} else {
 			enum cell cell = cell_of(json_name(m) ? json_name(m) : "");
 			cell_text(m, cell, &text);
-			const char *colour = print && output_has_colour(c) && cell == CELL_STATUS ? status_colour(buf_cstr(&text)) : "";
+			const char *colour = print && output_has_colour(c) && cell == CELL_STATUS ? status_colour(buf_cstr(&text))
+				: "";
 			if (print) {
 				print_clean(name.data, 0);
 				pad(width - n + GAP);

@@ -1,5 +1,5 @@
-/* What people see: tables whose columns come from JSON, single objects as lines, and colours only where they can be seen. Text from the
- * server is shown with its control characters made harmless. */
+/* What people see: tables whose columns come from JSON, single objects as lines, and colours only where they can be
+ * seen. Text from the server is shown with its control characters made harmless. */
 #ifndef AVIARYCTL_OUTPUT_H
 #define AVIARYCTL_OUTPUT_H
 

@@ -24,7 +24,8 @@ static const struct column_row {
 	{"canary", COLUMN_BOOL, offsetof(struct recorded, is_canary), {true, true, true}, {true, true, true}},
 	{"metric", COLUMN_TEXT, offsetof(struct recorded, metric), {true, false, false}, {true, true, true}},
 	{"baseline_n", COLUMN_COUNT, offsetof(struct recorded, baseline_n), {true, false, false}, {true, false, false}},
-	{"baseline_sum", COLUMN_NUMBER, offsetof(struct recorded, baseline_sum), {true, false, false}, {true, false, false}},
+	{"baseline_sum", COLUMN_NUMBER, offsetof(struct recorded, baseline_sum), {true, false, false},
+	 {true, false, false}},
 	{"n", COLUMN_COUNT, offsetof(struct recorded, n), {true, false, false}, {true, false, false}},
 	{"sum", COLUMN_NUMBER, offsetof(struct recorded, sum), {true, false, false}, {true, false, false}},
 	{"score", COLUMN_NUMBER, offsetof(struct recorded, score), {false, true, true}, {false, true, true}},
@@ -55,7 +56,8 @@ static size_t split(char *line, char **fields)
 	return count;
 }
 
-static enum result read_header(const char *path, enum recording_form form, char *line, const struct column_row **map, size_t *count)
+static enum result read_header(const char *path, enum recording_form form, char *line, const struct column_row **map,
+	size_t *count)
 {
 	char *fields[FIELDS_MAX];
 	bool seen[COLUMN_COUNT_ALL] = {false};
@@ -93,10 +95,12 @@ static bool set_field(const struct column_row *column, struct recorded *row, con
 		return parse_bool(text, at);
 	double v = strtod(text, &end);
 	*(double *)at = v;
-	return end != text && *end == '\0' && isfinite(v) && (column->type != COLUMN_COUNT || (v >= 0 && v == floor(v) && v < 1e15));
+	return end != text && *end == '\0' && isfinite(v)
+		&& (column->type != COLUMN_COUNT || (v >= 0 && v == floor(v) && v < 1e15));
 }
 
-static enum result read_row(const char *path, const struct column_row *const *map, size_t count, char *line, struct recorded *row)
+static enum result read_row(const char *path, const struct column_row *const *map, size_t count, char *line,
+	struct recorded *row)
 {
 	char *fields[FIELDS_MAX];
 	if (split(line, fields) != count)

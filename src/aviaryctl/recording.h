@@ -1,4 +1,5 @@
-/* A recorded canary: rows of CSV, sorted so that the order in the file does not matter. Checked here; judged in judge.c. */
+/* A recorded canary: rows of CSV, sorted so that the order in the file does not matter. Checked here; judged in
+ * judge.c. */
 #ifndef AVIARYCTL_RECORDING_H
 #define AVIARYCTL_RECORDING_H
 
@@ -28,8 +29,9 @@ struct recording {
 	size_t count;
 };
 
-/* By metric, block (numbers by size), canary first, device. Refused with the line: unknown or missing columns, what is not a number,
- * negative counts, a device twice in a block, a block without exactly one canary (paired: each row is a block of its own). */
+/* By metric, block (numbers by size), canary first, device. Refused with the line: unknown or missing columns, what
+ * is not a number, negative counts, a device twice in a block, a block without exactly one canary (paired: each row
+ * is a block of its own). */
 enum result recording_read(const char *path, enum recording_form form, bool paired, struct recording *out);
 void recording_done(struct recording *r);
 

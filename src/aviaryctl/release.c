@@ -39,12 +39,14 @@ static bool put_component(struct buf *out, const char *text, struct fault *f)
 }
 
 static const struct command_option list_options[] = {
-	{.name = "sort", .kind = OPTION_TEXT, .value = "FIELD", .use = USE_QUERY, .help = "created_at, -created_at (newest first; when absent), name or -name"},
+	{.name = "sort", .kind = OPTION_TEXT, .value = "FIELD", .use = USE_QUERY,
+	 .help = "created_at, -created_at (newest first; when absent), name or -name"},
 	LIST_OPTIONS,
 	{.name = NULL},
 };
 static const struct command_option create_options[] = {
-	{.name = "component", .kind = OPTION_EACH, .value = "MODEL=VERSION", .use = USE_BODY, .member = "components", .put = put_component,
+	{.name = "component", .kind = OPTION_EACH, .value = "MODEL=VERSION", .use = USE_BODY, .member = "components",
+	 .put = put_component,
 	 .help = "model or firmware version that it is made of; may be repeated"},
 	{.name = "description", .kind = OPTION_TEXT, .value = "TEXT", .use = USE_BODY, .help = "for people"},
 	{.name = "with-config", .kind = OPTION_DOC, .value = "JSON", .use = USE_BODY, .member = "config",
@@ -57,27 +59,36 @@ static const struct command_option manifest_options[] = {
 	{.name = NULL},
 };
 static const struct command_option verify_options[] = {
-	{.name = "key", .kind = OPTION_TEXT, .value = "FILE", .help = "public key: release.pub of the state directory, the answer of /device/v1/key, base64 or hex"},
-	{.name = "artifact", .kind = OPTION_TEXTS, .value = "FILE", .help = "a file that the manifest must name, by size and SHA-256; may be repeated"},
-	{.name = "least-counter", .kind = OPTION_INT, .value = "N", .help = "refuse a manifest with a lower counter, as a device does"},
+	{.name = "key", .kind = OPTION_TEXT, .value = "FILE",
+	 .help = "public key: release.pub of the state directory, the answer of /device/v1/key, base64 or hex"},
+	{.name = "artifact", .kind = OPTION_TEXTS, .value = "FILE",
+	 .help = "a file that the manifest must name, by size and SHA-256; may be repeated"},
+	{.name = "least-counter", .kind = OPTION_INT, .value = "N",
+	 .help = "refuse a manifest with a lower counter, as a device does"},
 	{.name = NULL},
 };
 
 #define RELEASE "/releases/{}"
 static const struct command commands[] = {
-	{.name = "list", .help = "list releases", .options = list_options, .run = rest_list, .path = "/releases", .columns = columns},
+	{.name = "list", .help = "list releases", .options = list_options, .run = rest_list, .path = "/releases",
+	 .columns = columns},
 	{.name = "show", .args = "RELEASE", .help = "show a release", .run = rest_show, .path = RELEASE},
-	{.name = "create", .args = "RELEASE", .help = "make and sign a release; it never changes", .options = create_options, .run = rest_send,
+	{.name = "create", .args = "RELEASE", .help = "make and sign a release; it never changes",
+	 .options = create_options, .run = rest_send,
 	 .method = "POST", .path = "/releases", .word_member = "name", .done = "release {} is made and signed"},
-	{.name = "delete", .args = "RELEASE", .help = "delete a release that no rollout names and no device runs", .run = rest_send, .method = "DELETE",
+	{.name = "delete", .args = "RELEASE", .help = "delete a release that no rollout names and no device runs",
+	 .run = rest_send, .method = "DELETE",
 	 .path = RELEASE, .done = "release {} is deleted"},
-	{.name = "manifest", .args = "RELEASE", .help = "show or save the newest signed manifest", .options = manifest_options, .run = manifest},
-	{.name = "verify", .args = "FILE", .help = "check a saved manifest's signature and files, without the server", .options = verify_options,
+	{.name = "manifest", .args = "RELEASE", .help = "show or save the newest signed manifest",
+	 .options = manifest_options, .run = manifest},
+	{.name = "verify", .args = "FILE", .help = "check a saved manifest's signature and files, without the server",
+	 .options = verify_options,
 	 .run = verify},
 	{.help = NULL},
 };
 extern const struct command_group group_release;
-const struct command_group group_release = {"release", "releases: model versions, firmware and configuration deployed together", commands};
+const struct command_group group_release = {"release",
+	"releases: model versions, firmware and configuration deployed together", commands};
 
 /* ---- manifest ---- */
 
@@ -152,7 +163,8 @@ static enum result read_key(const char *path, uint8_t key[ED25519_KEY_BYTES])
 		in = json_text(json_get(j, "public_key")) ? json_text(json_get(j, "public_key")) : "";
 	size_t n = strcspn(in, "\r\n ");
 	bool ok = (n == 64 && hex_decode(in, n, key, ED25519_KEY_BYTES)) ||
-	          (n < 128 && base64_decode(in, n, data, sizeof data, &len) && len == ED25519_KEY_BYTES && memcpy(key, data, len) != NULL);
+	          (n < 128 && base64_decode(in, n, data, sizeof data, &len) && len == ED25519_KEY_BYTES
+	          	&& memcpy(key, data, len) != NULL);
 	if (result == RESULT_OK && !ok)
 		result = complain(RESULT_LOCAL, "%s: a public Ed25519 key of 32 bytes is wanted", path);
 	json_free(j);
@@ -183,7 +195,8 @@ static enum result check_artifacts(struct ctl *c, const struct json *m)
 		if (result == RESULT_OK)
 			result = file_hash(fd, path, sha256);
 		if (result == RESULT_OK && find_artifact(m, sha256, size) == NULL)
-			result = complain(RESULT_LOCAL, "%s: the manifest names no artifact of %llu bytes with sha256 %s", path, (unsigned long long)size, sha256);
+			result = complain(RESULT_LOCAL, "%s: the manifest names no artifact of %llu bytes with sha256 %s", path,
+				(unsigned long long)size, sha256);
 		else if (result == RESULT_OK && !c->settings.quiet && !c->settings.json)
 			printf("%s is named by it\n", path);
 		if (fd >= 0)
@@ -234,7 +247,8 @@ static enum result check_content(struct ctl *c, const struct signed_manifest *s)
 	if (result == RESULT_OK && c->settings.json)
 		print_json(m);
 	else if (result == RESULT_OK && !c->settings.quiet)
-		printf("the signature is right: release %s, counter %lld, key %s\n", name, (long long)counter, s->key_id ? s->key_id : "as given");
+		printf("the signature is right: release %s, counter %lld, key %s\n", name, (long long)counter,
+			s->key_id ? s->key_id : "as given");
 	if (result == RESULT_OK)
 		result = check_artifacts(c, m);
 	json_free(m);
@@ -256,7 +270,8 @@ static enum result verify(struct ctl *c)
 		s.signature = decode_base64(json_text(json_get(j, "signature")), &s.signature_len);
 		s.key_id = json_text(json_get(j, "key_id"));
 		if (s.bytes == NULL || s.signature == NULL)
-			result = complain(RESULT_LOCAL, "%s: not the answer of release manifest (manifest and signature in base64)", path);
+			result = complain(RESULT_LOCAL, "%s: not the answer of release manifest (manifest and signature in "
+				"base64)", path);
 	}
 	if (result == RESULT_OK)
 		result = check_signature(c, &s);

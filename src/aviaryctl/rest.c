@@ -169,7 +169,8 @@ enum result rest_list(struct ctl *c)
 	buf_str(&path, query);
 	if (option_given(c, "all") && !option_given(c, "limit"))
 		buf_str(&path, strchr(query, '?') != NULL ? "&limit=1000" : "?limit=1000");
-	enum result result = c->settings.json && !option_given(c, "all") ? rest_request(c, "GET", path.data, NULL, NULL) : list_items(c, path.data);
+	enum result result = c->settings.json && !option_given(c, "all") ? rest_request(c, "GET", path.data, NULL, NULL)
+		: list_items(c, path.data);
 	buf_done(&path);
 	free(query);
 	return result;

@@ -7,8 +7,8 @@
 #include "output.h"
 
 /* Rows of a list; with --all every page. */
-#define LIST_OPTIONS                                                                                                                       \
-	{.name = "limit", .kind = OPTION_INT, .value = "N", .use = USE_QUERY, .help = "items on a page, 1 to 1000 (100)"},                      \
+#define LIST_OPTIONS                                                                                                   \
+	{.name = "limit", .kind = OPTION_INT, .value = "N", .use = USE_QUERY, .help = "items on a page, 1 to 1000 (100)"}, \
 	{.name = "all", .kind = OPTION_FLAG, .help = "every page; with --json as one array"}
 
 enum result rest_list(struct ctl *c); /* GET of a list */

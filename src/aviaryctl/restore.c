@@ -1,5 +1,6 @@
-/* aviaryctl restore: puts a backup back as a state directory, with the daemon stopped. Nothing is believed that can be checked: the
- * databases' headers and lengths, every artifact's SHA-256, the signing key's size. The old state directory is moved aside, never deleted. */
+/* aviaryctl restore: puts a backup back as a state directory, with the daemon stopped. Nothing is believed that can
+ * be checked: the databases' headers and lengths, every artifact's SHA-256, the signing key's size. The old state
+ * directory is moved aside, never deleted. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -24,7 +25,8 @@ static const struct command_option options[] = {
 	{.name = NULL},
 };
 static const struct command commands[] = {
-	{.args = "BACKUP_DIR [STATE_DIR]", .help = "check a backup and put it back as a state directory, with aviaryd stopped", .options = options,
+	{.args = "BACKUP_DIR [STATE_DIR]", .help = "check a backup and put it back as a state directory, with aviaryd "
+	 "stopped", .options = options,
 	 .run = restore},
 	{.help = NULL},
 };
@@ -75,8 +77,8 @@ static unsigned long big_endian(const unsigned char *p, int bytes)
 	return v;
 }
 
-/* The database file format (sqlite.org/fileformat2.html): magic, page size at 16, change counter at 24, pages at 28 (in force where the
- * number at 92 equals the change counter). */
+/* The database file format (sqlite.org/fileformat2.html): magic, page size at 16, change counter at 24, pages at 28
+ * (in force where the number at 92 equals the change counter). */
 static enum result check_database(const char *dir, const char *name, bool must_be)
 {
 	char path[PATH_SIZE];
@@ -97,7 +99,8 @@ static enum result check_database(const char *dir, const char *name, bool must_b
 	page = page == 1 ? 65536 : page;
 	bool counted = big_endian(h + 24, 4) == big_endian(h + 92, 4);
 	if (page < 512 || (unsigned long)st.st_size % page != 0 || (counted && (unsigned long)st.st_size != page * pages))
-		return complain(RESULT_LOCAL, "%s is cut: %lld bytes, %lu pages of %lu are told", path, (long long)st.st_size, pages, page);
+		return complain(RESULT_LOCAL, "%s is cut: %lld bytes, %lu pages of %lu are told", path, (long long)st.st_size,
+			pages, page);
 	return RESULT_OK;
 }
 
@@ -134,7 +137,8 @@ static enum result check_note(const char *dir, int64_t *artifacts)
 		r = complain(RESULT_LOCAL, "%s has no backup.json: it is no whole backup", dir);
 	if (r == RESULT_OK)
 		r = file_read(path, 65536, &text);
-	if (r == RESULT_OK && (json_parse(buf_cstr(&text), text.len, &j, &f) != ERR_OK || !json_is_integer(json_get(j, "artifacts"), artifacts)))
+	if (r == RESULT_OK && (json_parse(buf_cstr(&text), text.len, &j, &f) != ERR_OK
+		|| !json_is_integer(json_get(j, "artifacts"), artifacts)))
 		r = complain(RESULT_LOCAL, "%s is damaged", path);
 	json_free(j);
 	buf_done(&text);
@@ -185,7 +189,8 @@ static enum result copy_file(const struct copy *c, const char *from, const char 
 	bool ok = in >= 0 && out >= 0;
 	while (ok && (n = read(in, data, sizeof data)) > 0)
 		ok = write(out, data, (size_t)n) == n;
-	enum result r = ok && n == 0 && fchmod(out, mode & 0777) == 0 && fsync(out) == 0 ? set_owner(c, out, to) : fail(out < 0 ? to : from);
+	enum result r = ok && n == 0 && fchmod(out, mode & 0777) == 0 && fsync(out) == 0 ? set_owner(c, out, to)
+		: fail(out < 0 ? to : from);
 	if (in >= 0)
 		close(in);
 	if (out >= 0)

@@ -1,4 +1,5 @@
-/* aviaryctl rollout: planning, acting, and what the server knows about one. Watching and explaining: rollout_watch.c, rollout_explain.c. */
+/* aviaryctl rollout: planning, acting, and what the server knows about one. Watching and explaining: rollout_watch.c,
+ * rollout_explain.c. */
 #include "rollout.h"
 
 #include <math.h>
@@ -139,7 +140,8 @@ static bool put_gate_value(struct buf *out, const char *text, size_t len, struct
 		}
 		break;
 	}
-	return fault_set(f, ERR_INVALID, "", "%.*s: METRIC:KEY=VALUE,... with kind, worse, quantile, margin, ni, weight", (int)len, text) == ERR_OK;
+	return fault_set(f, ERR_INVALID, "", "%.*s: METRIC:KEY=VALUE,... with kind, worse, quantile, margin, ni, weight",
+		(int)len, text) == ERR_OK;
 }
 
 /* accuracy, or accuracy:margin=0.01,ni=0.02 */
@@ -168,7 +170,8 @@ static bool put_window(struct buf *out, const char *text, struct fault *f)
 	char duration[32];
 	int64_t ms;
 	if (plus == NULL || plus - at != 6 || strlen(plus + 1) >= sizeof duration)
-		return fault_set(f, ERR_INVALID, "", "DAYS@HH:MM+DURATION is wanted, as sat,sun@02:00+4h or @02:00+4h (UTC)") == ERR_OK;
+		return fault_set(f, ERR_INVALID, "", "DAYS@HH:MM+DURATION is wanted, as sat,sun@02:00+4h or @02:00+4h "
+			"(UTC)") == ERR_OK;
 	memcpy(duration, plus + 1, strlen(plus));
 	if (!str_parse_duration_ms(duration, &ms))
 		return fault_set(f, ERR_INVALID, "", "%s is not a duration", duration) == ERR_OK;
@@ -191,41 +194,60 @@ static bool put_window(struct buf *out, const char *text, struct fault *f)
 /* ---- tables ---- */
 
 static const struct command_option list_options[] = {
-	{.name = "status", .kind = OPTION_TEXT, .value = "STATUS", .use = USE_QUERY, .help = "only rollouts in this status"},
+	{.name = "status", .kind = OPTION_TEXT, .value = "STATUS", .use = USE_QUERY,
+	 .help = "only rollouts in this status"},
 	LIST_OPTIONS,
 	{.name = NULL},
 };
 static const struct command_option create_options[] = {
-	{.name = "name", .kind = OPTION_TEXT, .value = "TEXT", .use = USE_BODY, .help = "for people; the release when absent"},
+	{.name = "name", .kind = OPTION_TEXT, .value = "TEXT", .use = USE_BODY,
+	 .help = "for people; the release when absent"},
 	{.name = "release", .kind = OPTION_TEXT, .value = "RELEASE", .use = USE_BODY, .help = "what is rolled out"},
-	{.name = "filter", .kind = OPTION_TEXT, .value = "RSQL", .use = USE_BODY, .help = "to which devices; all when absent"},
+	{.name = "filter", .kind = OPTION_TEXT, .value = "RSQL", .use = USE_BODY,
+	 .help = "to which devices; all when absent"},
 	{.name = "group", .kind = OPTION_TEXT, .value = "GROUP", .use = USE_BODY, .help = "only to devices of this group"},
-	{.name = "stage", .kind = OPTION_EACH, .value = "[NAME=]SIZE", .use = USE_BODY, .member = "stages", .put = put_stage,
+	{.name = "stage", .kind = OPTION_EACH, .value = "[NAME=]SIZE", .use = USE_BODY, .member = "stages",
+	 .put = put_stage,
 	 .help = "5% of the target (cumulative) or 200 devices; repeated, in order; 5%, 30%, 100% when absent"},
-	{.name = "gate", .kind = OPTION_EACH, .value = "METRIC[:KEY=VALUE,...]", .use = USE_BODY, .member = "gates", .put = put_gate,
+	{.name = "gate", .kind = OPTION_EACH, .value = "METRIC[:KEY=VALUE,...]", .use = USE_BODY, .member = "gates",
+	 .put = put_gate,
 	 .help = "what must not get worse; keys: kind worse quantile margin ni weight; may be repeated"},
 	{.name = "start", .kind = OPTION_FLAG, .use = USE_BODY, .help = "start at once"},
 	{.name = "approval", .kind = OPTION_FLAG, .use = USE_BODY, .help = "somebody else has to approve it first"},
-	{.name = "soak", .kind = OPTION_DURATION, .value = "DURATION", .use = USE_BODY, .member = "soak_ms", .help = "wait after a stage is installed"},
-	{.name = "install-timeout", .kind = OPTION_DURATION, .value = "DURATION", .use = USE_BODY, .member = "timeout_ms", .help = "for one attempt of one device"},
+	{.name = "soak", .kind = OPTION_DURATION, .value = "DURATION", .use = USE_BODY, .member = "soak_ms",
+	 .help = "wait after a stage is installed"},
+	{.name = "install-timeout", .kind = OPTION_DURATION, .value = "DURATION", .use = USE_BODY, .member = "timeout_ms",
+	 .help = "for one attempt of one device"},
 	{.name = "retries", .kind = OPTION_INT, .value = "N", .use = USE_BODY, .help = "further attempts of a device"},
-	{.name = "rate", .kind = OPTION_INT, .value = "N", .use = USE_BODY, .member = "rate.per_minute", .help = "devices a minute, at most"},
-	{.name = "window", .kind = OPTION_EACH, .value = "DAYS@HH:MM+DURATION", .use = USE_BODY, .member = "windows", .put = put_window,
+	{.name = "rate", .kind = OPTION_INT, .value = "N", .use = USE_BODY, .member = "rate.per_minute",
+	 .help = "devices a minute, at most"},
+	{.name = "window", .kind = OPTION_EACH, .value = "DAYS@HH:MM+DURATION", .use = USE_BODY, .member = "windows",
+	 .put = put_window,
 	 .help = "install only then, as sat,sun@02:00+4h (UTC); may be repeated"},
-	{.name = "success", .kind = OPTION_NUM, .value = "PERCENT", .use = USE_BODY, .member = "success.percent", .help = "of a stage must succeed (95)"},
-	{.name = "error", .kind = OPTION_NUM, .value = "PERCENT", .use = USE_BODY, .member = "error.percent", .help = "of a stage may fail (20)"},
-	{.name = "on-error", .kind = OPTION_TEXT, .value = "WHAT", .use = USE_BODY, .member = "error.action", .help = "revert (when absent) or pause",
+	{.name = "success", .kind = OPTION_NUM, .value = "PERCENT", .use = USE_BODY, .member = "success.percent",
+	 .help = "of a stage must succeed (95)"},
+	{.name = "error", .kind = OPTION_NUM, .value = "PERCENT", .use = USE_BODY, .member = "error.percent",
+	 .help = "of a stage may fail (20)"},
+	{.name = "on-error", .kind = OPTION_TEXT, .value = "WHAT", .use = USE_BODY, .member = "error.action",
+	 .help = "revert (when absent) or pause",
 	 .choices = "revert pause"},
-	{.name = "alpha", .kind = OPTION_NUM, .value = "P", .use = USE_BODY, .member = "judge.alpha", .help = "probability that a harmless rollout is ever reverted (0.01)"},
-	{.name = "beta", .kind = OPTION_NUM, .value = "P", .use = USE_BODY, .member = "judge.beta", .help = "probability that a stage promotes harm of a gate's ni margin (0.05)"},
+	{.name = "alpha", .kind = OPTION_NUM, .value = "P", .use = USE_BODY, .member = "judge.alpha",
+	 .help = "probability that a harmless rollout is ever reverted (0.01)"},
+	{.name = "beta", .kind = OPTION_NUM, .value = "P", .use = USE_BODY, .member = "judge.beta",
+	 .help = "probability that a stage promotes harm of a gate's ni margin (0.05)"},
 	{.name = "reports-planned", .kind = OPTION_INT, .value = "N", .use = USE_BODY, .member = "judge.reports_planned",
 	 .help = "reports of one device expected in a bake: plans the looks (128)"},
-	{.name = "max-bake", .kind = OPTION_DURATION, .value = "DURATION", .use = USE_BODY, .member = "judge.max_bake_ms", .help = "then the judge must decide (24h)"},
-	{.name = "on-inconclusive", .kind = OPTION_TEXT, .value = "WHAT", .use = USE_BODY, .member = "judge.on_inconclusive", .help = "hold (when absent), promote or revert",
+	{.name = "max-bake", .kind = OPTION_DURATION, .value = "DURATION", .use = USE_BODY, .member = "judge.max_bake_ms",
+	 .help = "then the judge must decide (24h)"},
+	{.name = "on-inconclusive", .kind = OPTION_TEXT, .value = "WHAT", .use = USE_BODY,
+	 .member = "judge.on_inconclusive", .help = "hold (when absent), promote or revert",
 	 .choices = "hold promote revert"},
-	{.name = "hard-stop", .kind = OPTION_INT, .value = "N", .use = USE_BODY, .member = "judge.hard_stop.silent", .help = "revert at once when so many canaries are silent"},
-	{.name = "stratum", .kind = OPTION_TEXTS, .value = "FIELD", .use = USE_BODY, .member = "strata", .help = "hardware or attribute.NAME: blocks never mix these; may be repeated"},
-	{.name = "device", .kind = OPTION_TEXTS, .value = "DEVICE", .use = USE_BODY, .member = "devices", .help = "a canary by name (then there is no guarantee); may be repeated"},
+	{.name = "hard-stop", .kind = OPTION_INT, .value = "N", .use = USE_BODY, .member = "judge.hard_stop.silent",
+	 .help = "revert at once when so many canaries are silent"},
+	{.name = "stratum", .kind = OPTION_TEXTS, .value = "FIELD", .use = USE_BODY, .member = "strata",
+	 .help = "hardware or attribute.NAME: blocks never mix these; may be repeated"},
+	{.name = "device", .kind = OPTION_TEXTS, .value = "DEVICE", .use = USE_BODY, .member = "devices",
+	 .help = "a canary by name (then there is no guarantee); may be repeated"},
 	{.name = "dry-run", .kind = OPTION_FLAG, .help = "show the plan and what it can find; store nothing"},
 	{.name = "watch", .kind = OPTION_FLAG, .help = "follow it to its end"},
 	{.name = NULL},
@@ -247,24 +269,34 @@ static const struct command_option block_options[] = {
 static const struct command_option event_options[] = {LIST_OPTIONS, {.name = NULL}};
 
 #define ROLLOUT "/rollouts/{}"
-#define ACTION(verb, text)                                                                                                                 \
-	{.name = verb, .args = "ROLLOUT", .help = text, .options = act_options, .run = act, .path = ROLLOUT "/" verb, .done = "rollout {}: " verb}
+#define ACTION(verb, text)                                                                                             \
+	{.name = verb, .args = "ROLLOUT", .help = text, .options = act_options, .run = act, .path = ROLLOUT "/" verb,      \
+	 .done = "rollout {}: " verb}
 static const struct command commands[] = {
-	{.name = "list", .help = "list rollouts, newest first", .options = list_options, .run = rest_list, .path = "/rollouts", .columns = columns},
-	{.name = "show", .args = "ROLLOUT", .help = "show a rollout and its stages (all of it: --json)", .run = show, .path = ROLLOUT},
-	{.name = "create", .args = "[FILE]", .help = "plan a rollout from a JSON file (- reads standard input), options, or both", .options = create_options,
+	{.name = "list", .help = "list rollouts, newest first", .options = list_options, .run = rest_list,
+	 .path = "/rollouts", .columns = columns},
+	{.name = "show", .args = "ROLLOUT", .help = "show a rollout and its stages (all of it: --json)", .run = show,
+	 .path = ROLLOUT},
+	{.name = "create", .args = "[FILE]", .help = "plan a rollout from a JSON file (- reads standard input), options, "
+	 "or both", .options = create_options,
 	 .run = create, .path = "/rollouts"},
 	{.name = "watch", .args = "ROLLOUT", .help = "follow it to its end", .run = rollout_watch, .path = ROLLOUT},
-	{.name = "explain", .args = "ROLLOUT", .help = "say in sentences what was compared, what it shows, and what happens next", .run = rollout_explain,
+	{.name = "explain", .args = "ROLLOUT", .help = "say in sentences what was compared, what it shows, and what "
+	 "happens next", .run = rollout_explain,
 	 .path = ROLLOUT},
-	{.name = "stages", .args = "ROLLOUT", .help = "list its stages", .run = rest_list, .path = ROLLOUT "/stages", .columns = stage_columns},
-	{.name = "deployments", .args = "ROLLOUT", .help = "list its devices and how far they are", .options = deployment_options, .run = rest_list,
+	{.name = "stages", .args = "ROLLOUT", .help = "list its stages", .run = rest_list, .path = ROLLOUT "/stages",
+	 .columns = stage_columns},
+	{.name = "deployments", .args = "ROLLOUT", .help = "list its devices and how far they are",
+	 .options = deployment_options, .run = rest_list,
 	 .path = ROLLOUT "/deployments", .columns = deployment_columns},
-	{.name = "verdicts", .args = "ROLLOUT", .help = "list the judge's looks: the evidence over time", .run = rest_list, .path = ROLLOUT "/verdicts",
+	{.name = "verdicts", .args = "ROLLOUT", .help = "list the judge's looks: the evidence over time",
+	 .run = rest_list, .path = ROLLOUT "/verdicts",
 	 .columns = verdict_columns},
-	{.name = "blocks", .args = "ROLLOUT", .help = "list canaries and controls as they were drawn", .options = block_options, .run = rest_list,
+	{.name = "blocks", .args = "ROLLOUT", .help = "list canaries and controls as they were drawn",
+	 .options = block_options, .run = rest_list,
 	 .path = ROLLOUT "/blocks", .columns = block_columns},
-	{.name = "events", .args = "ROLLOUT", .help = "list what happened", .options = event_options, .run = rest_list, .path = ROLLOUT "/events",
+	{.name = "events", .args = "ROLLOUT", .help = "list what happened", .options = event_options, .run = rest_list,
+	 .path = ROLLOUT "/events",
 	 .columns = event_columns},
 	ACTION("start", "start it"),
 	ACTION("pause", "offer nothing more until it is resumed"),
@@ -274,12 +306,14 @@ static const struct command commands[] = {
 	ACTION("retry", "let failed and timed-out devices try again"),
 	ACTION("abort", "stop; what was installed stays"),
 	ACTION("revert", "stop; what was installed goes back"),
-	{.name = "delete", .args = "ROLLOUT", .help = "delete a rollout that has ended or never started", .run = rest_send, .method = "DELETE",
+	{.name = "delete", .args = "ROLLOUT", .help = "delete a rollout that has ended or never started",
+	 .run = rest_send, .method = "DELETE",
 	 .path = ROLLOUT, .done = "rollout {} is deleted"},
 	{.help = NULL},
 };
 extern const struct command_group group_rollout;
-const struct command_group group_rollout = {"rollout", "staged deployments of a release, judged and taken back by themselves", commands};
+const struct command_group group_rollout = {"rollout",
+	"staged deployments of a release, judged and taken back by themselves", commands};
 
 /* ---- what they do ---- */
 
@@ -378,7 +412,8 @@ static enum result create(struct ctl *c)
 	if (result == RESULT_OK)
 		result = complete_name(body.data, &whole);
 	if (result == RESULT_OK) {
-		struct request q = {.method = "POST", .path = is_dry ? "/rollouts?dryRun=true" : "/rollouts", .body = whole.data};
+		struct request q = {.method = "POST", .path = is_dry ? "/rollouts?dryRun=true" : "/rollouts",
+			.body = whole.data};
 		result = client_call(c, &q, &r);
 	}
 	if (result == RESULT_OK) {

@@ -131,13 +131,15 @@ static const struct json *gate_spec(const struct facts *f, const char *metric)
 	return NULL;
 }
 
-/* The stage whose judge reverted, else the last one that has begun; of an ended rollout the last one that was judged. */
+/* The stage whose judge reverted, else the last one that has begun; of an ended rollout the last one that was judged.
+  */
 static void choose_stage(struct facts *f)
 {
 	bool is_ended = json_get(f->rollout, "ended_at") != NULL;
 	for (const struct json *s = json_first(json_get(f->rollout, "stages")); s != NULL; s = json_next(s)) {
 		bool is_decided = f->stage != NULL && strcmp(text_of(f->stage, "verdict"), "revert") == 0;
-		bool is_less = is_ended && f->stage != NULL && json_is_true(json_get(f->stage, "judged")) && !json_is_true(json_get(s, "judged"));
+		bool is_less = is_ended && f->stage != NULL && json_is_true(json_get(f->stage, "judged"))
+			&& !json_is_true(json_get(s, "judged"));
 		if (json_get(s, "started_at") != NULL && !is_decided && !is_less) {
 			f->stage = s;
 			f->stage_at = count_of(s, "stage");
@@ -225,7 +227,8 @@ static void tell_comparison(const struct facts *f, struct story *s)
 	buf_printf(out, " with about %lld devices that keep the old release, ", (long long)(blocks * controls));
 	buf_printf(out, "in %lld blocks of alike devices with %lld of them each. ", (long long)blocks, (long long)controls);
 	if (strncmp(guarantee, "none", 4) != 0)
-		buf_str(out, "Which device of a block became the canary was drawn at random, with a seed that was committed before.");
+		buf_str(out, "Which device of a block became the canary was drawn at random, with a seed that was committed "
+			"before.");
 	if (strncmp(guarantee, "exact", 5) != 0)
 		buf_printf(out, "%sThe guarantee is: %s.", strncmp(guarantee, "none", 4) != 0 ? " " : "", guarantee);
 }
@@ -248,7 +251,8 @@ static void tell_values(struct buf *out, const char *kind, const struct json *d)
 	if (isnan(effect))
 		return;
 	buf_str(out, isnan(before) ? "Compared with their blocks" : "Compared with their own past and their blocks");
-	buf_printf(out, ", the canaries are %s", effect > 0 ? "worse by " : effect < 0 ? "better by " : "neither better nor worse");
+	buf_printf(out, ", the canaries are %s", effect > 0 ? "worse by " : effect < 0 ? "better by "
+		: "neither better nor worse");
 	if (effect != 0)
 		write_difference(out, kind, fabs(effect));
 	if (margin > 0) {
@@ -289,7 +293,8 @@ static void tell_gate(const struct facts *f, struct story *s, int64_t gate)
 	if (look == NULL)
 		return;
 	const struct json *d = json_get(look, "data");
-	const char *metric = text_of(d, "metric"), *kind = text_of(gate_spec(f, metric), "kind"), *opinion = text_of(d, "opinion");
+	const char *metric = text_of(d, "metric"), *kind = text_of(gate_spec(f, metric), "kind"),
+		*opinion = text_of(d, "opinion");
 	struct buf *out = paragraph(s);
 	buf_printf(out, "%s, at look %lld", metric, (long long)count_of(look, "look"));
 	buf_printf(out, " after %lld reports of %lld canaries and %lld controls: ", (long long)count_of(look, "reports"),
@@ -315,7 +320,8 @@ static void tell_budget(const struct facts *f, struct story *s)
 			if (look != NULL)
 				bound = number_of(json_get(look, "data"), "alpha_bound");
 		}
-	buf_printf(out, "Error budget: the chance that a harmless rollout is ever taken back is held below %.3g (alpha). ", alpha);
+	buf_printf(out, "Error budget: the chance that a harmless rollout is ever taken back is held below %.3g (alpha). "
+		"", alpha);
 	buf_printf(out, "Of that %.2g is spent by the looks so far, %.2g %%.", spent, alpha > 0 ? 100 * spent / alpha : 0);
 	if (bound > alpha)
 		buf_printf(out, " With the hard stop, which is the operator's wish, the bound is %.3g.", bound);
@@ -325,7 +331,8 @@ static void tell_budget(const struct facts *f, struct story *s)
 
 static void tell_bake(const struct facts *f, struct buf *out)
 {
-	int64_t soak = count_of(f->spec, "soak_ms"), extension = count_of(f->stage, "extensions"), baking = count_of(f->stage, "baking_at");
+	int64_t soak = count_of(f->spec, "soak_ms"), extension = count_of(f->stage, "extensions"),
+		baking = count_of(f->stage, "baking_at");
 	int64_t left = baking + soak * (1 + extension) - clock_wall_ms();
 	if (baking == 0) {
 		buf_str(out, "The stage installs until its success condition is met; then it soaks for ");
@@ -340,7 +347,8 @@ static void tell_bake(const struct facts *f, struct buf *out)
 	const struct json *look = newest_look(f, f->stage_at, 0);
 	double next = number_of(json_get(look, "data"), "next_look_reports");
 	if (look != NULL && !isnan(next))
-		buf_printf(out, "The judge looks again at %.0f reports (the last look was at %.0f). ", next, number_of(look, "reports"));
+		buf_printf(out, "The judge looks again at %.0f reports (the last look was at %.0f). ", next,
+			number_of(look, "reports"));
 }
 
 static void tell_after_bake(const struct facts *f, struct buf *out)
@@ -356,7 +364,8 @@ static void tell_after_bake(const struct facts *f, struct buf *out)
 		buf_str(out, "It is the last stage: then the rollout is finished. ");
 	}
 	if (json_is_true(json_get(f->stage, "judged")))
-		buf_str(out, "If a look finds harm, every device goes back to the release it ran before, without anybody doing anything.");
+		buf_str(out, "If a look finds harm, every device goes back to the release it ran before, without anybody "
+			"doing anything.");
 }
 
 static void tell_running(const struct facts *f, struct buf *out)
@@ -368,7 +377,8 @@ static void tell_running(const struct facts *f, struct buf *out)
 		return;
 	}
 	if (strcmp(verdict, "inconclusive") == 0) {
-		buf_printf(out, "The bake is over and shows neither harm nor harmlessness. It waits for you: aviaryctl rollout promote %lld, or revert %lld.",
+		buf_printf(out, "The bake is over and shows neither harm nor harmlessness. It waits for you: aviaryctl "
+			"rollout promote %lld, or revert %lld.",
 		           (long long)id, (long long)id);
 		return;
 	}
@@ -381,7 +391,8 @@ static void tell_running(const struct facts *f, struct buf *out)
 static void tell_reverting(const struct facts *f, struct buf *out)
 {
 	const struct json *d = json_get(f->rollout, "deployments");
-	buf_printf(out, "%lld devices are on their way back, %lld are back.", (long long)count_of(d, "reverting"), (long long)count_of(d, "reverted"));
+	buf_printf(out, "%lld devices are on their way back, %lld are back.", (long long)count_of(d, "reverting"),
+		(long long)count_of(d, "reverted"));
 }
 
 static void tell_reverted(const struct facts *f, struct buf *out)
@@ -391,7 +402,8 @@ static void tell_reverted(const struct facts *f, struct buf *out)
 	write_count(out, count_of(d, "reverted"), "device is", "devices are");
 	buf_str(out, " back on the release of before. This release is not offered again: fix it and make a new one.");
 	if (stuck > 0)
-		buf_printf(out, " %lld could NOT go back: aviaryctl rollout deployments %lld --state revert_failed, or --state not_revertible.",
+		buf_printf(out, " %lld could NOT go back: aviaryctl rollout deployments %lld --state revert_failed, or "
+			"--state not_revertible.",
 		           (long long)stuck, (long long)count_of(f->rollout, "id"));
 }
 
@@ -413,7 +425,8 @@ static void tell_finished(const struct facts *f, struct buf *out)
 	write_count(out, count_of(d, "succeeded"), "device has", "devices have");
 	buf_str(out, " it. Nothing more happens.");
 	if (failed_of(d) > 0)
-		buf_printf(out, " %lld could not install it: aviaryctl rollout deployments %lld --state failed, and retry.", (long long)failed_of(d),
+		buf_printf(out, " %lld could not install it: aviaryctl rollout deployments %lld --state failed, and retry.",
+			(long long)failed_of(d),
 		           (long long)count_of(f->rollout, "id"));
 }
 
@@ -424,14 +437,16 @@ static void tell_ready(const struct facts *f, struct buf *out)
 
 static void tell_waiting(const struct facts *f, struct buf *out)
 {
-	buf_printf(out, "Somebody else than %s has to approve it: aviaryctl rollout approve %lld.", text_of(f->rollout, "created_by"),
+	buf_printf(out, "Somebody else than %s has to approve it: aviaryctl rollout approve %lld.",
+		text_of(f->rollout, "created_by"),
 	           (long long)count_of(f->rollout, "id"));
 }
 
 static void tell_paused(const struct facts *f, struct buf *out)
 {
 	int64_t id = count_of(f->rollout, "id");
-	buf_printf(out, "Nothing is offered until somebody decides: aviaryctl rollout resume %lld goes on, revert %lld takes everything back, abort %lld "
+	buf_printf(out, "Nothing is offered until somebody decides: aviaryctl rollout resume %lld goes on, revert %lld "
+		"takes everything back, abort %lld "
 	           "stops and leaves what is installed.", (long long)id, (long long)id, (long long)id);
 }
 
@@ -440,8 +455,10 @@ static const struct {
 	const char *status;
 	void (*tell)(const struct facts *f, struct buf *out);
 } nexts[] = {
-	{"creating", tell_running},   {"waiting_for_approval", tell_waiting}, {"ready", tell_ready},         {"starting", tell_running},
-	{"running", tell_running},    {"paused", tell_paused},                {"finished", tell_finished},   {"stopping", tell_stopping},
+	{"creating", tell_running},   {"waiting_for_approval", tell_waiting}, {"ready", tell_ready},
+	         {"starting", tell_running},
+	{"running", tell_running},    {"paused", tell_paused},                {"finished", tell_finished},
+	   {"stopping", tell_stopping},
 	{"stopped", tell_stopped},    {"reverting", tell_reverting},          {"reverted", tell_reverted},
 };
 
@@ -521,14 +538,16 @@ enum result rollout_explain(struct ctl *c)
 	static struct facts f; /* large */
 	struct story s = {.count = 0};
 	struct reply rollout = REPLY_INIT, looks = REPLY_INIT;
-	char *path = path_format("/rollouts/{}", c->words, 1), *verdicts = path_format("/rollouts/{}/verdicts", c->words, 1);
+	char *path = path_format("/rollouts/{}", c->words, 1),
+		*verdicts = path_format("/rollouts/{}/verdicts", c->words, 1);
 	enum result result = client_get(c, path, &rollout);
 	if (result == RESULT_OK)
 		result = client_get(c, verdicts, &looks);
 	if (result == RESULT_OK) {
 		f.rollout = rollout.json;
 		f.spec = json_get(rollout.json, "spec");
-		for (const struct json *l = json_first(json_get(looks.json, "items")); l != NULL && f.look_count < LOOKS_MAX; l = json_next(l))
+		for (const struct json *l = json_first(json_get(looks.json, "items")); l != NULL
+			&& f.look_count < LOOKS_MAX; l = json_next(l))
 			f.looks[f.look_count++] = l;
 		choose_stage(&f);
 		tell(&f, &s);
@@ -578,20 +597,26 @@ static void print_items(const struct ctl *c, const struct column *columns, const
 void plan_print(const struct ctl *c, const struct json *plan)
 {
 	const struct json *t = json_get(plan, "target"), *j = json_get(plan, "judge");
-	printf("%lld devices match: %lld get it, %lld run it already, %lld are in another rollout. %lld are online, %lld have no baseline yet.\n",
-	       (long long)count_of(t, "matched"), (long long)count_of(t, "devices"), (long long)count_of(t, "already"), (long long)count_of(t, "busy"),
+	printf("%lld devices match: %lld get it, %lld run it already, %lld are in another rollout. %lld are online, %lld "
+		"have no baseline yet.\n",
+	       (long long)count_of(t, "matched"), (long long)count_of(t, "devices"), (long long)count_of(t, "already"),
+	       	(long long)count_of(t, "busy"),
 	       (long long)count_of(t, "online"), (long long)count_of(t, "without_baseline"));
 	for (const struct json *i = json_first(json_get(t, "incompatible")); i != NULL; i = json_next(i))
-		printf("%lld devices of hardware %s are left out: %s has no file for them.\n", (long long)count_of(i, "devices"), text_of(i, "hardware"),
+		printf("%lld devices of hardware %s are left out: %s has no file for them.\n",
+			(long long)count_of(i, "devices"), text_of(i, "hardware"),
 		       text_of(i, "missing"));
 	putchar('\n');
 	print_items(c, plan_stages, json_get(plan, "stages"));
 	if (json_first(json_get(j, "gates")) != NULL) {
 		putchar('\n');
 		print_items(c, plan_gates, json_get(j, "gates"));
-		printf("\n%lld looks, the first at %lld and the last at %lld reports of all block members. A harmless rollout is reverted with at most %.3g"
-		       " (hard stop: %.3g of it).\n", (long long)count_of(j, "looks"), (long long)count_of(j, "first_look_reports"),
-		       (long long)count_of(j, "last_look_reports"), number_of(j, "alpha_bound"), number_of(j, "alpha_hard_stop"));
+		printf("\n%lld looks, the first at %lld and the last at %lld reports of all block members. A harmless rollout "
+			"is reverted with at most %.3g"
+		       " (hard stop: %.3g of it).\n", (long long)count_of(j, "looks"),
+		       	(long long)count_of(j, "first_look_reports"),
+		       (long long)count_of(j, "last_look_reports"), number_of(j, "alpha_bound"),
+		       	number_of(j, "alpha_hard_stop"));
 	}
 	printf("Guarantee: %s. %s\n", text_of(j, "guarantee"), text_of(j, "guarantee_text"));
 }

@@ -1,5 +1,5 @@
-/* aviaryctl rollout watch: one picture that is drawn anew on a terminal, one line a change elsewhere. The stream of events says when to
- * look; where it cannot be had, polling does. */
+/* aviaryctl rollout watch: one picture that is drawn anew on a terminal, one line a change elsewhere. The stream of
+ * events says when to look; where it cannot be had, polling does. */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -68,8 +68,10 @@ static struct counts counts_of(const struct json *stage)
 	const struct json *d = json_get(stage, "deployments");
 	struct counts n = {.total = (int64_t)json_number(json_get(stage, "planned"))};
 	n.succeeded = count_of(d, "succeeded");
-	n.failed = count_of(d, "failed") + count_of(d, "timed_out") + count_of(d, "revert_failed") + count_of(d, "not_revertible");
-	n.active = count_of(d, "offered") + count_of(d, "downloading") + count_of(d, "installing") + count_of(d, "trial") + count_of(d, "reverting");
+	n.failed = count_of(d, "failed") + count_of(d, "timed_out") + count_of(d, "revert_failed") + count_of(d,
+		"not_revertible");
+	n.active = count_of(d, "offered") + count_of(d, "downloading") + count_of(d, "installing") + count_of(d,
+		"trial") + count_of(d, "reverting");
 	n.back = count_of(d, "reverted");
 	return n;
 }
@@ -83,7 +85,8 @@ static const char *text_of(const struct json *j, const char *name)
 static void write_bar(const struct counts *n, struct buf *out)
 {
 	int64_t total = n->total > 0 ? n->total : 1;
-	int done = (int)(n->succeeded * BAR / total), failed = n->failed > 0 ? (int)((n->failed * BAR + total - 1) / total) : 0;
+	int done = (int)(n->succeeded * BAR / total),
+		failed = n->failed > 0 ? (int)((n->failed * BAR + total - 1) / total) : 0;
 	int active = n->active > 0 ? (int)((n->active * BAR + total - 1) / total) : 0;
 	buf_char(out, '[');
 	for (int i = 0; i < BAR; i++)
@@ -102,7 +105,8 @@ static void write_stage(const struct watch *w, const struct json *s, struct buf 
 	for (size_t width = text_width(out->data + from); width < 13; width++)
 		buf_char(out, ' ');
 	write_bar(&n, out);
-	buf_printf(out, " %s%-9s%s %lld of %lld have it", colour ? status_colour(status) : "", status, colour && status_colour(status)[0] ? COLOUR_END : "",
+	buf_printf(out, " %s%-9s%s %lld of %lld have it", colour ? status_colour(status) : "", status,
+		colour && status_colour(status)[0] ? COLOUR_END : "",
 	           (long long)n.succeeded, (long long)n.total);
 	if (n.active > 0)
 		buf_printf(out, ", %lld under way", (long long)n.active);
@@ -124,7 +128,8 @@ static void write_head(const struct watch *w, const struct json *r, struct buf *
 	bool colour = w->is_tty && output_has_colour(w->c);
 	buf_printf(out, "rollout %s \"", w->id);
 	clean_text(out, text_of(r, "name"));
-	buf_printf(out, "\" of %s to %.0f devices: %s%s%s", text_of(r, "release"), json_number(json_get(r, "target")), colour ? status_colour(status) : "", status, colour && status_colour(status)[0] ? COLOUR_END : "");
+	buf_printf(out, "\" of %s to %.0f devices: %s%s%s", text_of(r, "release"), json_number(json_get(r, "target")),
+		colour ? status_colour(status) : "", status, colour && status_colour(status)[0] ? COLOUR_END : "");
 	buf_str(out, text_of(r, "reason")[0] != '\0' ? " (" : "");
 	clean_text(out, text_of(r, "reason"));
 	buf_str(out, text_of(r, "reason")[0] != '\0' ? ")\n" : "\n");
@@ -259,7 +264,8 @@ enum result rollout_follow(struct ctl *c, const char *id)
 		}
 		int64_t left = end - clock_mono_ms();
 		if (left <= 0) {
-			result = complain(RESULT_TIMEOUT, "rollout %s has not ended within --timeout: it is %s", id, text_of(r.json, "status"));
+			result = complain(RESULT_TIMEOUT, "rollout %s has not ended within --timeout: it is %s", id,
+				text_of(r.json, "status"));
 			break;
 		}
 		if (client_wait(c, is_dirty, &w, left < POLL_MS ? left : POLL_MS) && client_stream_refusal(c) == NULL)

@@ -16,15 +16,21 @@
 #define TOKEN_FILE_MAX 4096
 
 const struct command_option global_options[] = {
-	{.name = "url", .kind = OPTION_TEXT, .value = "URL", .help = "of the server; AVIARY_URL; " URL_DEFAULT " when nothing says another"},
-	{.name = "token-file", .kind = OPTION_TEXT, .value = "FILE", .help = "file that holds the token; else AVIARY_TOKEN, else the configuration"},
-	{.name = "ca", .kind = OPTION_TEXT, .value = "FILE", .help = "certificates (PEM) to trust instead of the system's; AVIARY_CA"},
+	{.name = "url", .kind = OPTION_TEXT, .value = "URL",
+	 .help = "of the server; AVIARY_URL; " URL_DEFAULT " when nothing says another"},
+	{.name = "token-file", .kind = OPTION_TEXT, .value = "FILE",
+	 .help = "file that holds the token; else AVIARY_TOKEN, else the configuration"},
+	{.name = "ca", .kind = OPTION_TEXT, .value = "FILE",
+	 .help = "certificates (PEM) to trust instead of the system's; AVIARY_CA"},
 	{.name = "config", .kind = OPTION_TEXT, .value = "FILE", .help = "instead of ~/.config/aviary/ctl.conf"},
-	{.name = "timeout", .kind = OPTION_DURATION, .value = "DURATION", .help = "for one request (60s); for watch and events: for the whole"},
-	{.name = "idempotency-key", .kind = OPTION_TEXT, .value = "TEXT", .help = "sent with a POST: repeating it is safe for a day"},
+	{.name = "timeout", .kind = OPTION_DURATION, .value = "DURATION",
+	 .help = "for one request (60s); for watch and events: for the whole"},
+	{.name = "idempotency-key", .kind = OPTION_TEXT, .value = "TEXT",
+	 .help = "sent with a POST: repeating it is safe for a day"},
 	{.name = "json", .kind = OPTION_FLAG, .help = "print the server's JSON"},
 	{.name = "quiet", .kind = OPTION_FLAG, .help = "lists print ids only, changes print nothing (-q)"},
-	{.name = "colour", .kind = OPTION_TEXT, .value = "WHEN", .help = "auto (on a terminal, unless NO_COLOR is set), always or never",
+	{.name = "colour", .kind = OPTION_TEXT, .value = "WHEN",
+	 .help = "auto (on a terminal, unless NO_COLOR is set), always or never",
 	 .choices = "auto always never"},
 	{.name = "help", .kind = OPTION_FLAG, .help = "explain the command (-h)"},
 	{.name = "version", .kind = OPTION_FLAG, .help = "print the version"},
@@ -78,7 +84,8 @@ static enum result read_file(const char *path, bool must_exist, struct file_sett
 	if (line == -1 && (must_exist || errno != ENOENT))
 		return complain(RESULT_USAGE, "%s: %s", path, strerror(errno));
 	if (line > 0 && s->unknown[0] != '\0')
-		return complain(RESULT_USAGE, "%s:%d: no such key: %s (url, token, token_file and ca are known)", path, line, s->unknown);
+		return complain(RESULT_USAGE, "%s:%d: no such key: %s (url, token, token_file and ca are known)", path, line,
+			s->unknown);
 	if (line > 0)
 		return complain(RESULT_USAGE, "%s:%d: key = value is wanted", path, line);
 	if (line == 0 && s->token != NULL && stat(path, &st) == 0 && (st.st_mode & 077) != 0)
@@ -160,7 +167,8 @@ enum result settings_load(struct ctl *c)
 	s->json = option_given(c, "json");
 	s->quiet = option_given(c, "quiet");
 	s->timeout_ms = option_int(c, "timeout", TIMEOUT_DEFAULT_MS);
-	s->colour = colour == NULL || strcmp(colour, "auto") == 0 ? COLOUR_AUTO : strcmp(colour, "always") == 0 ? COLOUR_ALWAYS : COLOUR_NEVER;
+	s->colour = colour == NULL || strcmp(colour, "auto") == 0 ? COLOUR_AUTO : strcmp(colour, "always") == 0
+		? COLOUR_ALWAYS : COLOUR_NEVER;
 	enum result r = find_file(c, &f);
 	if (r == RESULT_OK)
 		r = take(c, &f);

@@ -148,6 +148,18 @@ def test_judge_options(local, tmp_path):
     assert paired["p_fraction"] == "1/256" and paired["S"] == 28
 
 
+@pytest.mark.parametrize("blocks, controls, silent, silent_controls, p", [(20, 9, 3, 0, 1e-3), (20, 31, 3, 0, 3.05176e-5), (50, 99, 3, 0, 1e-6),
+                                                                          (50, 99, 3, 5, 5.39333e-5)])
+def test_judge_silence(local, tmp_path, blocks, controls, silent, silent_controls, p):
+    rows = ["block,device,canary,metric,baseline_n,baseline_sum,n,sum"]
+    for b in range(blocks):
+        for i in range(controls + 1):
+            is_silent = b < silent if i == 0 else silent <= b < silent + silent_controls and i == 1
+            rows.append(f"{b},d{b}-{i},{int(i == 0)},silence,0,0,1,{int(is_silent)}")
+    v = judge(local, tmp_path, "\n".join(rows), "--kind", "silence")
+    assert v["S"] == silent and v["p"] == pytest.approx(p, rel=1e-5)
+
+
 @pytest.mark.parametrize("text, options, words", [
     ("block,device,canary\n", ["--scores"], "missing: score"),
     ("block,device,canary,score,colour\n", ["--scores"], "no such column: colour"),
@@ -589,4 +601,4 @@ def test_watch_draws_on_a_terminal(fleet):
         text += data.decode()
     os.close(main)
     assert process.wait(60) == 0
-    assert "\033[2A" in text and "[########################]" in text and "\033[32m" in text
+    assert re.search(r"\033\[\dA\r\033\[J", text) and "[########################]" in text and "\033[32m" in text
