@@ -43,7 +43,7 @@ LIBS     = $(foreach l,$(LAYERS),$(B)/lib$(l).a)
 all: $(addprefix $(B)/,$(PROGRAMS)) ## build the programs
 
 help: ## this list
-	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1\t/p' Makefile | sort | expand -t 24
+	@sed -n 's/^\([a-z][a-z0-9-]*\):.*## /\1\t/p' Makefile | sort | expand -t 24
 	@echo "Variables: B=build PREFIX=/usr/local DESTDIR= WERROR= SAN=address,undefined KEEP=1 MODEL=file"
 
 deps: ## install the Debian packages that are missing
