@@ -40,8 +40,8 @@ struct judged_stage {
 	struct judge_cell *cells; /* baselines filled in */
 	int64_t *t0;              /* of each row's block, 0 = not started */
 	size_t count;
-	int64_t bake_end_called;  /* extension + 1 of the last bake end that was judged */
 	int64_t judged_at_ms;     /* last look or peek */
+	bool is_durable;          /* committed since it was loaded or changed: an undone unit takes nothing of it away */
 };
 
 /* What is known of a rollout besides its rows: immutable, or cheap to lose. */
@@ -60,6 +60,7 @@ struct rollout_live {
 	struct judged_stage *judged; /* of the running stage, or NULL */
 	int64_t joined_at_ms;        /* when late joiners were last looked for */
 	enum rollout_reason last_reason;
+	bool is_durable; /* committed since it was loaded: the rollout exists */
 	char verdict_text[400];      /* of the last announced verdict: the words of a revert */
 };
 
@@ -151,6 +152,10 @@ AVIARY_MUST_CHECK enum err deployment_offer(struct call *c, struct rollout_live 
 AVIARY_MUST_CHECK enum err deployment_take_back(struct call *c, struct rollout_live *live, struct deployment_row *d);
 AVIARY_MUST_CHECK enum err deployment_timed_out(struct call *c, struct rollout_rows *x, struct deployment_row *d);
 void deployment_set_active(struct call *c, int64_t device, int64_t deployment); /* in the registry's mirror */
+/* Takes part in its rollout again, after that had ended. *is_free false: the device is in another one by now. */
+AVIARY_MUST_CHECK enum err deployment_rejoin(struct call *c, const struct deployment_row *d, bool *is_free);
+/* A revert that failed is attempted anew; nothing happens to a device that is in another rollout by now. */
+AVIARY_MUST_CHECK enum err deployment_retry_revert(struct call *c, struct rollout_live *live, struct deployment_row *d);
 
 /* ---- rollout_view.c ---- */
 void rollout_write(struct call *c, const struct rollout_rows *x, struct buf *out);

@@ -20,6 +20,34 @@ void deployment_set_active(struct call *c, int64_t device, int64_t deployment)
 	d->deployment = deployment;
 }
 
+enum err deployment_rejoin(struct call *c, const struct deployment_row *d, bool *is_free)
+{
+	int64_t active = 0;
+	struct deployment_store *store = c->s->rollouts->deployments;
+	enum err e = deployment_active_of(store, d->device, &active, c->fault);
+	*is_free = !e && (active == 0 || active == d->id);
+	if (e || active)
+		return e;
+	e = deployment_activate(store, d->device, d->id, c->fault);
+	if (!e)
+		deployment_set_active(c, d->device, d->id);
+	return e;
+}
+
+/* Of a rollout that has ended: what came late is over, so that the device may take part in another one. */
+static enum err leave_when_over(struct call *c, enum rollout_status status, const struct deployment_row *d)
+{
+	int64_t active = 0;
+	struct deployment_store *store = c->s->rollouts->deployments;
+	if (!rollout_status_is_final(status) || deployment_status_class(d->state) != DEPLOYMENT_DONE)
+		return ERR_OK;
+	enum err e = deployment_active_of(store, d->device, &active, c->fault);
+	if (e || active != d->id)
+		return e;
+	deployment_set_active(c, d->device, 0);
+	return deployment_deactivate(store, d->device, c->fault);
+}
+
 static const char *device_name(struct call *c, int64_t device)
 {
 	const struct device_state *d = registry_by_row(c->s->registry, device);
@@ -142,11 +170,12 @@ enum err deployment_offer(struct call *c, struct rollout_live *live, struct depl
 
 /* ---- going back ---- */
 
-static enum err alert_not_revertible(struct call *c, const struct deployment_row *d)
+static enum err not_revertible(struct call *c, struct deployment_row *d, const char *why)
 {
 	const char *device = device_name(c, d->device);
-	return alert_raise(c, "deployment.not_revertible", arena_printf(c->arena, "devices/%s", device), ALERT_CRITICAL,
-		arena_printf(c->arena, "%s cannot go back: no earlier release of it is known here", device),
+	enum err e = deployment_set(c, d, DEPLOYMENT_NOT_REVERTIBLE, why);
+	return e ? e : alert_raise(c, "deployment.not_revertible", arena_printf(c->arena, "devices/%s", device), ALERT_CRITICAL,
+		arena_printf(c->arena, "%s cannot go back: %s", device, why),
 		arena_printf(c->arena, "{\"rollout\":%lld,\"deployment\":%lld}", (long long)d->rollout, (long long)d->id));
 }
 
@@ -173,15 +202,50 @@ static enum err offer_revert(struct call *c, struct rollout_live *live, struct d
 	return e ? e : tell_device(c, d);
 }
 
+/* A later rollout has the device, or has changed what it runs: sending it back from here would undo that one. Else it takes part. */
+static enum err has_gone_on(struct call *c, const struct deployment_row *d, bool *is_elsewhere)
+{
+	struct deployment_row newest;
+	bool is_free = false;
+	*is_elsewhere = false;
+	enum err e = deployment_newest(c->s->rollouts->deployments, d->device, &newest, c->arena, c->fault);
+	if (e)
+		return e;
+	bool still_here = newest.id == d->id || newest.state == DEPLOYMENT_FAILED || newest.state == DEPLOYMENT_CANCELLED ||
+		newest.state == DEPLOYMENT_REVERTED;
+	if (still_here)
+		e = deployment_rejoin(c, d, &is_free);
+	*is_elsewhere = !is_free;
+	return e;
+}
+
+enum err deployment_retry_revert(struct call *c, struct rollout_live *live, struct deployment_row *d)
+{
+	enum deployment_status before = d->state;
+	bool is_elsewhere;
+	enum err e = has_gone_on(c, d, &is_elsewhere);
+	if (e || is_elsewhere)
+		return e;
+	deployment_move(&d->state, DEPLOYMENT_REVERTING);
+	d->reverts = 0;
+	return offer_revert(c, live, d, before);
+}
+
 enum err deployment_take_back(struct call *c, struct rollout_live *live, struct deployment_row *d)
 {
 	enum deployment_status to, before = d->state;
+	bool is_elsewhere;
 	if (!deployment_on_revert(before, d->prev_release != 0, &to))
 		return ERR_OK;
-	if (to != DEPLOYMENT_REVERTING) {
-		enum err e = deployment_set(c, d, to, to == DEPLOYMENT_NOT_REVERTIBLE ? "no earlier release is known" : "rollout reverted before it was offered");
-		return e || to != DEPLOYMENT_NOT_REVERTIBLE ? e : alert_not_revertible(c, d);
-	}
+	if (to == DEPLOYMENT_NOT_REVERTIBLE)
+		return not_revertible(c, d, "no earlier release of it is known here");
+	if (to != DEPLOYMENT_REVERTING)
+		return deployment_set(c, d, to, "rollout reverted before it was offered");
+	enum err e = has_gone_on(c, d, &is_elsewhere);
+	if (e)
+		return e;
+	if (is_elsewhere)
+		return not_revertible(c, d, "it has gone on to another rollout");
 	deployment_move(&d->state, to);
 	d->reason = "";
 	d->reverts = 0;
@@ -228,8 +292,10 @@ static enum err attempt_over(struct call *c, struct rollout_live *live, enum rol
 enum err deployment_timed_out(struct call *c, struct rollout_rows *x, struct deployment_row *d)
 {
 	const char *reason = arena_printf(c->arena, "nothing final was heard within %lld ms", (long long)x->live->spec.timeout_ms);
-	if (d->state == DEPLOYMENT_REVERTING)
-		return revert_missed(c, x->live, d, reason);
+	if (d->state == DEPLOYMENT_REVERTING) {
+		enum err e = revert_missed(c, x->live, d, reason);
+		return e ? e : leave_when_over(c, x->status, d);
+	}
 	return attempt_over(c, x->live, x->status, d, DEPLOYMENT_TIMED_OUT, reason);
 }
 
@@ -253,8 +319,10 @@ static enum err on_progress(struct call *c, struct deployment_row *d, enum repor
 		return e;
 	enum deployment_status to, before = d->state;
 	bool ended_badly = said == REPORT_FAILED || said == REPORT_REJECTED;
-	if (before == DEPLOYMENT_REVERTING && ended_badly)
-		return revert_missed(c, x.live, d, reason);
+	if (before == DEPLOYMENT_REVERTING && ended_badly) {
+		e = revert_missed(c, x.live, d, reason);
+		return e ? e : leave_when_over(c, x.status, d);
+	}
 	if (!deployment_on_report(before, said, &to)) {
 		if (progress == d->progress || deployment_status_class(before) != DEPLOYMENT_ACTIVE)
 			return ERR_OK;
@@ -275,7 +343,7 @@ static enum err on_progress(struct call *c, struct deployment_row *d, enum repor
 		e = deployment_take_back(c, x.live, d);
 	if (!e && to == DEPLOYMENT_REVERTED)
 		e = alert_resolve(c, "deployment.revert_failed", arena_printf(c->arena, "devices/%s", device_name(c, d->device)));
-	return e;
+	return e ? e : leave_when_over(c, x.status, d);
 }
 
 enum err rollouts_on_progress(struct call *c, int64_t device, int64_t deployment, int64_t attempt, const char *state, int64_t progress,
@@ -297,7 +365,11 @@ enum err rollouts_desired(struct call *c, int64_t device, struct desired_target 
 {
 	*out = (struct desired_target){0};
 	struct deployment_row d;
-	enum err e = deployment_newest(c->s->rollouts->deployments, device, &d, c->arena, c->fault);
+	int64_t active = 0;
+	struct deployment_store *store = c->s->rollouts->deployments;
+	enum err e = deployment_active_of(store, device, &active, c->fault); /* may be one of an earlier rollout that is taken back */
+	if (!e)
+		e = active ? deployment_get(store, active, &d, c->arena, c->fault) : deployment_newest(store, device, &d, c->arena, c->fault);
 	if (e == ERR_NOT_FOUND)
 		return ERR_OK;
 	if (e)

@@ -124,6 +124,7 @@ enum err rollout_start_block(struct call *c, struct rollout_live *live, const st
 		for (size_t i = 0; i < live->judged->count; i++)
 			if (live->judged->rows[i].block == (uint32_t)block) {
 				live->judged->t0[i] = t0;
+				live->judged->is_durable = false;
 				observe_follow(c, d->rollout, d->stage, (int64_t)live->judged->rows[i].device, t0);
 			}
 	return ERR_OK;
@@ -187,6 +188,8 @@ static enum err load_state(struct call *c, const struct rollout_rows *x, const s
 	*out = (struct judge_state){.look = (uint32_t)stage->look, .extension = (uint32_t)stage->extension, .held = stage->held};
 	bool is_known = verdict_parse(stage->verdict, &out->verdict);
 	assert(is_known);
+	/* Each end of the bake was judged and extended it, but for the last one, which left its verdict. */
+	out->bake_ends = out->extension + (out->verdict == VERDICT_INCONCLUSIVE || out->verdict == VERDICT_PASS);
 	for (uint32_t g = 0; g < x->live->gate_count; g++) {
 		enum err e = look_summary(c->s->rollouts->store, x->row.id, stage->stage, g, &out->spent[g], &out->p_min[g], c->fault);
 		if (e)
@@ -290,12 +293,19 @@ static enum err announce(struct call *c, const struct rollout_rows *x, const str
 
 /* ---- the look ---- */
 
+/* The bake ends when the soak is over, and not before min_bake_ms; each extension adds as much again, up to max_bake_ms. */
 static bool bake_is_over(struct call *c, const struct rollout_rows *x, const struct stage_row *stage)
 {
 	const struct rollout_request *q = &x->live->spec;
 	if (!stage->baking_at)
 		return false;
-	return c->now_ms >= stage->baking_at + q->soak_ms * (1 + stage->extension) && c->now_ms >= stage->started_at + q->judge.min_bake_ms;
+	int64_t first = stage->baking_at + q->soak_ms, least = stage->started_at + q->judge.min_bake_ms;
+	if (least > first)
+		first = least;
+	int64_t end = first + (first - stage->baking_at) * stage->extension, most = stage->baking_at + q->judge.max_bake_ms;
+	if (end > most)
+		end = most > first ? most : first;
+	return c->now_ms >= end;
 }
 
 static enum err judge_now(struct call *c, struct rollout_rows *x, struct stage_row *stage, struct judged_stage *j, const struct judge_config *config,
@@ -312,10 +322,11 @@ static enum err judge_now(struct call *c, struct rollout_rows *x, struct stage_r
 	if (e)
 		return e;
 	j->judged_at_ms = c->now_ms;
-	if (bake_over)
-		j->bake_end_called = stage->extension + 1;
 	if (res->look)
 		e = write_looks(c, x, stage, res);
+	/* An inconclusive end that extends the bake is no verdict yet: nobody is to act on it. */
+	if (res->extend)
+		res->verdict = state->verdict = state->held ? VERDICT_HOLD : VERDICT_CONTINUE;
 	stage->verdict = verdict_name(state->verdict);
 	stage->look = state->look;
 	stage->extension = state->extension;
@@ -341,10 +352,10 @@ enum err rollout_judge_stage(struct call *c, struct rollout_rows *x, struct stag
 	struct judge_config config;
 	rollout_judge_config(x->live, x->live->spec.stages.count, stage->stage, stage->blocks, stage->controls, &config);
 	bool bake_over = bake_is_over(c, x, stage);
-	bool is_bake_end = bake_over && j->bake_end_called <= stage->extension && state.verdict != VERDICT_INCONCLUSIVE;
+	bool is_bake_end = bake_over && state.bake_ends <= state.extension;
 	bool is_due = judge_is_look_due(&config, &state, observe_report_count(c, x->row.id, stage->stage));
 	bool is_peek = config.hard_stop_silent > 0 && c->now_ms - j->judged_at_ms >= PEEK_MS;
 	if (!is_bake_end && !is_due && !is_peek)
 		return ERR_OK;
-	return judge_now(c, x, stage, j, &config, &state, is_bake_end || (bake_over && is_due));
+	return judge_now(c, x, stage, j, &config, &state, bake_over);
 }

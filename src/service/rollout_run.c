@@ -95,7 +95,7 @@ static enum err move_stage(struct call *c, struct rollout_rows *x, const struct 
 	}
 	stage_move(&status, m->to);
 	stage->status = stage_status_text(status);
-	if (m->to == STAGE_BAKING && !stage->baking_at)
+	if (m->to == STAGE_BAKING)
 		stage->baking_at = c->now_ms;
 	if (m->to == STAGE_FINISHED || m->to == STAGE_CANCELLED || m->to == STAGE_REVERTED)
 		stage->ended_at = c->now_ms;
@@ -170,8 +170,6 @@ static enum err offer_some(struct call *c, struct rollout_rows *x, const struct 
 static enum err after_end(struct call *c, struct rollout_rows *x, const char *text)
 {
 	const char *resource = rollout_resource(c, x->row.id);
-	if (x->status == ROLLOUT_REVERTED || x->status == ROLLOUT_FINISHED)
-		return alert_resolve(c, "gate.verdict", resource);
 	if (x->status == ROLLOUT_PAUSED)
 		return alert_raise(c, "rollout.paused", resource, ALERT_WARNING,
 			arena_printf(c->arena, "rollout %s is paused: %s", x->row.name, text), NULL);

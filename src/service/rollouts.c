@@ -9,6 +9,7 @@
 #include "core/prng.h"
 #include "core/rsql.h"
 #include "service/access.h"
+#include "service/alerts.h"
 #include "service/groups.h"
 #include "service/observe.h"
 #include "service/registry.h"
@@ -29,12 +30,39 @@ static void mark_active(void *ctx, int64_t device, int64_t deployment, int64_t r
 		d->deployment = deployment;
 }
 
-/* A unit was rolled back: what was cached of a stage may be of it. Specs are immutable and stay. */
+static void live_free(struct rollout_live *live)
+{
+	rollout_judged_free(live);
+	arena_free(live->arena);
+	free(live);
+}
+
+/* A unit was rolled back: what came since the last commit may be of it, a rollout too, whose number will be given again. */
 static void on_undone(void *ctx)
 {
 	struct rollouts *r = ctx;
-	for (struct rollout_live *live = r->live; live; live = live->next)
-		rollout_judged_free(live);
+	for (struct rollout_live **at = &r->live; *at;) {
+		struct rollout_live *live = *at;
+		if (!live->is_durable) {
+			*at = live->next;
+			live_free(live);
+			continue;
+		}
+		if (live->judged && !live->judged->is_durable)
+			rollout_judged_free(live);
+		live->last_reason = ROLLOUT_REASON_NONE; /* its words may not have been written */
+		at = &live->next;
+	}
+}
+
+static void on_committed(void *ctx)
+{
+	struct rollouts *r = ctx;
+	for (struct rollout_live *live = r->live; live; live = live->next) {
+		live->is_durable = true;
+		if (live->judged)
+			live->judged->is_durable = true;
+	}
 }
 
 static void on_lost(void *ctx)
@@ -54,18 +82,12 @@ struct rollouts *rollouts_open(struct services *s, struct fault *f)
 	if (!e)
 		e = deployment_active_each(r->deployments, mark_active, r, f);
 	if (!e) {
-		units_listen(s->units, (struct unit_listener){.undone = on_undone, .lost = on_lost, .ctx = r});
+		units_listen(s->units,
+			(struct unit_listener){.committed = on_committed, .undone = on_undone, .lost = on_lost, .ctx = r});
 		return r;
 	}
 	rollouts_close(r);
 	return NULL;
-}
-
-static void live_free(struct rollout_live *live)
-{
-	rollout_judged_free(live);
-	arena_free(live->arena);
-	free(live);
 }
 
 void rollouts_reload(struct rollouts *r)
@@ -244,6 +266,14 @@ static enum err release_devices(struct call *c, int64_t rollout)
 	return e ? e : deployment_deactivate_rollout(r->deployments, rollout, c->fault);
 }
 
+static enum err resolve_alerts(struct call *c, int64_t rollout, enum rollout_status from, enum rollout_status to)
+{
+	enum err e = ERR_OK;
+	if (from == ROLLOUT_PAUSED && to != ROLLOUT_PAUSED)
+		e = alert_resolve(c, "rollout.paused", rollout_resource(c, rollout));
+	return e || !rollout_status_is_final(to) ? e : alert_resolve(c, "gate.verdict", rollout_resource(c, rollout));
+}
+
 enum err rollout_set_status(struct call *c, struct rollout_rows *x, enum rollout_status to, const char *reason)
 {
 	struct rollouts *r = c->s->rollouts;
@@ -257,11 +287,13 @@ enum err rollout_set_status(struct call *c, struct rollout_rows *x, enum rollout
 	if (rollout_status_is_final(to)) {
 		x->row.ended_at = c->now_ms;
 		observe_unfollow(c, x->row.id);
-		enum err e = release_devices(c, x->row.id);
-		if (e)
-			return e;
+		rollout_judged_free(x->live);
 	}
-	enum err e = rollout_update(r->store, &x->row, c->fault);
+	enum err e = rollout_status_is_final(to) ? release_devices(c, x->row.id) : ERR_OK;
+	if (!e)
+		e = resolve_alerts(c, x->row.id, from, to);
+	if (!e)
+		e = rollout_update(r->store, &x->row, c->fault);
 	if (e || from == to)
 		return e;
 	struct buf b = BUF_INIT;
@@ -396,28 +428,51 @@ enum err rollouts_create(struct call *c, const struct rollout_request *q, bool d
 
 /* ---- acting ---- */
 
-/* Failed and timed out deployments wait for another try. */
+/* Failed and timed out deployments wait for another try; of a rollout that is taken back, reverts that failed are attempted anew. */
+static enum err retry_install(struct call *c, struct rollout_rows *x, struct deployment_row *d)
+{
+	bool is_free;
+	(void)x;
+	enum err e = deployment_rejoin(c, d, &is_free);
+	if (e || !is_free)
+		return e; /* in another rollout by now */
+	d->attempt++;
+	return deployment_set(c, d, DEPLOYMENT_WAITING, "retried by an operator");
+}
+
+static enum err retry_revert(struct call *c, struct rollout_rows *x, struct deployment_row *d)
+{
+	return deployment_retry_revert(c, x->live, d);
+}
+
+static enum err each_in_state(struct call *c, struct rollout_rows *x, enum deployment_status state,
+	enum err (*fn)(struct call *c, struct rollout_rows *x, struct deployment_row *d))
+{
+	for (size_t i = 0; i < x->stage_count; i++) {
+		struct deployment_row *rows;
+		size_t count;
+		enum err e = deployment_in_state(c->s->rollouts->deployments, x->row.id, (int64_t)i, state, INT64_MAX, &rows, &count, c->arena,
+			c->fault);
+		for (size_t n = 0; n < count && !e; n++)
+			e = fn(c, x, &rows[n]);
+		if (e)
+			return e;
+	}
+	return ERR_OK;
+}
+
 static enum err retry_failed(struct call *c, struct rollout_rows *x)
 {
-	static const enum deployment_status from[] = {DEPLOYMENT_FAILED, DEPLOYMENT_TIMED_OUT};
+	if (x->status == ROLLOUT_REVERTING || x->status == ROLLOUT_REVERTED)
+		return each_in_state(c, x, DEPLOYMENT_REVERT_FAILED, retry_revert);
 	for (size_t i = 0; i < x->stage_count; i++) {
 		x->stages[i].error_floor = 0; /* the errors that were seen are gone */
 		enum err e = stage_update(c->s->rollouts->store, &x->stages[i], c->fault);
 		if (e)
 			return e;
-		for (size_t k = 0; k < 2; k++) {
-			struct deployment_row *rows;
-			size_t count;
-			e = deployment_in_state(c->s->rollouts->deployments, x->row.id, (int64_t)i, from[k], INT64_MAX, &rows, &count, c->arena, c->fault);
-			for (size_t n = 0; n < count && !e; n++) {
-				rows[n].attempt++;
-				e = deployment_set(c, &rows[n], DEPLOYMENT_WAITING, "retried by an operator");
-			}
-			if (e)
-				return e;
-		}
 	}
-	return ERR_OK;
+	enum err e = each_in_state(c, x, DEPLOYMENT_FAILED, retry_install);
+	return e ? e : each_in_state(c, x, DEPLOYMENT_TIMED_OUT, retry_install);
 }
 
 static enum err check_approver(struct call *c, const struct rollout_rows *x)
@@ -441,7 +496,20 @@ static enum err promote(struct call *c, struct rollout_rows *x)
 		if (e)
 			return e;
 	}
-	return ERR_OK;
+	return alert_resolve(c, "gate.verdict", rollout_resource(c, x->row.id));
+}
+
+/* What sends the release to more devices: not after another rollout of it was taken back. */
+static enum err check_not_reverted(struct call *c, const struct rollout_rows *x, enum rollout_command command)
+{
+	int64_t reverted = 0;
+	bool goes_on = command == ROLLOUT_DO_START || command == ROLLOUT_DO_RESUME || command == ROLLOUT_DO_PROMOTE ||
+		(command == ROLLOUT_DO_RETRY && x->status != ROLLOUT_REVERTING && x->status != ROLLOUT_REVERTED);
+	enum err e = goes_on ? rollout_reverted_of(c->s->rollouts->store, x->row.release, &reverted, c->fault) : ERR_OK;
+	if (e || !reverted)
+		return e;
+	return fault_set(c->fault, ERR_CONFLICT, "", "rollout %lld of the release %s was reverted; a reverted release is not offered again",
+		(long long)reverted, x->row.release_name);
 }
 
 /* The goal of the action is already reached: repeating it is no error. */
@@ -464,7 +532,9 @@ static bool is_there(enum rollout_command command, enum rollout_status s)
 
 static enum err act(struct call *c, struct rollout_rows *x, enum rollout_command command, enum rollout_status to)
 {
-	enum err e = ERR_OK;
+	enum err e = check_not_reverted(c, x, command);
+	if (e)
+		return e;
 	if (command == ROLLOUT_DO_APPROVE) {
 		e = check_approver(c, x);
 		x->row.approved_by = c->who->name;
