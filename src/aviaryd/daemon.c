@@ -219,9 +219,13 @@ void daemon_close(struct daemon *d)
 {
 	if (d->loop != NULL) {
 		daemon_stop_timers(d);
-		listen_close(d);
+		listen_close(d); /* an upload that is cut here notes by a job how far it came */
+		if (d->jobs != NULL)
+			jobs_drain(d->jobs); /* ticks as ever: what a tick uses goes after it */
 		topics_close(d->topics);
+		d->topics = NULL;
 		mqtt_out_close(d->out);
+		d->out = NULL;
 		jobs_free(d->jobs);
 		api_close(d->api);
 		for (size_t i = 0; i < 3; i++)

@@ -185,6 +185,7 @@ void listen_close(struct daemon *d)
 	http_server_close(d->http);
 	if (d->port_file != NULL && d->http != NULL)
 		unlink(d->port_file);
+	d->http = d->http_before = NULL; /* ticks go on while jobs end */
 	buf_done(&d->tls_certificate);
 	buf_done(&d->tls_key);
 }

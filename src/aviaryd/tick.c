@@ -43,7 +43,8 @@ static void fail_tick(struct daemon *d, enum err e)
 	struct buf body = BUF_INIT;
 	struct fault shown = {"", "nothing of this request was stored: try again"};
 	api_problem(&body, e == ERR_FULL ? e : ERR_UNAVAILABLE, &shown);
-	http_fail_held(d->http, 503, "application/problem+json", buf_cstr(&body));
+	if (d->http != NULL)
+		http_fail_held(d->http, 503, "application/problem+json", buf_cstr(&body));
 	if (d->http_before != NULL)
 		http_fail_held(d->http_before, 503, "application/problem+json", buf_cstr(&body));
 	buf_done(&body);
@@ -73,7 +74,8 @@ void daemon_tick(void *ctx)
 	 * are handled. So nothing below may take what it finds for committed. */
 	if (d->topics != NULL)
 		topics_after_commit(d->topics);
-	http_release_held(d->http);
+	if (d->http != NULL)
+		http_release_held(d->http);
 	if (d->http_before != NULL)
 		http_release_held(d->http_before);
 	if (unit_is_pending(&d->s))
