@@ -208,7 +208,8 @@ static double find_effect(const struct look *k) {
 	return blocks > 0 ? total / (double)blocks : NAN;
 }
 
-/* Median of what canaries (or controls) show, of counts the mean. */
+/* Median of what canaries (or controls) show, of counts the mean. The baseline is of the devices that have a window, too: else the two
+ * would be medians of different devices. */
 static double typical(const struct look *k, uint32_t gate, bool canary, bool baseline) {
 	bool counts = score_is_count(k->c->gates[gate].kind), shadow = k->c->mode == JUDGE_SHADOW;
 	size_t known = 0;
@@ -219,7 +220,7 @@ static double typical(const struct look *k, uint32_t gate, bool canary, bool bas
 		const struct judge_cell *cell = cell_at(k, i, gate);
 		/* shadow: the old version is the control, measured where the new one is */
 		const struct metric_point *p = baseline || (shadow && !canary) ? &cell->baseline : &cell->window;
-		if ((!shadow && row_at(k, i)->is_canary != canary) || p->reports == 0)
+		if ((!shadow && row_at(k, i)->is_canary != canary) || p->reports == 0 || cell->window.reports == 0)
 			continue;
 		k->values[known++] = p->value;
 		sum += p->value;

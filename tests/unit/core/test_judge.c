@@ -403,6 +403,22 @@ static void test_strata_find_what_hides_in_one(void **state) {
 	assert_int_equal(result.gates[0].stratum, JUDGE_NO_GATE);
 }
 
+/* Before and after are told of the same devices: one without a window moves neither. */
+static void test_told_baseline_is_of_those_with_a_window(void **state) {
+	(void)state;
+	setup(20, 4, 40);
+	size_t kept = 0;
+	for (size_t i = 0; i < row_count; i++) {
+		struct judge_cell *cell = &cells[i * GATES + 1];
+		if (!rows[i].is_canary)
+			continue;
+		cell->baseline.value = kept == 0 ? 77 : 20;
+		cell->window.reports = kept++ == 0 ? 40 : 0;
+	}
+	assert_int_equal(look(false), ERR_OK);
+	assert_true(result.gates[1].canary_baseline == 77);
+}
+
 static void test_shadow(void **state) {
 	(void)state;
 	setup(30, 0, 40);
@@ -632,6 +648,7 @@ int main(void) {
 		cmocka_unit_test(test_bad_rows_are_refused),
 		cmocka_unit_test(test_units_count_once),
 		cmocka_unit_test(test_strata_find_what_hides_in_one),
+		cmocka_unit_test(test_told_baseline_is_of_those_with_a_window),
 		cmocka_unit_test(test_shadow),
 		cmocka_unit_test(test_self_counts_only_the_present_window),
 		cmocka_unit_test(test_check),
