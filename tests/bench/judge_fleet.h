@@ -98,6 +98,7 @@ struct fleet_options {
 	uint32_t waves;       /* 2: half of alpha is for this wave */
 	double weight;        /* of each of the two gates */
 	double accuracy_margin, latency_margin;
+	bool never_hold;      /* nothing but the test at the bake's end decides on PASS */
 };
 
 struct fleet_device {
@@ -280,6 +281,7 @@ static inline void fleet_judge_init(struct fleet *f) {
 	judge_config_init(&f->config);
 	f->config.mode = o->shadow ? JUDGE_SHADOW : JUDGE_COHORT;
 	f->config.alpha = o->alpha;
+	f->config.hold_p = o->never_hold ? 0 : f->config.hold_p;
 	f->config.waves = o->waves;
 	f->config.blocks = o->blocks;
 	f->config.controls = o->shadow ? 0 : o->controls;

@@ -71,7 +71,8 @@ static void test_harm_is_found_in_time(void **state) {
 static void test_harm_is_not_promoted(void **state) {
 	(void)state;
 	struct fleet_options o = full_bill;
-	o.alpha = 1e-9;
+	o.alpha = 1e-200;
+	o.never_hold = true;
 	o.accuracy_drop = 0.02;
 	assert_in_range(run(o, 100).passes, 0, 12);
 }
