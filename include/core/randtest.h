@@ -18,7 +18,8 @@
 #define RANDTEST_X_UNIT 8   /* x counts eighths of s */
 #define RANDTEST_CLAMP 4.0  /* in s */
 #define RANDTEST_X_MAX 32
-#define RANDTEST_BUCKET_DF 24 /* within-block degrees of freedom from which a bucket of report counts has its own scale */
+/* Within-block degrees of freedom from which a bucket of report counts has its own scale. */
+#define RANDTEST_BUCKET_DF 24
 
 /* Members must be ordered by block, and inside a block in an order that does not depend on input order. */
 struct randtest_member {
