@@ -99,9 +99,9 @@ static enum err check_gate(const struct judge_config *c, uint32_t at, struct fau
 	if (!(isfinite(g->margin) && g->margin >= 0))
 		e = fault_set(f, ERR_INVALID, "/margin", "a margin is the harm that is tolerated: 0 or more");
 	else if (!(isfinite(g->ni_margin) && g->ni_margin >= 0))
-		e = fault_set(f, ERR_INVALID, "/niMargin", "a non-inferiority margin is a harm: 0 (no such test) or more");
+		e = fault_set(f, ERR_INVALID, "/ni_margin", "a non-inferiority margin is a harm: 0 (no such test) or more");
 	else if (g->ni_margin > 0 && g->ni_margin <= g->margin)
-		e = fault_set(f, ERR_INVALID, "/niMargin", "must be more than the margin %g, which is tolerated", g->margin);
+		e = fault_set(f, ERR_INVALID, "/ni_margin", "must be more than the margin %g, which is tolerated", g->margin);
 	else if (score_is_count(g->kind) && (g->margin > 0 || g->ni_margin > 0))
 		e = fault_set(f, ERR_INVALID, "/margin", "%s gates have no margin", metric_kind_name(g->kind));
 	else if (g->kind == METRIC_RATIO && (g->margin >= 1 || g->ni_margin >= 1))

@@ -514,9 +514,9 @@ static void test_check(void **state) {
 	gates[0].margin = -0.01;
 	refused("/gates/0/margin");
 	gates[1].ni_margin = -1;
-	refused("/gates/1/niMargin");
+	refused("/gates/1/ni_margin");
 	gates[1].ni_margin = gates[1].margin;
-	refused("/gates/1/niMargin");
+	refused("/gates/1/ni_margin");
 	gates[2].margin = 1;
 	refused("/gates/2/margin");
 	gates[0].ni_margin = 2;
