@@ -272,6 +272,31 @@ static enum err strata_check(const struct rollout_request *q, struct arena *a, s
 	return ERR_OK;
 }
 
+static bool has_silence_gate(const struct rollout_request *q)
+{
+	const struct rollout_gate_request *gates = q->gates.items;
+	for (size_t i = 0; i < q->gates.count; i++)
+		if (strcmp(gates[i].kind, "silence") == 0)
+			return true;
+	return false;
+}
+
+/* Also where nothing will be judged: a request is right or wrong whatever the fleet looks like. */
+static enum err judge_fields_check(const struct rollout_request *q, struct fault *f)
+{
+	if (!(q->judge.alpha > 0 && q->judge.alpha < 0.5))
+		return fault_set(f, ERR_INVALID, "/judge/alpha", "must lie between 0 and 0.5");
+	if (!(q->judge.beta > 0 && q->judge.beta < 0.5))
+		return fault_set(f, ERR_INVALID, "/judge/beta", "must lie between 0 and 0.5");
+	if (!q->judge.controls && q->gates.count > 0 && q->devices.count == 0)
+		return fault_set(f, ERR_INVALID, "/judge/controls", "gates compare a canary with controls: without them remove the gates");
+	if (q->judge.hard_stop.silent > 0 && !has_silence_gate(q))
+		return fault_set(f, ERR_INVALID, "/judge/hard_stop/silent", "needs a gate on silence: without it nobody is known to be silent");
+	if (q->judge.max_bake_ms < q->judge.min_bake_ms)
+		return fault_set(f, ERR_INVALID, "/judge/max_bake_ms", "must not be below min_bake_ms");
+	return ERR_OK;
+}
+
 enum err rollout_request_check(struct rollout_request *q, struct arena *a, struct fault *f)
 {
 	enum err e = stages_check(q, a, f);
@@ -279,10 +304,8 @@ enum err rollout_request_check(struct rollout_request *q, struct arena *a, struc
 		e = gates_check(q, a, f);
 	if (!e)
 		e = strata_check(q, a, f);
-	if (!e && !q->judge.controls && q->gates.count > 0 && q->devices.count == 0)
-		e = fault_set(f, ERR_INVALID, "/judge/controls", "gates compare a canary with controls: without them remove the gates");
-	if (!e && q->judge.max_bake_ms < q->judge.min_bake_ms)
-		e = fault_set(f, ERR_INVALID, "/judge/max_bake_ms", "must not be below min_bake_ms");
+	if (!e)
+		e = judge_fields_check(q, f);
 	return e;
 }
 
