@@ -59,6 +59,7 @@ struct rollout_live {
 	uint32_t notified;
 	struct judged_stage *judged; /* of the running stage, or NULL */
 	int64_t joined_at_ms;        /* when late joiners were last looked for */
+	int64_t drawn_at_ms;         /* when a stage last could not begin */
 	enum rollout_reason last_reason;
 	bool is_durable; /* committed since it was loaded: the rollout exists */
 	char verdict_text[400];      /* of the last announced verdict: the words of a revert */
@@ -143,6 +144,8 @@ AVIARY_MUST_CHECK enum err rollout_judge_stage(struct call *c, struct rollout_ro
 /* A canary's part has come to an end one way or the other: its block's window begins. */
 AVIARY_MUST_CHECK enum err rollout_start_block(struct call *c, struct rollout_live *live, const struct deployment_row *d);
 void rollout_judged_free(struct rollout_live *live);
+/* The device is about to be deleted: no stage in memory has it any more. */
+void rollout_judged_forget_device(struct call *c, int64_t device);
 
 /* ---- rollout_deploy.c ---- */
 /* Moves one deployment and writes it, with event and desired revision. Does nothing when the table does not allow it. */

@@ -48,12 +48,15 @@ AVIARY_MUST_CHECK enum err stage_list(struct rollout_store *s, int64_t rollout, 
 
 struct block_row {
 	int64_t device, block, t0; /* t0 0: not started */
+	int64_t unit;              /* 0: the device alone */
 	bool is_canary;
 };
 AVIARY_MUST_CHECK enum err block_insert(struct rollout_store *s, int64_t rollout, int64_t stage, const struct block_row *row, struct fault *f);
 /* By block, then device. */
 AVIARY_MUST_CHECK enum err block_list(struct rollout_store *s, int64_t rollout, int64_t stage, struct block_row **rows, size_t *count,
 	struct arena *a, struct fault *f);
+/* The device's places in blocks, and its baselines: before it is deleted. */
+AVIARY_MUST_CHECK enum err block_forget_device(struct rollout_store *s, int64_t device, struct fault *f);
 /* The block of a canary; ERR_NOT_FOUND when the device is not one. */
 AVIARY_MUST_CHECK enum err block_of_canary(struct rollout_store *s, int64_t rollout, int64_t stage, int64_t device, int64_t *block, struct fault *f);
 /* First start wins; *is_new tells whether this one did. */

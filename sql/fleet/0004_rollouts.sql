@@ -92,6 +92,7 @@ CREATE TABLE block_member (
 	block     INTEGER NOT NULL,
 	device    INTEGER NOT NULL REFERENCES device (id),
 	is_canary INTEGER NOT NULL CHECK (is_canary IN (0, 1)),
+	unit      INTEGER NOT NULL DEFAULT 0,  -- devices of one unit share fate and are judged as one; 0: alone
 	PRIMARY KEY (rollout, stage, block, device)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX block_member_device ON block_member (device, rollout, stage);

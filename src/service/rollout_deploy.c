@@ -419,26 +419,22 @@ enum err rollouts_of_device(struct call *c, int64_t device, int64_t *rollout)
 enum err rollouts_forget_device(struct call *c, int64_t device, struct buf *what)
 {
 	struct rollouts *r = c->s->rollouts;
-	int64_t rollout = 0;
-	enum err e = rollouts_of_device(c, device, &rollout);
+	int64_t active = 0;
+	enum err e = deployment_active_of(r->deployments, device, &active, c->fault);
 	if (e)
 		return e;
-	if (rollout) {
+	if (active) {
 		struct deployment_row d;
-		e = deployment_newest(r->deployments, device, &d, c->arena, c->fault);
+		e = deployment_get(r->deployments, active, &d, c->arena, c->fault);
 		if (e)
 			return e;
-		buf_printf(what, "its deployment %lld in rollout %lld (%s) was cancelled", (long long)d.id, (long long)rollout,
+		buf_printf(what, "its deployment %lld in rollout %lld (%s) was cancelled", (long long)d.id, (long long)d.rollout,
 			deployment_status_text(d.state));
-		struct rollout_rows x;
-		e = rollout_load(c, rollout, &x);
-		if (e)
-			return e;
-		observe_unfollow(c, rollout); /* followed anew at the next look, without this device */
-		rollout_judged_free(x.live);
 		e = deployment_deactivate(r->deployments, device, c->fault);
 		if (e)
 			return e;
 	}
-	return deployment_forget_device(r->deployments, device, c->fault);
+	rollout_judged_forget_device(c, device);
+	e = block_forget_device(r->store, device, c->fault);
+	return e ? e : deployment_forget_device(r->deployments, device, c->fault);
 }

@@ -36,6 +36,11 @@ static int64_t wanted(const struct draw *w)
 	return is_last_stage(w) || w->stage->planned > count ? count : w->stage->planned;
 }
 
+static bool is_named(const struct draw *w)
+{
+	return w->x->live->spec.devices.count > 0 && w->stage->stage == 0;
+}
+
 static enum err draw_blocks(struct draw *w, int64_t blocks, int64_t controls)
 {
 	struct call *c = w->c;
@@ -70,7 +75,7 @@ static enum err draw_blocks(struct draw *w, int64_t blocks, int64_t controls)
 }
 
 /* Canaries named by hand: one block of everybody who is there, which is said to be no proof (guarantee: none). */
-static enum err draw_named(struct draw *w)
+static enum err draw_named(struct draw *w, bool *is_ready, char *reason, size_t reason_size)
 {
 	const struct rollout_request *q = &w->x->live->spec;
 	size_t named = 0;
@@ -80,8 +85,11 @@ static enum err draw_named(struct draw *w)
 				w->is_chosen[i] = true;
 				named++;
 			}
-	if (!named)
-		return fault_set(w->c->fault, ERR_CONFLICT, "/devices", "none of the named devices can take part");
+	if (!named) {
+		*is_ready = false;
+		snprintf(reason, reason_size, "waits for one of the %zu named devices to be able to take part", q->devices.count);
+		return ERR_OK;
+	}
 	size_t controls = w->targets.count > named ? (w->targets.count - named) / named : 0;
 	controls = controls > (size_t)q->judge.controls_max ? (size_t)q->judge.controls_max : controls;
 	w->members = arena_array(w->c->arena, named * (controls + 1) + 1, sizeof *w->members);
@@ -202,6 +210,8 @@ static enum err write_blocks(struct draw *w)
 	for (size_t i = 0; i < w->member_count; i++) {
 		struct block_row row = {
 			.device = (int64_t)w->members[i].key, .block = w->members[i].block, .is_canary = w->members[i].is_canary};
+		if (!is_named(w)) /* by hand they were not drawn by units */
+			row.unit = (int64_t)w->targets.devices[w->members[i].device].unit;
 		enum err e = block_insert(w->c->s->rollouts->store, w->x->row.id, w->stage->stage, &row, w->c->fault);
 		if (!e)
 			e = freeze_baselines(w->c, w->x, w->stage->stage, row.device);
@@ -272,6 +282,10 @@ static enum err draw_judged(struct draw *w, int64_t want, bool *is_ready, char *
 	if (is_holdback || (stage > 0 && (want == (int64_t)w->targets.count)))
 		return ERR_OK; /* nobody is left to compare with: planned so, and the stage says that it is not judged */
 	int64_t need = blocks_needed(live, live->spec.stages.count, stage, blocks ? blocks : 1, controls ? controls : 1);
+	int64_t most, of_most;
+	rollout_plan_blocks(live, want, (int64_t)w->targets.count, (int64_t)w->targets.count, &most, &of_most);
+	if (stage > 0 && most < blocks_needed(live, live->spec.stages.count, stage, most ? most : 1, of_most ? of_most : 1))
+		return ERR_OK; /* too few are left for any proof, whoever comes online */
 	if (blocks < need) {
 		*is_ready = false;
 		snprintf(reason, reason_size, "waits for devices that are online with a baseline of every gate: %lld of %zu are, "
@@ -292,15 +306,14 @@ enum err rollout_draw_stage(struct call *c, struct rollout_rows *x, struct stage
 	w.is_member = arena_array(c->arena, w.targets.count + 1, sizeof *w.is_member);
 	w.is_chosen = arena_array(c->arena, w.targets.count + 1, sizeof *w.is_chosen);
 	int64_t want = wanted(&w);
-	bool is_named = x->live->spec.devices.count > 0 && stage->stage == 0;
-	if (is_named)
-		e = draw_named(&w);
+	if (is_named(&w))
+		e = draw_named(&w, is_ready, reason, reason_size);
 	else if (x->live->gate_count && want > 0)
 		e = draw_judged(&w, want, is_ready, reason, reason_size);
 	if (e || !*is_ready)
 		return e;
 	bool only_drawn = stage->stage == 0 && w.plan.blocks > 0;
-	if (!is_named && !only_drawn)
+	if (!is_named(&w) && !only_drawn)
 		choose_rest(&w, want);
 	return write_stage(&w);
 }

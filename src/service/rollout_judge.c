@@ -78,12 +78,38 @@ static struct judged_stage *judged_new(struct call *c, const struct rollout_rows
 	for (size_t i = 0; i < count; i++) {
 		const struct device_state *d = registry_by_row(c->s->registry, rows[i].device);
 		j->rows[i] = (struct judge_row){.device = (uint64_t)rows[i].device, .block = (uint32_t)rows[i].block,
-			.stratum = d ? d->hardware : 0, .is_canary = rows[i].is_canary};
+			.unit = (uint64_t)rows[i].unit, .stratum = d ? d->hardware : 0, .is_canary = rows[i].is_canary};
 		j->t0[i] = rows[i].t0;
 		if (rows[i].t0)
 			observe_follow(c, x->row.id, stage, rows[i].device, rows[i].t0);
 	}
 	return j;
+}
+
+/* Members were deleted: a block that has lost its canary, or all controls, compares nothing. Returns how many rows stay. */
+static size_t keep_whole_blocks(struct block_row *rows, size_t count)
+{
+	size_t kept = 0;
+	for (size_t from = 0, to; from < count; from = to) {
+		size_t canaries = 0;
+		for (to = from; to < count && rows[to].block == rows[from].block; to++)
+			canaries += rows[to].is_canary;
+		if (!canaries || canaries == to - from)
+			continue;
+		memmove(&rows[kept], &rows[from], (to - from) * sizeof *rows);
+		kept += to - from;
+	}
+	return kept;
+}
+
+void rollout_judged_forget_device(struct call *c, int64_t device)
+{
+	for (struct rollout_live *live = c->s->rollouts->live; live; live = live->next)
+		for (size_t i = 0; live->judged && i < live->judged->count; i++)
+			if (live->judged->rows[i].device == (uint64_t)device) {
+				observe_unfollow_device(c, live->id, live->judged->stage, device);
+				rollout_judged_free(live); /* loaded anew at the next look, without it */
+			}
 }
 
 static enum err judged_load(struct call *c, struct rollout_rows *x, const struct stage_row *stage, struct judged_stage **out)
@@ -98,6 +124,7 @@ static enum err judged_load(struct call *c, struct rollout_rows *x, const struct
 	enum err e = block_list(c->s->rollouts->store, x->row.id, stage->stage, &rows, &count, c->arena, c->fault);
 	if (e)
 		return e;
+	count = keep_whole_blocks(rows, count);
 	*out = live->judged = judged_new(c, x, stage->stage, rows, count);
 	struct place *places = arena_array(c->arena, count + 1, sizeof *places);
 	for (size_t i = 0; i < count; i++)

@@ -9,6 +9,7 @@
 #include "service/unit.h"
 
 #define JOIN_EVERY_MS 5000    /* late joiners: a scan of the filter */
+#define DRAW_EVERY_MS 5000    /* a stage that could not begin: a scan of the filter, too */
 #define OVERDUE_A_TICK 1000   /* bounds one tick; the rest comes with the next */
 #define OFFERS_A_TICK 2000
 #define DECISIONS_A_TICK 8    /* a stage that is empty is passed at once, and the next one too */
@@ -82,10 +83,14 @@ static enum err move_stage(struct call *c, struct rollout_rows *x, const struct 
 		return ERR_INTERNAL;
 	if (m->to == STAGE_RUNNING && status == STAGE_SCHEDULED) {
 		char reason[200];
+		*is_ready = c->now_ms - x->live->drawn_at_ms >= DRAW_EVERY_MS;
+		if (!*is_ready)
+			return ERR_OK;
 		enum err e = rollout_draw_stage(c, x, stage, is_ready, reason, sizeof reason);
 		if (e)
 			return e;
 		if (!*is_ready) {
+			x->live->drawn_at_ms = c->now_ms;
 			if (strcmp(reason, x->row.reason) == 0)
 				return ERR_OK;
 			return rollout_set_status(c, x, x->status, reason);

@@ -26,6 +26,8 @@ enum {
 	ST_BLOCK_LIST,
 	ST_BLOCK_OF_CANARY,
 	ST_BLOCK_START,
+	ST_BLOCK_FORGET,
+	ST_BASELINE_FORGET,
 	ST_BASELINE_INSERT,
 	ST_BASELINE_LIST,
 	ST_LOOK_INSERT,
@@ -52,11 +54,13 @@ static const struct statement statements[ST_COUNT] = {
 		"blocks = ?9, controls = ?10, verdict = ?11, look = ?12, extension = ?13, held = ?14 WHERE rollout = ?1 AND stage = ?2", false},
 	[ST_STAGE_LIST] = {"SELECT stage, name, status, planned, is_judged, started_at, baking_at, ended_at, error_floor, blocks, controls, "
 		"verdict, look, extension, held FROM stage WHERE rollout = ?1 ORDER BY stage", false},
-	[ST_BLOCK_INSERT] = {"INSERT INTO block_member (rollout, stage, block, device, is_canary) VALUES (?1, ?2, ?3, ?4, ?5)", false},
-	[ST_BLOCK_LIST] = {"SELECT m.block, m.device, m.is_canary, s.t0 FROM block_member m LEFT JOIN block_start s ON s.rollout = m.rollout AND "
+	[ST_BLOCK_INSERT] = {"INSERT INTO block_member (rollout, stage, block, device, is_canary, unit) VALUES (?1, ?2, ?3, ?4, ?5, ?6)", false},
+	[ST_BLOCK_LIST] = {"SELECT m.block, m.device, m.is_canary, s.t0, m.unit FROM block_member m LEFT JOIN block_start s ON s.rollout = m.rollout AND "
 		"s.stage = m.stage AND s.block = m.block WHERE m.rollout = ?1 AND m.stage = ?2 ORDER BY m.block, m.device", false},
 	[ST_BLOCK_OF_CANARY] = {"SELECT block FROM block_member WHERE device = ?3 AND rollout = ?1 AND stage = ?2 AND is_canary = 1", false},
 	[ST_BLOCK_START] = {"INSERT INTO block_start (rollout, stage, block, t0) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING", false},
+	[ST_BLOCK_FORGET] = {"DELETE FROM block_member WHERE device = ?1", false},
+	[ST_BASELINE_FORGET] = {"DELETE FROM baseline WHERE device = ?1", false},
 	[ST_BASELINE_INSERT] = {"INSERT INTO baseline (rollout, stage, device, gate, accum) VALUES (?1, ?2, ?3, ?4, ?5)", false},
 	[ST_BASELINE_LIST] = {"SELECT device, gate, accum FROM baseline WHERE rollout = ?1 AND stage = ?2 ORDER BY device, gate", false},
 	[ST_LOOK_INSERT] = {"INSERT INTO look (rollout, stage, look, gate, at, reports, blocks, devices, statistic, p, p_ni, alpha_look, spent, "
@@ -315,6 +319,7 @@ enum err block_insert(struct rollout_store *s, int64_t rollout, int64_t stage, c
 	stmt_bind_int(st, 3, row->block);
 	stmt_bind_int(st, 4, row->device);
 	stmt_bind_int(st, 5, row->is_canary);
+	stmt_bind_int(st, 6, row->unit);
 	return stmt_run(st, f);
 }
 
@@ -331,7 +336,8 @@ enum err block_list(struct rollout_store *s, int64_t rollout, int64_t stage, str
 	while (!(e = stmt_step(st, &row, f)) && row) {
 		*rows = grow(*rows, *count, sizeof **rows, a);
 		(*rows)[(*count)++] = (struct block_row){
-			.block = stmt_int(st, 0), .device = stmt_int(st, 1), .is_canary = stmt_int(st, 2) != 0, .t0 = stmt_int(st, 3)};
+			.block = stmt_int(st, 0), .device = stmt_int(st, 1), .is_canary = stmt_int(st, 2) != 0, .t0 = stmt_int(st, 3),
+			.unit = stmt_int(st, 4)};
 	}
 	return e;
 }
@@ -351,6 +357,16 @@ enum err block_of_canary(struct rollout_store *s, int64_t rollout, int64_t stage
 	*block = stmt_int(st, 0);
 	stmt_reset(st);
 	return ERR_OK;
+}
+
+enum err block_forget_device(struct rollout_store *s, int64_t device, struct fault *f)
+{
+	stmt_bind_int(s->st[ST_BLOCK_FORGET], 1, device);
+	enum err e = stmt_run(s->st[ST_BLOCK_FORGET], f);
+	if (e)
+		return e;
+	stmt_bind_int(s->st[ST_BASELINE_FORGET], 1, device);
+	return stmt_run(s->st[ST_BASELINE_FORGET], f);
 }
 
 enum err block_start(struct rollout_store *s, int64_t rollout, int64_t stage, int64_t block, int64_t t0, bool *is_new, struct fault *f)
