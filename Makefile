@@ -139,12 +139,13 @@ coverage-run: $(filter $(B)/tests/core/%,$(UNIT_TESTS))
 
 INSTALLED_MAN = $(wildcard docs/man/*.[158])
 install: all ## install below DESTDIR and PREFIX
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/share/doc/aviary \
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/share/doc/aviary/docs \
 		$(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)/etc/aviary
 	install -m 755 $(addprefix $(B)/,$(PROGRAMS)) $(DESTDIR)$(PREFIX)/bin
 	sed 's|/usr/local/bin|$(PREFIX)/bin|' systemd/aviaryd.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/aviaryd.service
 	install -m 644 README.md CHANGES.md LICENSE config/mosquitto.conf $(DESTDIR)$(PREFIX)/share/doc/aviary
-	test -e $(DESTDIR)/etc/aviary/aviaryd.conf || install -m 640 config/aviaryd.conf $(DESTDIR)/etc/aviary
+	install -m 644 docs/*.md $(DESTDIR)$(PREFIX)/share/doc/aviary/docs
+	test -e $(DESTDIR)/etc/aviary/aviaryd.conf || install -m 644 config/aviaryd.conf $(DESTDIR)/etc/aviary
 	for page in $(INSTALLED_MAN); do section=$${page##*.}; install -d $(DESTDIR)$(PREFIX)/share/man/man$$section; \
 		install -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man$$section; done
 	install -m 644 config/completion/aviaryctl.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/aviaryctl

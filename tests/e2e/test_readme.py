@@ -71,6 +71,11 @@ def test_install(installed):
     for page in (ROOT / "docs/man").glob("*.[158]"):
         assert (installed / f"usr/share/man/man{page.suffix[1:]}" / page.name).read_text() == page.read_text()
     assert {"README.md", "LICENSE", "CHANGES.md"} <= {p.name for p in (installed / "usr/share/doc/aviary").iterdir()}
+    # The unit's user is dynamic, so the file is for everybody; secrets come as credentials (aviaryd.conf(5)).
+    assert config.stat().st_mode & 0o777 == 0o644
+    assert (installed / "usr/share/doc/aviary/docs/protocol.md").exists()
+    assert "aviaryctl" in (installed / "usr/share/bash-completion/completions/aviaryctl").read_text()
+    assert (installed / "usr/share/zsh/site-functions/_aviaryctl").read_text().startswith("#compdef aviaryctl")
     # Nothing but what was meant, and nothing outside.
     tops = {p.relative_to(installed).parts[:2] for p in installed.rglob("*") if p.is_file()}
     assert tops <= {("usr", "bin"), ("usr", "lib"), ("usr", "share"), ("etc", "aviary")}

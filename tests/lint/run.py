@@ -175,8 +175,16 @@ def check_man_pages():
             yield name, line
 
 
+def check_links():
+    for name in tracked(".md"):
+        for number, line in lines(name):
+            for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", line):
+                if not (ROOT / name).parent.joinpath(target).exists():
+                    yield f"{name}:{number}", f"there is no {target}"
+
+
 RULES = [check_layers, check_foreign, check_core_is_pure, check_sql_only_in_store, check_headers, check_text, check_scripts, check_python, check_yaml,
-         check_man_pages]
+         check_man_pages, check_links]
 
 
 def main():
