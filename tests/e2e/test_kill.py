@@ -139,7 +139,7 @@ class Director(Worker):
         spec = {"name": f"kws {version}", "release": f"kws-{version}", "filter": FLEET, "start": True,
                 "stages": [{"percent": 16}, {"percent": 50}, {"percent": 100}], "success": {"percent": 95},
                 "error": {"percent": 30, "min_count": 5, "action": "revert"}, "soak_ms": 3000, "timeout_ms": 20000, "retries": 5,
-                "gates": GATES, "judge": {"reports_planned": 48}}
+                "gates": GATES, "judge": {"reports_planned": 48, "warmup_ms": 1500}}
         self.until(lambda: self.has_baseline(spec), 60, "every device has a baseline")
         made = self.api.post("/rollouts", spec, key=f"rollout of {version}")
         assert made.status_code == 201, made.text
@@ -238,7 +238,7 @@ def test_kill9_at_200_moments_of_rollouts_under_load(make_server, make_sim, tmp_
     wait_for(lambda: server.metrics()["aviary_mqtt_connected"] == 1, 10, "its session is at the broker, from now on messages count")
     acks = tmp_path / "acks.txt"
     sim = make_sim(server, DEVICES, enrol=server.enrolment_token(), factory_release="kws-1.0.0", factory_model="kws=1.0.0", factory_counter=1,
-                   interval="250ms", report_retry="1s", self_test="100ms", regions="eu,us", quiet=True, seed=SEED, ack_log=acks,
+                   interval="250ms", report_retry="1s", self_test="400ms", regions="eu,us", quiet=True, seed=SEED, ack_log=acks,
                    effect=[f"kws={version}:accuracy-0.05,latency*1.15" for version in sorted(BAD)])
     sim.wait_connected(DEVICES)
     wait_for(lambda: server.running() == {"kws-1.0.0": DEVICES}, 30, lambda: f"all enrolled: {server.running()}")
