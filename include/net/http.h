@@ -12,7 +12,9 @@
  *
  * Held replies: http_reply in `complete` or later keeps the answer until http_release_held (after COMMIT), or until
  * http_fail_held replaces all of them (COMMIT failed). http_reply_now, replies in `begin`, files and streams are not
- * held. After http_reply the request must not be touched but in finish.
+ * held. After http_reply the request must not be touched but in `again` and finish.
+ *   again(req)          the COMMIT failed that the reply was held for, and the reply is dropped. True: the handler has
+ *                       replied anew, or will; false: http_fail_held's reply takes its place.
  */
 #ifndef AVIARY_NET_HTTP_H
 #define AVIARY_NET_HTTP_H
@@ -36,6 +38,7 @@ struct http_handler {
 	void (*complete)(struct http_request *req);
 	void (*abort)(struct http_request *req);               /* may be NULL */
 	void (*finish)(struct http_request *req);              /* may be NULL */
+	bool (*again)(struct http_request *req);               /* may be NULL */
 	void (*prepare)(struct http_request *req, int status); /* before any reply leaves: default headers; may be NULL */
 	/* Body and type of a refusal by this module's own limits (400, 413, 414, 431, 503); a constant. NULL: plain
 	 * text. */
@@ -127,7 +130,7 @@ void http_reply_file(struct http_request *req, int fd, uint64_t size_bytes, cons
 
 /* After COMMIT: all held replies leave. For the tick. */
 void http_release_held(struct http_server *s);
-/* COMMIT failed: all held replies become this one. They leave at once. */
+/* COMMIT failed: all held replies become this one, but those that `again` gives anew. They leave at once. */
 void http_fail_held(struct http_server *s, int status, const char *content_type, const char *body);
 
 /* ---- streams ---- server-sent events and other endless answers */

@@ -30,6 +30,7 @@ AVIARY_MUST_CHECK enum err unit_begin(struct services *s, struct fault *f);
  * The fault of the work is left as it is. */
 AVIARY_MUST_CHECK enum err unit_end(struct services *s, enum err e, struct fault *f);
 bool unit_is_pending(const struct services *s); /* something waits for a commit */
+bool unit_has_changes(const struct services *s); /* rows were changed: an empty COMMIT proves nothing of the disk */
 /* Once a tick. On failure nothing since the last commit happened: listeners and the outbox have been told. */
 AVIARY_MUST_CHECK enum err units_commit(struct services *s, struct fault *f);
 

@@ -467,6 +467,21 @@ static void on_complete(struct http_request *http)
 	settle(r, e);
 }
 
+/* The tick's changes are lost. A read may have seen them, so it is handled once more, from what is on disk. */
+static bool on_again(struct http_request *http)
+{
+	struct request *r = http_user(http);
+	bool is_read = strcmp(http_method(http), "GET") == 0 || strcmp(http_method(http), "HEAD") == 0;
+	if (r == NULL || r->rq.route == NULL || (r->rq.route->flags & ROUTE_WRITE) || !is_read)
+		return false;
+	http_set_user(http, NULL);
+	request_free(r);
+	on_begin(http);
+	if (http_status(http) == 0)
+		on_complete(http);
+	return true;
+}
+
 /* ---- the end ---- */
 
 static void on_abort(struct http_request *http)
@@ -547,8 +562,7 @@ const struct http_handler *api_handler(void)
 {
 	static const struct http_handler handler = {
 		.begin = on_begin, .chunk = on_chunk, .complete = on_complete, .abort = on_abort, .finish = on_finish,
-			.prepare = on_prepare,
-		.refusal = on_refusal};
+		.again = on_again, .prepare = on_prepare, .refusal = on_refusal};
 	return &handler;
 }
 

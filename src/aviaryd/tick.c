@@ -56,10 +56,10 @@ void daemon_tick(void *ctx)
 {
 	struct daemon *d = ctx;
 	struct fault f = {"", ""};
-	bool was_pending = unit_is_pending(&d->s);
+	bool had_changes = unit_has_changes(&d->s);
 	uint64_t start_ns = clock_mono_ns();
 	enum err e = units_commit(&d->s, &f);
-	if (was_pending)
+	if (had_changes || e != ERR_OK)
 		note_commit(d, e, &f);
 	if (e != ERR_OK) {
 		fail_tick(d, e);

@@ -42,6 +42,7 @@ static void leave(struct http_request *req)
 static void hold(struct http_request *req)
 {
 	struct http_server *s = req->server;
+	if (req->is_held) return; /* given anew */
 	req->is_held = true;
 	req->held_prev = NULL;
 	req->held_next = s->held;
@@ -307,15 +308,29 @@ void http_release_held(struct http_server *s)
 	run_all(s);
 }
 
+/* True: there is a reply that may leave. */
+static bool fail_one(struct http_request *req, int status, const char *content_type, const char *body)
+{
+	struct http_server *s = req->server;
+	struct buf text = BUF_INIT;
+	http_drop_reply(req);
+	req->reply = REPLY_NONE;
+	req->status = 0;
+	req->is_in_callback = true;
+	bool is_taken = s->handler.again && s->handler.again(req);
+	req->is_in_callback = false;
+	if (is_taken) return req->reply != REPLY_NONE;
+	buf_str(&text, body);
+	decide(req, REPLY_BYTES, status, content_type);
+	take_bytes(req, &text);
+	return true;
+}
+
 void http_fail_held(struct http_server *s, int status, const char *content_type, const char *body)
 {
-	for (struct http_request *req = s->held; req; req = req->held_next) {
-		struct buf text = BUF_INIT;
-		http_drop_reply(req);
-		req->reply = REPLY_NONE;
-		buf_str(&text, body);
-		decide(req, REPLY_BYTES, status, content_type);
-		take_bytes(req, &text);
+	for (struct http_request *req = s->held, *next; req; req = next) {
+		next = req->held_next;
+		if (!fail_one(req, status, content_type, body)) http_unhold(req); /* until a job is done */
 	}
 	http_release_held(s);
 }

@@ -67,6 +67,11 @@ bool unit_is_pending(const struct services *s)
 	return db_is_dirty(s->db);
 }
 
+bool unit_has_changes(const struct services *s)
+{
+	return db_is_changed(s->db);
+}
+
 enum err units_commit(struct services *s, struct fault *f)
 {
 	struct units *u = s->units;
