@@ -354,6 +354,8 @@ static enum err judge_now(struct call *c, struct rollout_rows *x, struct stage_r
 	/* An inconclusive end that extends the bake is no verdict yet: nobody is to act on it. */
 	if (res->extend)
 		res->verdict = state->verdict = state->held ? VERDICT_HOLD : VERDICT_CONTINUE;
+	if (!res->look && state->verdict == before && state->held == stage->held)
+		return e; /* a peek that saw nothing writes nothing */
 	stage->verdict = verdict_name(state->verdict);
 	stage->look = state->look;
 	stage->extension = state->extension;

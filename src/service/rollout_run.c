@@ -12,6 +12,7 @@
 #define DRAW_EVERY_MS 5000    /* a stage that could not begin: a scan of the filter, too */
 #define OVERDUE_A_TICK 1000   /* bounds one tick; the rest comes with the next */
 #define OFFERS_A_TICK 2000
+#define MOVES_A_TICK 2000     /* taken back or cancelled: 60 ms; 100,000 at once held everybody for 3 s */
 #define DECISIONS_A_TICK 8    /* a stage that is empty is passed at once, and the next one too */
 
 static enum rollout_policy policy_of(const char *text)
@@ -110,14 +111,16 @@ static enum err move_stage(struct call *c, struct rollout_rows *x, const struct 
 	return e ? e : note_stage(c, x, stage, text);
 }
 
-static enum err each_in_state(struct call *c, struct rollout_rows *x, enum deployment_status state,
+/* Of at most *left, which goes down: what remains comes with the next tick, which decides the same again. */
+static enum err each_in_state(struct call *c, struct rollout_rows *x, enum deployment_status state, int64_t *left,
 	enum err (*fn)(struct call *c, struct rollout_rows *x, struct deployment_row *d))
 {
-	for (size_t i = 0; i < x->stage_count; i++) {
+	for (size_t i = 0; i < x->stage_count && *left > 0; i++) {
 		struct deployment_row *rows;
 		size_t count;
-		enum err e = deployment_in_state(c->s->rollouts->deployments, x->row.id, (int64_t)i, state, INT64_MAX, &rows, &count, c->arena,
+		enum err e = deployment_in_state(c->s->rollouts->deployments, x->row.id, (int64_t)i, state, *left, &rows, &count, c->arena,
 			c->fault);
+		*left -= e ? 0 : (int64_t)count;
 		for (size_t n = 0; n < count && !e; n++)
 			e = fn(c, x, &rows[n]);
 		if (e)
@@ -137,17 +140,18 @@ static enum err take_back_one(struct call *c, struct rollout_rows *x, struct dep
 	return deployment_take_back(c, x->live, d);
 }
 
-static enum err carry_out_all(struct call *c, struct rollout_rows *x, const struct rollout_decision *d)
+static enum err carry_out_all(struct call *c, struct rollout_rows *x, const struct rollout_decision *d, int64_t *left)
 {
 	enum err e = ERR_OK;
-	if (d->revert_begun)
-		for (int s = 0; s < DEPLOYMENT_STATUS_COUNT && !e; s++)
-			if (s != DEPLOYMENT_REVERTING)
-				e = each_in_state(c, x, (enum deployment_status)s, take_back_one);
+	enum deployment_status to;
+	/* from the end: what runs the release goes back before what was never offered is cancelled */
+	for (int s = DEPLOYMENT_STATUS_COUNT - 1; d->revert_begun && s >= 0 && !e; s--)
+		if (deployment_on_revert((enum deployment_status)s, true, &to))
+			e = each_in_state(c, x, (enum deployment_status)s, left, take_back_one);
 	if (!e && d->cancel_waiting)
-		e = each_in_state(c, x, DEPLOYMENT_WAITING, cancel_one);
+		e = each_in_state(c, x, DEPLOYMENT_WAITING, left, cancel_one);
 	if (!e && d->cancel_offered)
-		e = each_in_state(c, x, DEPLOYMENT_OFFERED, cancel_one);
+		e = each_in_state(c, x, DEPLOYMENT_OFFERED, left, cancel_one);
 	return e;
 }
 
@@ -181,7 +185,7 @@ static enum err after_end(struct call *c, struct rollout_rows *x, const char *te
 	return ERR_OK;
 }
 
-static enum err carry_out(struct call *c, struct rollout_rows *x, const struct rollout_decision *d, bool *is_ready)
+static enum err carry_out(struct call *c, struct rollout_rows *x, const struct rollout_decision *d, int64_t *left, bool *is_ready)
 {
 	char text[400];
 	rollout_explain(d, text, sizeof text);
@@ -193,7 +197,7 @@ static enum err carry_out(struct call *c, struct rollout_rows *x, const struct r
 		if (e || !*is_ready)
 			return e;
 	}
-	enum err e = carry_out_all(c, x, d);
+	enum err e = carry_out_all(c, x, d, left);
 	/* A revert keeps the words of its cause: the verdict's sentence is worth more than "devices are going back". */
 	bool keeps_words = x->status == ROLLOUT_REVERTING;
 	if (!e && d->moves) {
@@ -231,10 +235,11 @@ static enum err watch(struct call *c, struct rollout_rows *x)
 static enum err run_one(struct call *c, int64_t id)
 {
 	struct rollout_rows x;
+	int64_t left = MOVES_A_TICK;
 	enum err e = rollout_load(c, id, &x);
 	if (!e)
 		e = watch(c, &x);
-	for (int round = 0; round < DECISIONS_A_TICK && !e; round++) {
+	for (int round = 0; round < DECISIONS_A_TICK && left > 0 && !e; round++) {
 		struct rollout_state state;
 		struct rollout_decision d;
 		bool is_ready;
@@ -242,7 +247,7 @@ static enum err run_one(struct call *c, int64_t id)
 		if (e)
 			return e;
 		rollout_decide(&state, &d);
-		e = carry_out(c, &x, &d, &is_ready);
+		e = carry_out(c, &x, &d, &left, &is_ready);
 		if (e || !is_ready || !d.again)
 			return e;
 	}
