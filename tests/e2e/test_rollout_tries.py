@@ -1,4 +1,4 @@
-"""Time-outs, further attempts, an operator's retry and promote, the exponential rate, and the moves that are refused."""
+"""Groups and whole releases as what is rolled out; time-outs, further attempts, an operator's retry and promote, the exponential rate, and the moves that are refused."""
 import pytest
 
 from harness.process import wait_for
@@ -76,3 +76,41 @@ def test_moves_that_are_not_in_the_table(server, before, refused):
         assert answer.status_code == 409 and status in answer.json()["detail"], (action, answer.text)
     assert server.get(f"/rollouts/{rollout}")["status"] == status
     assert server.request("POST", f"/rollouts/{rollout}/explode", {}).status_code == 404
+
+
+def test_a_group_is_the_target(server):
+    prepare(server)
+    lines = "".join(f'{{"id":"d{i}","hardware":"esp32s3","attributes":{{"region":"{"eu" if i < 7 else "us"}"}}}}\n' for i in range(10))
+    server.request("POST", "/devices:bulk", data=lines, headers={"Content-Type": "application/x-ndjson"})
+    server.post("/groups", {"name": "europe", "filter": "attribute.region==eu"})
+    server.post("/groups", {"name": "chosen"})
+    server.post("/groups/chosen/members", {"add": ["d0", "d8"]})
+
+    def target(**more):
+        return server.call("POST", "/rollouts", spec("1.1.0", **OPEN, **more), params={"dryRun": "true"})["target"]["devices"]
+    assert target(group="europe") == 7
+    assert target(group="chosen") == 2
+    assert target(group="chosen", filter="attribute.region==us") == 1
+    refused = server.request("POST", "/rollouts", spec("1.1.0", **OPEN, group="nobody"))
+    assert refused.status_code == 422 and refused.json()["pointer"] == "/group"
+    rollout = server.rollout(**spec("1.1.0", **OPEN, group="chosen"))["id"]
+    wait_for(lambda: sum(states(server, rollout).values()) == 2, 10, "both are drawn")
+    assert {d["device"] for d in server.items(f"/rollouts/{rollout}/deployments")} == {"d0", "d8"}
+
+
+def test_models_firmware_and_configuration_go_together(server, make_sim):
+    prepare(server)
+    server.add_model("os", kind="firmware")
+    server.add_version("os", "2.0.0", {"*": b"firmware" * 500})
+    server.add_model("vad")
+    server.add_version("vad", "0.3.0", {"*": b"second model" * 100})
+    server.add_release("whole", {"kws": "1.1.0", "vad": "0.3.0", "os": "2.0.0"}, config={"threshold": 0.7})
+    start_fleet(server, make_sim, devices=6)
+    rollout = server.rollout(**spec("1.1.0", **{**OPEN, "name": "whole", "release": "whole"}))["id"]
+    assert server.wait_rollout(rollout, ("finished", "paused", "reverted"), 40)["status"] == "finished"
+    for device in server.items("/devices"):
+        assert device["running"]["release"] == "whole"
+        assert device["running"]["models"] == {"kws": "1.1.0", "vad": "0.3.0"} and device["running"]["firmware"] == "2.0.0"
+    server.post(f"/rollouts/{rollout}/revert")
+    server.wait_rollout(rollout, ("reverted",), 20)
+    wait_for(lambda: server.running() == {"kws-1.0.0": 6}, 20, "all of it went back")
