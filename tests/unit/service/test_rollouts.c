@@ -397,6 +397,93 @@ static void an_undone_creation_leaves_nothing_behind(void **state)
 	assert_int_equal(rig_rows(r).live->spec.timeout_ms, 20000);
 }
 
+static void a_device_that_went_on_is_not_sent_back_by_the_rollout_before(void **state)
+{
+	struct rig *r = *state;
+	rig_devices(r, 4);
+	rig_create(r, GOOD, ",\"stages\":[{\"percent\":100}],\"soak_ms\":1000");
+	int64_t first = r->rollout;
+	rig_until(r, "finished", 20);
+	rig_create(r, BAD, ",\"stages\":[{\"percent\":100}],\"soak_ms\":1000,\"filter\":\"hardware==rk3588\"");
+	int64_t second = r->rollout;
+	rig_until(r, "finished", 20);
+	r->rollout = first;
+	assert_int_equal(rig_act(r, ROLLOUT_DO_REVERT), ERR_OK);
+	rig_until(r, "reverted", 20);
+	assert_int_equal(rig_running(r, OLD), 2);
+	assert_int_equal(rig_running(r, BAD), 2);
+	assert_int_equal(rig_count(r, DEPLOYMENT_NOT_REVERTIBLE), 2);
+	assert_int_equal(rig_count(r, DEPLOYMENT_REVERTED), 2);
+	assert_int_equal(rig_deployment(r, "dev-2").rollout, second);
+	assert_int_equal(rig_deployment(r, "dev-2").state, DEPLOYMENT_SUCCEEDED);
+	for (size_t i = 0; i < 4; i++)
+		assert_int_equal(registry_find(r->f.w.s.registry, r->agents[i].id)->deployment, 0);
+	rig_kill(r);
+	for (size_t i = 0; i < 4; i++)
+		assert_int_equal(registry_find(r->f.w.s.registry, r->agents[i].id)->deployment, 0);
+}
+
+static void a_failed_later_rollout_does_not_keep_a_device_from_going_back(void **state)
+{
+	struct rig *r = *state;
+	rig_devices(r, 2);
+	rig_create(r, GOOD, ",\"stages\":[{\"percent\":100}],\"soak_ms\":1000");
+	int64_t first = r->rollout;
+	rig_until(r, "finished", 20);
+	r->agents[0].habit = FAILS;
+	rig_create(r, BAD, ",\"stages\":[{\"percent\":100}],\"soak_ms\":1000,\"retries\":0,\"success\":{\"percent\":50},"
+		"\"filter\":\"id==dev-1\"");
+	rig_steps(r, 3);
+	assert_int_equal(rig_act(r, ROLLOUT_DO_ABORT), ERR_OK);
+	rig_until(r, "stopped", 20);
+	assert_int_equal(rig_count(r, DEPLOYMENT_FAILED), 1);
+	r->agents[0].habit = WORKS;
+	r->rollout = first;
+	assert_int_equal(rig_act(r, ROLLOUT_DO_REVERT), ERR_OK);
+	rig_until(r, "reverted", 20);
+	assert_int_equal(rig_running(r, OLD), 2);
+}
+
+static void only_what_has_ended_is_deleted(void **state)
+{
+	struct rig *r = *state;
+	rig_devices(r, 2);
+	rig_create(r, GOOD, PLAIN);
+	rig_steps(r, 1);
+	REFUSED(&r->f.w, ERR_CONFLICT, rollouts_delete(rig_call(r), r->rollout));
+	rig_until(r, "finished", 30);
+	DO(&r->f.w, rollouts_delete(rig_call(r), r->rollout));
+	rig_commit(r);
+	struct rollout_rows x;
+	assert_int_equal(rollout_load(rig_call(r), r->rollout, &x), ERR_NOT_FOUND);
+	rig_steps(r, 3);
+	/* a device may still talk of it */
+	rig_report(r, &r->agents[0], ",\"deployment\":{\"id\":\"d-1\",\"attempt\":1,\"state\":\"failed\"}");
+}
+
+static void words_that_are_late_doubled_or_of_others_change_nothing(void **state)
+{
+	struct rig *r = *state;
+	rig_devices(r, 2);
+	rig_create(r, GOOD, ",\"stages\":[{\"percent\":100}],\"soak_ms\":60000");
+	rig_steps(r, 2);
+	struct deployment_row d = rig_deployment(r, "dev-1");
+	assert_int_equal(d.state, DEPLOYMENT_SUCCEEDED);
+	static const char *const said[] = {"failed", "downloading", "rejected", "cancelled", "accepted", "succeeded"};
+	for (size_t i = 0; i < sizeof said / sizeof *said; i++) {
+		char rest[120];
+		for (int attempt = 0; attempt < 3; attempt++) {
+			snprintf(rest, sizeof rest, ",\"deployment\":{\"id\":\"d-%lld\",\"attempt\":%d,\"state\":\"%s\"}", (long long)d.id,
+				attempt + 1, said[i]);
+			rig_report(r, &r->agents[0], rest);
+			rig_report(r, &r->agents[1], rest); /* not its own */
+		}
+	}
+	assert_int_equal(rig_count(r, DEPLOYMENT_SUCCEEDED), 2);
+	assert_int_equal(rig_deployment(r, "dev-1").attempt, 1);
+	assert_int_equal(rig_deployment(r, "dev-1").ended_at, d.ended_at);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, rig_setup, rig_teardown)
 
 int main(void)
@@ -422,6 +509,10 @@ int main(void)
 		TEST(the_rate_is_kept),
 		TEST(named_canaries_are_taken_and_said_to_prove_nothing),
 		TEST(an_undone_creation_leaves_nothing_behind),
+		TEST(a_device_that_went_on_is_not_sent_back_by_the_rollout_before),
+		TEST(a_failed_later_rollout_does_not_keep_a_device_from_going_back),
+		TEST(only_what_has_ended_is_deleted),
+		TEST(words_that_are_late_doubled_or_of_others_change_nothing),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
