@@ -38,7 +38,6 @@ PROGRAMS = aviaryd aviaryctl aviary-agent aviary-sim
 objs     = $(patsubst src/%.c,$(B)/%.o,$(wildcard src/$(1)/*.c))
 main     = $(patsubst src/%.c,$(B)/main/%.o,$(wildcard src/$(1)/*.c))
 LIBS     = $(foreach l,$(LAYERS),$(B)/lib$(l).a)
-.SECONDARY:
 
 all: $(addprefix $(B)/,$(PROGRAMS)) ## build the programs
 

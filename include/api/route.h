@@ -52,6 +52,7 @@ enum route_flags {
 	ROUTE_STREAM = 8,      /* body arrives in chunks: `stream` functions instead of a bound body */
 	ROUTE_NO_CONTENT = 16, /* success is 204 */
 	ROUTE_SECRET = 32,     /* the reply shows a secret once: it is never kept for Idempotency-Key */
+	ROUTE_LIVE = 128,      /* the reply shows more than its revision covers (presence): If-None-Match never gives 304 */
 	ROUTE_METRICS = 64     /* open to everybody where the configuration says so ([http] open_metrics) */
 };
 

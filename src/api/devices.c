@@ -289,7 +289,7 @@ const struct route routes_devices[] = {
 	{.method = "POST", .path = "/api/v1/devices:bulk", .role = ROLE_OPERATOR, .flags = ROUTE_WRITE | ROUTE_STREAM,
 	 .summary = "registers or changes many devices: NDJSON, one device a line, taken as they arrive", .tag = "devices", .body_limit = BULK_BYTES_MAX,
 	 .reply = bulk_reply_fields, .stream = &bulk_stream},
-	{.method = "GET", .path = "/api/v1/devices/{device}", .role = ROLE_VIEWER, .summary = "shows a device", .tag = "devices",
+	{.method = "GET", .path = "/api/v1/devices/{device}", .role = ROLE_VIEWER, .flags = ROUTE_LIVE, .summary = "shows a device", .tag = "devices",
 	 .reply = device_reply_fields, .handle = get_device},
 	{.method = "PATCH", .path = "/api/v1/devices/{device}", .role = ROLE_OPERATOR, .flags = ROUTE_WRITE | ROUTE_IF_MATCH, .summary = "changes a device",
 	 .tag = "devices", .body = patch_fields, .body_bytes = sizeof(struct device_body), .reply = device_reply_fields, .handle = patch_device},

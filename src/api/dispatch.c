@@ -122,8 +122,8 @@ static int success_status(const struct api_request *rq)
 /* The client has this revision already. */
 static bool is_not_modified(const struct api_request *rq)
 {
-	const char *list = rq->etag_revision > 0 && success_status(rq) == 200 ? http_header(rq->http, "If-None-Match")
-		: NULL;
+	bool has_tag = rq->etag_revision > 0 && !(rq->route->flags & ROUTE_LIVE) && success_status(rq) == 200;
+	const char *list = has_tag ? http_header(rq->http, "If-None-Match") : NULL;
 	if (list == NULL || (strcmp(http_method(rq->http), "GET") != 0 && strcmp(http_method(rq->http), "HEAD") != 0))
 		return false;
 	return strstr(list, arena_printf(rq->call.arena, "\"%lld\"", (long long)rq->etag_revision)) != NULL;
