@@ -18,7 +18,7 @@
 struct ingest_limits {
 	int64_t reports_per_second; /* of one device, on average; 0 = unlimited */
 	int64_t reports_burst;      /* how many may come at once */
-	int64_t commands_per_second; /* /report and /status messages of one device */
+	int64_t commands_per_second; /* /report messages of one device; /status is always taken */
 	int64_t commands_burst;
 	int64_t metrics_max;        /* metric names known to the server: a device may not fill the table of names */
 	int64_t versions_max;       /* model and version pairs seen in telemetry */

@@ -99,7 +99,7 @@ static const struct key keys[] = {
 	{"limits", "reports_burst", KEY_INT, AT(ingest.reports_burst), "2000", 1, 1000000, true,
 		"How many may come at once."},
 	{"limits", "commands_per_second", KEY_INT, AT(ingest.commands_per_second), "5", 0, 1000000, true,
-		"Messages of one device on /report and /status; 0: no limit."},
+		"Reports of one device on /report; 0: no limit. Its /status is always taken: a lost one would leave it online for ever."},
 	{"limits", "commands_burst", KEY_INT, AT(ingest.commands_burst), "50", 1, 1000000, true,
 		"How many may come at once."},
 	{"limits", "metrics", KEY_INT, AT(ingest.metrics_max), "1000", 1, 60000, true,
