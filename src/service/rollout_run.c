@@ -5,6 +5,7 @@
 #include "service/access.h"
 #include "service/alerts.h"
 #include "service/metrics.h"
+#include "service/observe.h"
 #include "service/rollout_parts.h"
 #include "service/unit.h"
 
@@ -50,6 +51,8 @@ static enum err gather_state(struct call *c, struct rollout_rows *x, struct roll
 		s->soak_ms = q->soak_ms;
 		s->baking_since_ms = row->baking_at;
 		s->has_gates = row->is_judged;
+		/* One that could not begin is tried again later; what waits in the stages before it is offered meanwhile. */
+		s->needs_approval = s->status == STAGE_SCHEDULED && c->now_ms - x->live->drawn_at_ms < DRAW_EVERY_MS;
 		succeeded += s->counts[DEPLOYMENT_SUCCEEDED];
 	}
 	out->rate_allowance = rate_allowance(&x->live->rate, &x->live->rate_state, c->now_ms, x->live->notified, succeeded);
@@ -84,9 +87,6 @@ static enum err move_stage(struct call *c, struct rollout_rows *x, const struct 
 		return ERR_INTERNAL;
 	if (m->to == STAGE_RUNNING && status == STAGE_SCHEDULED) {
 		char reason[200];
-		*is_ready = c->now_ms - x->live->drawn_at_ms >= DRAW_EVERY_MS;
-		if (!*is_ready)
-			return ERR_OK;
 		enum err e = rollout_draw_stage(c, x, stage, is_ready, reason, sizeof reason);
 		if (e)
 			return e;
@@ -105,6 +105,10 @@ static enum err move_stage(struct call *c, struct rollout_rows *x, const struct 
 		stage->baking_at = c->now_ms;
 	if (m->to == STAGE_FINISHED || m->to == STAGE_CANCELLED || m->to == STAGE_REVERTED)
 		stage->ended_at = c->now_ms;
+	if (m->to == STAGE_FINISHED) { /* nobody looks at it any more: its devices' windows cost with each report */
+		observe_unfollow(c, x->row.id);
+		rollout_judged_free(x->live);
+	}
 	if (m->to == STAGE_RUNNING)
 		stage->error_floor = m->error_floor;
 	enum err e = stage_update(c->s->rollouts->store, stage, c->fault);
@@ -204,7 +208,7 @@ static enum err carry_out(struct call *c, struct rollout_rows *x, const struct r
 		e = rollout_set_status(c, x, d->status, keeps_words ? x->row.reason : text);
 		if (!e)
 			e = after_end(c, x, text);
-	} else if (!e && !keeps_words && d->reason != ROLLOUT_REASON_NONE && d->reason != x->live->last_reason) {
+	} else if (!e && !keeps_words && d->reason != ROLLOUT_REASON_WAITS_APPROVAL && d->reason != ROLLOUT_REASON_NONE && d->reason != x->live->last_reason) {
 		e = rollout_set_status(c, x, x->status, text);
 	}
 	x->live->last_reason = d->reason;

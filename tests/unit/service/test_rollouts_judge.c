@@ -274,6 +274,41 @@ static void a_stage_waits_for_devices_that_can_be_compared(void **state)
 	assert_int_equal(rig_running(r, GOOD), 8);
 }
 
+static void late_canaries_are_retried_while_the_next_stage_waits(void **state)
+{
+	struct rig *r = *state;
+	rig_devices(r, 40);
+	rig_steps(r, 8);
+	r->f.w.c.now_ms += 1;
+	for (size_t i = 0; i < 40; i++)
+		r->agents[i].habit = i % 4 ? WORKS : ONLY_ACCEPTS;
+	rig_create(r, GOOD, GATE ",\"success\":{\"percent\":20},\"error\":{\"percent\":100}");
+	rig_step(r);
+	while (strcmp(rig_rows(r).stages[0].status, "finished") != 0 && r->f.w.c.now_ms < NOW + 60000) {
+		for (size_t i = 0; i < 40; i++)
+			if (strcmp(r->agents[i].runs, OLD) == 0)
+				registry_set_online(r->f.w.s.registry, registry_find(r->f.w.s.registry, r->agents[i].id), false, r->f.w.c.now_ms);
+		rig_step(r);
+	}
+	assert_string_equal(rig_rows(r).stages[0].status, "finished");
+	assert_null(rig_rows(r).live->judged);
+	int64_t slow = rig_count(r, DEPLOYMENT_DOWNLOADING);
+	assert_true(slow > 0);
+	everybody_talks_again(r);
+	for (int i = 0; i < 25; i++) {
+		for (size_t k = 0; k < 40; k++)
+			registry_set_online(r->f.w.s.registry, registry_find(r->f.w.s.registry, r->agents[k].id), false, r->f.w.c.now_ms);
+		rig_tick(r);
+		rig_commit(r);
+		rig_work(r);
+		rig_commit(r);
+	}
+	assert_string_equal(rig_rows(r).stages[1].status, "scheduled");
+	assert_non_null(strstr(rig_rows(r).row.reason, "waits for devices"));
+	assert_int_equal(rig_count(r, DEPLOYMENT_DOWNLOADING), 0); /* their time was out, and the second attempt did it */
+	assert_int_equal(rig_count(r, DEPLOYMENT_SUCCEEDED), 8);
+}
+
 static void named_canaries_that_are_gone_are_waited_for(void **state)
 {
 	struct rig *r = *state;
@@ -319,6 +354,7 @@ int main(void)
 		TEST(devices_of_a_block_may_be_deleted),
 		TEST(devices_that_share_fate_are_judged_as_one),
 		TEST(a_stage_waits_for_devices_that_can_be_compared),
+		TEST(late_canaries_are_retried_while_the_next_stage_waits),
 		TEST(named_canaries_that_are_gone_are_waited_for),
 		TEST(canaries_that_fall_silent_stop_it_at_once),
 	};
