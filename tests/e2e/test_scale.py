@@ -49,6 +49,12 @@ class Cost:
         return self
 
 
+
+def is_sanitized(server):
+    """An address sanitizer keeps freed memory for a while: its build's size says nothing."""
+    return b"__asan_init" in server.program.read_bytes()
+
+
 def told(what, cost):
     return (f"{what}: {cost.seconds:.1f} s, at most {cost.rss_mib:.0f} MiB resident, {100 * cost.cores:.0f} % of a core, "
             f"GET /devices median {1000 * cost.median_s:.1f} ms, slowest {1000 * cost.slowest_s:.0f} ms")
@@ -92,7 +98,7 @@ def test_2000_agents_through_a_rollout(server, make_sim, tell):
     tell(f"{reports / steady.seconds:.0f} reports a second stored, "
          f"{after['aviary_ingest_reports_total'] - stored['aviary_ingest_reports_total']:.0f} since the rollout began")
     for part in (enrolling, rolling, steady):
-        assert part.rss_mib < RSS_MIB
+        assert is_sanitized(server) or part.rss_mib < RSS_MIB
         assert part.slowest_s < ANSWER_S
     assert rolling.cores < CORES and steady.cores < CORES
     assert reports / steady.seconds > 0.8 * DEVICES
