@@ -1,8 +1,10 @@
 """The README's tour is run line by line against a real daemon, and `make install` puts down what packages need."""
+import fcntl
 import os
 import pathlib
 import re
 import subprocess
+import tempfile
 
 import pytest
 
@@ -45,8 +47,10 @@ def test_every_line_of_the_tour_works(server, tmp_path):
 
 def make(*arguments, **options):
     environment = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
-    return subprocess.run(["make", "--no-print-directory", *arguments], cwd=ROOT, capture_output=True, text=True, env=environment, timeout=300,
-                          **options)
+    with open(pathlib.Path(tempfile.gettempdir()) / f"aviary-make-{os.getuid()}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # tests run side by side: two makes in one stale build directory would tread on each other
+        return subprocess.run(["make", "--no-print-directory", *arguments], cwd=ROOT, capture_output=True, text=True, env=environment,
+                              timeout=300, **options)
 
 
 @pytest.fixture
