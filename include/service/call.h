@@ -12,6 +12,7 @@
 #include "base/err.h"
 
 struct db;
+struct offload;
 struct outbox;
 struct units;
 struct access;
@@ -44,6 +45,7 @@ struct services {
 	struct telemetry *telemetry; /* telemetry.db: writer, queries, retention */
 	struct ingest *ingest;       /* what arrives from devices */
 	struct alerts *alerts;
+	const struct offload *offload; /* work off the loop; NULL: at once (pure tests) */
 	const char *state_dir;
 	struct ingest_limits *limits;
 	int64_t report_interval_ms;  /* what devices are asked to keep; 0: their own */

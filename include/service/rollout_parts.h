@@ -2,7 +2,8 @@
  *
  *   rollouts.c          operators' calls, opening, closing
  *   rollout_view.c      rows as JSON
- *   rollout_plan.c      who is a target, how large the stages are, what the judge could find
+ *   rollout_scan.c      who is a target
+ *   rollout_plan.c      how large the stages are, what the judge could find
  *   rollout_draw.c      a stage begins: its cohort is drawn, its deployments are written
  *   rollout_judge.c     a stage is looked at
  *   rollout_deploy.c    one deployment moves; what a device says and should run
@@ -23,10 +24,9 @@
 #include "core/window.h"
 #include "service/rollout_spec.h"
 #include "service/rollouts.h"
+#include "service/timebox.h"
 #include "store/deployment_store.h"
 #include "store/rollout_store.h"
-
-struct device_state;
 
 #define ROLLOUT_BLOCKS_MAX 512      /* judged canaries of a stage: the exact tail goes so far, and more find nothing sooner */
 #define ROLLOUT_REVERTS_MAX 8       /* attempts to send a device back before a person has to look */
@@ -93,7 +93,7 @@ const char *rollout_resource(struct call *c, int64_t id); /* "rollouts/7" */
 
 /* ---- rollout_plan.c ---- */
 struct plan_device {
-	struct device_state *device;
+	int64_t device; /* row: a scan takes several ticks, and who is deleted meanwhile has no state any more */
 	uint32_t stratum;
 	uint64_t unit;
 	double baseline; /* of the priority metric; NAN: none */
@@ -114,6 +114,13 @@ struct rollout_targets {
 };
 /* Everybody who could still get the release. */
 AVIARY_MUST_CHECK enum err rollout_targets(struct call *c, const struct rollout_live *live, int64_t release, int64_t group, struct rollout_targets *out);
+/* ---- rollout_scan.c ---- the same in pieces. What it found is what was so when it passed by: who uses it looks at a device again before
+ * writing anything about it. Owns its memory; `live` must outlive it. */
+struct rollout_scan;
+AVIARY_MUST_CHECK enum err rollout_scan_new(struct call *c, const struct rollout_live *live, int64_t release, int64_t group, struct rollout_scan **out);
+AVIARY_MUST_CHECK enum err rollout_scan_step(struct call *c, struct rollout_scan *s, const struct timebox *box, bool *is_done);
+struct rollout_targets *rollout_scan_targets(struct rollout_scan *s); /* complete when a step said is_done */
+void rollout_scan_free(struct rollout_scan *s); /* NULL is allowed */
 struct planned_stage {
 	const char *name;
 	int64_t planned;  /* devices that get the release in it */

@@ -25,6 +25,7 @@ struct rollout_stage_request {
 	bool has_percent;
 	int64_t count;     /* devices of this stage alone */
 	bool has_count;
+	const char *mode;  /* "live", "shadow" */
 };
 
 struct rollout_gate_request {
@@ -37,6 +38,7 @@ struct rollout_gate_request {
 	double ni_margin;
 	bool has_ni_margin;
 	double weight;
+	bool per_stratum;
 };
 
 struct rollout_window_request {
@@ -86,8 +88,13 @@ struct rollout_request {
 		const char *on_inconclusive; /* "hold" "promote" "revert" */
 		bool controls;
 		int64_t controls_max;
+		const char *hold;    /* "rest": the drawn canaries go on; "all" */
+		const char *scale;   /* "look", "baseline" */
+		const char *control; /* "cohort", "self" */
+		bool sham;           /* controls re-install their release */
+		bool interference;
 		struct {
-			int64_t silent; /* 0: none */
+			int64_t silent; /* 0: none, -1: by its price */
 		} hard_stop;
 	} judge;
 	struct json_objects gates; /* struct rollout_gate_request */

@@ -147,6 +147,12 @@ static void on_signal(void *ctx, int signum)
 
 /* ---- life ---- */
 
+static enum err submit_job(void *ctx, void (*work)(void *arg), void (*done)(void *arg), void *arg)
+{
+	struct daemon *d = ctx;
+	return jobs_submit(d->jobs, work, done, arg);
+}
+
 enum err daemon_open(struct daemon *d, struct fault *f)
 {
 	static const int signums[] = {SIGTERM, SIGINT, SIGHUP};
@@ -164,6 +170,8 @@ enum err daemon_open(struct daemon *d, struct fault *f)
 	for (size_t i = 0; i < 3; i++)
 		d->signals[i] = loop_signal_new(d->loop, signums[i], on_signal, d);
 	d->jobs = jobs_new(d->loop, (unsigned)d->config->jobs);
+	d->offload = (struct offload){submit_job, d};
+	d->s.offload = &d->offload;
 	d->arena = arena_new(CALL_ARENA_BYTES);
 	d->api = api_open(&d->s, d->loop, d->jobs, &d->config->api);
 	e = listen_open(d, f);

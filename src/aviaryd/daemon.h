@@ -4,6 +4,7 @@
 
 #include "config.h"
 #include "service/call.h"
+#include "service/offload.h"
 
 struct loop_timer;
 struct loop_signal;
@@ -15,6 +16,7 @@ struct daemon {
 	int lock_fd;
 	struct loop *loop;
 	struct jobs *jobs;
+	struct offload offload; /* the services' way to jobs */
 	struct services s;
 	struct api *api;
 	struct http_server *http;

@@ -53,7 +53,7 @@ static enum err draw_blocks(struct draw *w, int64_t blocks, int64_t controls)
 			continue;
 		places[eligible] = (uint32_t)i;
 		devices[eligible++] = (struct cohort_device){
-			.key = (uint64_t)p->device->row, .unit = p->unit, .stratum = p->stratum, .baseline = p->baseline};
+			.key = (uint64_t)p->device, .unit = p->unit, .stratum = p->stratum, .baseline = p->baseline};
 	}
 	struct cohort_request q = {.seed = w->x->row.seed,
 		.rollout = arena_printf(c->arena, "%lld", (long long)w->x->row.id),
@@ -81,7 +81,7 @@ static enum err draw_named(struct draw *w, bool *is_ready, char *reason, size_t 
 	size_t named = 0;
 	for (size_t i = 0; i < w->targets.count; i++)
 		for (size_t k = 0; k < q->devices.count; k++)
-			if (strcmp(w->targets.devices[i].device->id, q->devices.items[k]) == 0) {
+			if (strcmp(registry_by_row(w->c->s->registry, w->targets.devices[i].device)->id, q->devices.items[k]) == 0) {
 				w->is_chosen[i] = true;
 				named++;
 			}
@@ -115,7 +115,7 @@ static enum err draw_named(struct draw *w, bool *is_ready, char *reason, size_t 
 	}
 	for (size_t i = 0; i < w->member_count; i++) {
 		w->is_member[w->members[i].device] = true;
-		w->members[i].key = (uint64_t)w->targets.devices[w->members[i].device].device->row;
+		w->members[i].key = (uint64_t)w->targets.devices[w->members[i].device].device;
 		w->members[i].stratum = w->targets.devices[w->members[i].device].stratum;
 	}
 	w->plan.blocks = block;
@@ -146,7 +146,7 @@ static void choose_rest(struct draw *w, int64_t want)
 		chosen += w->is_chosen[i];
 		if (!w->is_member[i] && !w->is_chosen[i])
 			free_devices[free_count++] =
-				(struct ranked){prng_order_rank(&order, (uint64_t)w->targets.devices[i].device->row), (uint32_t)i};
+				(struct ranked){prng_order_rank(&order, (uint64_t)w->targets.devices[i].device), (uint32_t)i};
 	}
 	if (chosen >= want)
 		return;
@@ -173,12 +173,12 @@ static enum err write_deployment(struct call *c, struct rollout_rows *x, int64_t
 {
 	struct deployment_row d = {.rollout = x->row.id,
 		.stage = stage,
-		.device = p->device->row,
+		.device = p->device,
 		.is_canary = is_canary,
 		.state = DEPLOYMENT_WAITING,
 		.attempt = 1,
 		.updated_at = c->now_ms};
-	enum err e = previous_release(c, p->device, &d.prev_release);
+	enum err e = previous_release(c, registry_by_row(c->s->registry, p->device), &d.prev_release);
 	if (!e)
 		e = deployment_insert(c->s->rollouts->deployments, &d, c->fault);
 	if (!e)
@@ -324,7 +324,7 @@ enum err rollout_join_late(struct call *c, struct rollout_rows *x, struct stage_
 	enum err e = rollout_targets(c, x->live, x->row.release, x->row.device_group, &targets);
 	for (size_t i = 0; i < targets.count && !e; i++) {
 		bool exists = false;
-		e = deployment_exists(c->s->rollouts->deployments, x->row.id, targets.devices[i].device->row, &exists, c->fault);
+		e = deployment_exists(c->s->rollouts->deployments, x->row.id, targets.devices[i].device, &exists, c->fault);
 		if (!e && !exists)
 			e = write_deployment(c, x, stage->stage, &targets.devices[i], false);
 	}

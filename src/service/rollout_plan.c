@@ -132,7 +132,7 @@ static void baseline_of(struct collect *x, struct plan_device *p)
 		struct metric_accum a;
 		struct ddsketch s;
 		struct metric_point v = {0};
-		if (observe_baseline(x->c, p->device->row, g->name, &a, &s))
+		if (observe_baseline(x->c, p->device, g->name, &a, &s))
 			v = accum_point(&a, g->kind, &s, g->quantile);
 		if (v.reports < ROLLOUT_BASELINE_REPORTS) {
 			has_all = false;
@@ -146,7 +146,7 @@ static void baseline_of(struct collect *x, struct plan_device *p)
 		p->baseline = 0; /* only events and silence: any order of neighbours is as good */
 	if (!has_all)
 		x->out->no_baseline++;
-	p->is_eligible = has_all && p->device->online;
+	p->is_eligible = has_all && registry_by_row(x->c->s->registry, p->device)->online;
 }
 
 static enum err collect_one(void *ctx, struct device_state *d)
@@ -179,7 +179,7 @@ static enum err collect_one(void *ctx, struct device_state *d)
 		out->devices = more;
 	}
 	struct plan_device *p = &out->devices[out->count++];
-	*p = (struct plan_device){.device = d};
+	*p = (struct plan_device){.device = d->row};
 	out->online += d->online;
 	e = stratum_of(x, d, &p->stratum);
 	if (!e)
@@ -249,7 +249,9 @@ void rollout_judge_config(const struct rollout_live *live, size_t stages, int64_
 	out->reports_planned = q->judge.reports_planned;
 	out->on_inconclusive = strcmp(q->judge.on_inconclusive, "promote") == 0 ? INCONCLUSIVE_PROMOTE
 	                       : strcmp(q->judge.on_inconclusive, "revert") == 0 ? INCONCLUSIVE_REVERT : INCONCLUSIVE_HOLD;
-	out->hard_stop_silent = (uint32_t)q->judge.hard_stop.silent;
+	out->hard_stop_silent = q->judge.hard_stop.silent < 0 ? JUDGE_HARD_STOP_AUTO : (uint32_t)q->judge.hard_stop.silent;
+	out->sham = q->judge.sham;
+	out->interference = q->judge.interference;
 	out->silence_rate = 0.01;
 	out->gates = live->gates;
 	out->gate_count = live->gate_count;
@@ -349,7 +351,7 @@ static struct spread gate_spread(struct call *c, const struct judge_gate *g, con
 	double *halves = arena_array(c->arena, SIGMA_SAMPLE, sizeof *halves), *values = arena_array(c->arena, SIGMA_SAMPLE, sizeof *values);
 	size_t half_count = 0, value_count = 0, step = t->count / SIGMA_SAMPLE + 1;
 	for (size_t i = 0; i < t->count && value_count < SIGMA_SAMPLE; i += step) {
-		int64_t device = t->devices[i].device->row;
+		int64_t device = t->devices[i].device;
 		half_count += half_difference(c, g, device, &halves[half_count]);
 		value_count += baseline_value(c, g, device, &values[value_count]);
 	}

@@ -20,6 +20,8 @@ static const struct field stage_fields[] = {
 		.doc = "Share of the target that has the release when this stage is done: cumulative over the stages."},
 	{.name = "count", .type = FIELD_INT, OFF(rollout_stage_request, count), SEEN(rollout_stage_request, has_count), .min = 1,
 		.max = 10000000, .flags = FIELD_NULLABLE | FIELD_OMIT_ZERO, .doc = "Devices of this stage, instead of a percentage."},
+	{.name = "mode", .type = FIELD_ENUM, OFF(rollout_stage_request, mode), .choices = "live shadow", .flags = FIELD_NULLABLE,
+		.doc = "shadow: devices run the new version beside the old one without acting on it; they count for no later percentage."},
 	END};
 
 static const struct field gate_fields[] = {
@@ -39,6 +41,8 @@ static const struct field gate_fields[] = {
 		.doc = "Harm that must be ruled out before the next stage; none by default."},
 	{.name = "weight", .type = FIELD_NUM, OFF(rollout_gate_request, weight), .min = 0, .max = 1,
 		.flags = FIELD_NULLABLE | FIELD_OMIT_ZERO, .doc = "Share of alpha."},
+	{.name = "per_stratum", .type = FIELD_BOOL, OFF(rollout_gate_request, per_stratum),
+		.doc = "Half of its share tests each stratum alone: harm to one hardware class is found sooner, harm to all a little later."},
 	END};
 
 static const struct field window_fields[] = {
@@ -89,8 +93,8 @@ static const struct field rate_fields[] = {
 	END};
 
 static const struct field hard_stop_fields[] = {
-	{.name = "silent", .type = FIELD_INT, .offset = 0, .min = 0, .max = 100000,
-		.doc = "Reverts at once when so many canaries are silent; 0 = never. Its price is added to the bound."},
+	{.name = "silent", .type = FIELD_INT, .offset = 0, .min = -1, .max = 100000,
+		.doc = "Reverts at once when so many canaries are silent; 0 = never, -1 = the fewest that its price allows. Its price is added to the bound."},
 	END};
 
 #define IN_JUDGE(member) .offset = offsetof(struct rollout_request, judge.member) - offsetof(struct rollout_request, judge)
@@ -108,6 +112,15 @@ static const struct field judge_fields[] = {
 		.doc = "Reports of one device that are expected in a bake: plans the looks."},
 	{.name = "on_inconclusive", .type = FIELD_ENUM, IN_JUDGE(on_inconclusive), .choices = "hold promote revert",
 		.doc = "What happens when the bake shows nothing either way."},
+	{.name = "hold", .type = FIELD_ENUM, IN_JUDGE(hold), .choices = "rest all",
+		.doc = "What waits under suspicion: rest = all but the canaries that were drawn, which keeps the bound exact; all = these too."},
+	{.name = "scale", .type = FIELD_ENUM, IN_JUDGE(scale), .choices = "look baseline",
+		.doc = "Where the spread of scores comes from; baseline makes the bound hold for any harm up to the margin."},
+	{.name = "control", .type = FIELD_ENUM, IN_JUDGE(control), .choices = "cohort self",
+		.doc = "self: each canary against its own past, for fleets too small for controls; conditional on a world that stays the same."},
+	{.name = "sham", .type = FIELD_BOOL, IN_JUDGE(sham), .doc = "Controls re-install the release that they run, so that installing as such is no harm."},
+	{.name = "interference", .type = FIELD_BOOL, IN_JUDGE(interference),
+		.doc = "Canaries may affect controls (a shared gateway) and no unit_attribute tells how: the guarantee says so."},
 	{.name = "controls", .type = FIELD_BOOL, IN_JUDGE(controls), .doc = "Draw a control cohort that stays on the old release."},
 	{.name = "controls_max", .type = FIELD_INT, IN_JUDGE(controls_max), .min = 1, .max = 99, .doc = "Controls for each canary, at most."},
 	{.name = "hard_stop", .type = FIELD_OBJECT, IN_JUDGE(hard_stop), .fields = hard_stop_fields, .doc = "The operator's right to stop early."},
@@ -165,6 +178,10 @@ void rollout_request_init(struct rollout_request *q)
 	q->judge.max_bake_ms = 86400000;
 	q->judge.reports_planned = 128;
 	q->judge.on_inconclusive = "hold";
+	q->judge.hold = "rest";
+	q->judge.scale = "look";
+	q->judge.control = "cohort";
+	q->judge.hard_stop.silent = -1;
 	q->judge.controls = true;
 	q->judge.controls_max = 9;
 }
@@ -186,6 +203,8 @@ static enum err stages_check(struct rollout_request *q, struct arena *a, struct 
 	double reached = 0;
 	for (size_t i = 0; i < q->stages.count; i++) {
 		struct rollout_stage_request *s = &stages[i];
+		if (!s->mode)
+			s->mode = "live";
 		s->has_percent = s->has_percent && s->percent > 0;
 		s->has_count = s->has_count && s->count > 0;
 		const char *at = arena_printf(a, "/stages/%zu", i);
@@ -340,6 +359,7 @@ uint32_t rollout_request_gates(const struct rollout_request *q, struct judge_gat
 		gates[i].margin = in[i].margin;
 		gates[i].ni_margin = in[i].has_ni_margin ? in[i].ni_margin : 0;
 		gates[i].weight = in[i].weight;
+		gates[i].per_stratum = in[i].per_stratum;
 	}
 	judge_gates_normalise(gates, count);
 	return count;
