@@ -233,6 +233,18 @@ void rollout_plan_blocks(const struct rollout_live *live, int64_t planned, int64
 	*controls = clamp_i64(min_i64(staying, eligible - n) / n, 1, live->spec.judge.controls_max);
 }
 
+/* The default one needs somebody who counts silent canaries. */
+static uint32_t hard_stop_of(const struct rollout_live *live)
+{
+	int64_t silent = live->spec.judge.hard_stop.silent;
+	if (silent >= 0)
+		return (uint32_t)silent;
+	for (uint32_t g = 0; g < live->gate_count; g++)
+		if (live->gates[g].kind == METRIC_SILENCE)
+			return JUDGE_HARD_STOP_AUTO;
+	return 0;
+}
+
 void rollout_judge_config(const struct rollout_live *live, size_t stages, int64_t stage, int64_t blocks, int64_t controls, struct judge_config *out)
 {
 	const struct rollout_request *q = &live->spec;
@@ -249,7 +261,7 @@ void rollout_judge_config(const struct rollout_live *live, size_t stages, int64_
 	out->reports_planned = q->judge.reports_planned;
 	out->on_inconclusive = strcmp(q->judge.on_inconclusive, "promote") == 0 ? INCONCLUSIVE_PROMOTE
 	                       : strcmp(q->judge.on_inconclusive, "revert") == 0 ? INCONCLUSIVE_REVERT : INCONCLUSIVE_HOLD;
-	out->hard_stop_silent = q->judge.hard_stop.silent < 0 ? JUDGE_HARD_STOP_AUTO : (uint32_t)q->judge.hard_stop.silent;
+	out->hard_stop_silent = hard_stop_of(live);
 	out->sham = q->judge.sham;
 	out->interference = q->judge.interference;
 	out->silence_rate = 0.01;
