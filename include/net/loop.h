@@ -55,6 +55,24 @@ struct loop_lag {
 void loop_lag_read(const struct loop *l, struct loop_lag *lag);
 void loop_lag_reset(struct loop *l);
 
+/* Holds: the same, one iteration at a time, and what it was. A mark says what the loop is busy with from here on, until
+ * the next mark or the end of the iteration; `what` is a constant (a handler, a timer). It costs a look at the clock. */
+struct loop_hold {
+	uint64_t busy_ns;  /* as above: what events waited, so it includes what the machine did meanwhile */
+	uint64_t cpu_ns;   /* processor time of the loop's thread in it: what it was without the disk and other processes */
+	const char *what;  /* the mark that took longest, "other" when nothing was marked */
+	uint64_t what_ns;
+};
+struct loop_peak {
+	struct loop_hold longest; /* by busy_ns; what is "" when there was none */
+	uint64_t max_cpu_ns;      /* of any iteration */
+};
+void loop_mark(struct loop *l, const char *what);
+/* Called at the end of each iteration, before the loop looks for events. One function; NULL removes it. */
+void loop_on_hold(struct loop *l, void (*fn)(void *ctx, const struct loop_hold *hold), void *ctx);
+void loop_peak_read(const struct loop *l, struct loop_peak *since_start, struct loop_peak *since_taken);
+void loop_peak_take(struct loop *l); /* the second one begins anew */
+
 /* For net/ only. */
 struct uv_loop_s *loop_uv(struct loop *l);
 

@@ -48,11 +48,12 @@ enum meter {
 	    METER_COUNT
 };
 
-/* X(enum name, metric name, help): seconds, buckets 0.1 ms to 10 s */
+/* X(enum name, metric name, help): seconds, buckets 0.1 ms to 10 s, 20 ms among them */
 #define HISTOGRAM_TABLE(X) \
 	X(HTTP_SECONDS, "aviary_http_request_seconds", "from the request's last byte to its reply") \
 	X(COMMIT_SECONDS, "aviary_commit_seconds", "COMMIT of a tick") \
 	X(TICK_SECONDS, "aviary_tick_seconds", "work of one loop iteration") \
+	X(HOLD_SECONDS, "aviary_loop_hold_seconds", "how long one iteration of the loop let events wait") \
 	X(TELEMETRY_COMMIT_SECONDS, "aviary_telemetry_commit_seconds", "one batch of the telemetry writer")
 
 enum histogram {

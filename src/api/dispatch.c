@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "net/http.h"
 #include "net/jobs.h"
+#include "net/loop.h"
 #include "service/access.h"
 #include "service/metrics.h"
 #include "service/unit.h"
@@ -238,6 +239,7 @@ static enum err work_handle(struct request *r)
 	enum err e = answer_again(r, &answered);
 	if (e != ERR_OK || answered)
 		return e;
+	loop_mark(r->rq.api->loop, r->rq.route->path);
 	e = check_size(r, r->rq.route->handle(&r->rq));
 	if (e == ERR_OK && !r->rq.deferred && !r->rq.taken)
 		e = keep_answer(r);
@@ -410,6 +412,7 @@ static void on_chunk(struct http_request *http, const void *data, size_t len)
 	if (!r->is_streaming)
 		return;
 	bool is_write = (r->rq.route->flags & ROUTE_WRITE) != 0;
+	loop_mark(r->rq.api->loop, r->rq.route->path);
 	enum err e = is_write ? unit_begin(s, &r->fault) : ERR_OK;
 	if (e == ERR_OK) {
 		e = r->rq.route->stream->chunk(&r->rq, r->stream_state, data, len);

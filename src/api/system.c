@@ -86,6 +86,24 @@ static void write_lag(const struct api *api, struct buf *out)
 	           (unsigned long long)lag.iterations);
 }
 
+/* The longest hold and its processor time, since the start and since /metrics was asked last; by what, for people. */
+static void write_peak(struct api *api, struct buf *out)
+{
+	struct loop_peak p[2];
+	static const char *const since[] = {"start", "scrape"};
+	loop_peak_read(api->loop, &p[0], &p[1]);
+	loop_peak_take(api->loop);
+	buf_str(out, "# HELP aviary_loop_longest_hold_seconds the longest time for which one iteration let events wait\n"
+	             "# TYPE aviary_loop_longest_hold_seconds gauge\n");
+	for (int i = 0; i < 2; i++)
+		buf_printf(out, "aviary_loop_longest_hold_seconds{since=\"%s\",what=\"%s\"} %.9f\n", since[i], p[i].longest.what,
+		           (double)p[i].longest.busy_ns / 1e9);
+	buf_str(out, "# HELP aviary_loop_longest_cpu_seconds the most processor time of the loop in one iteration\n"
+	             "# TYPE aviary_loop_longest_cpu_seconds gauge\n");
+	for (int i = 0; i < 2; i++)
+		buf_printf(out, "aviary_loop_longest_cpu_seconds{since=\"%s\"} %.9f\n", since[i], (double)p[i].max_cpu_ns / 1e9);
+}
+
 static void write_counter(struct buf *out, const char *name, const char *help, int64_t value)
 {
 	buf_printf(out, "# HELP %s %s\n# TYPE %s counter\n%s %lld\n", name, help, name, name, (long long)value);
@@ -120,10 +138,11 @@ static void write_telemetry(const struct services *s, struct buf *out)
 
 static enum err prometheus(struct api_request *rq)
 {
-	const struct api *api = rq->api;
+	struct api *api = rq->api;
 	read_gauges(api);
 	metrics_write(&rq->out);
 	write_lag(api, &rq->out);
+	write_peak(api, &rq->out);
 	if (api->s->ingest != NULL)
 		write_ingest(api->s, &rq->out);
 	if (api->s->telemetry != NULL)

@@ -79,6 +79,7 @@ static void on_message(void *ctx, const struct mqtt_message *m)
 	char id[NAME_DEVICE_BYTES];
 	if (!topic_parse(m->topic, &kind, &device) || subscriptions[kind].take == NULL || !slice_copy(device, id, sizeof id))
 		return; /* nobody subscribed to it: a foreign subscription in our session, or a name that is no device id */
+	loop_mark(t->loop, subscriptions[kind].line == LINE_TELEMETRY ? "mqtt.telemetry" : "mqtt.commands");
 	call_init(t, &c, &f);
 	enum err e = subscriptions[kind].take(&c, id, m->len > 0 ? m->payload : "", m->len);
 	if (e != ERR_OK && !t->commands_failed) {
@@ -170,6 +171,7 @@ static void done_write(void *ctx)
 		log_event(LOG_INFO, "telemetry.recovered", "detail=%s", log_quote("batches are written again"));
 	t->is_failing = false;
 	t->writer = WRITER_IDLE;
+	loop_mark(t->loop, "telemetry.settle");
 	call_init(t, &c, &f);
 	telemetry_settle(&c, t->batch);
 	t->batch = NULL;

@@ -3,6 +3,7 @@
 #define AVIARYD_DAEMON_H
 
 #include "config.h"
+#include "net/loop.h"
 #include "service/call.h"
 #include "service/offload.h"
 
@@ -32,6 +33,9 @@ struct daemon {
 	int64_t before_until_ms;
 	enum err commit;         /* how the last one ended */
 	int64_t commit_logged_ms;
+	struct loop_hold worst_hold; /* of those that were not logged yet */
+	unsigned holds;
+	int64_t hold_logged_ms;  /* 0: never */
 	bool is_stopping, is_hurried;
 	bool has_failed;         /* it stops because it cannot go on */
 };

@@ -24,6 +24,33 @@
 #define RETAIN_AGAIN_MS 100
 #define MINUTE_MS 60000
 #define COMMIT_LOG_EVERY_MS 10000
+#define HOLD_SLOW_NS UINT64_C(20000000) /* what nobody should wait longer for */
+#define HOLD_LOG_EVERY_MS 10000
+
+/* ---- holds ---- */
+
+/* One line each ten seconds, of the worst that was not said yet. */
+static void note_hold(void *ctx, const struct loop_hold *h)
+{
+	struct daemon *d = ctx;
+	metric_observe_ns(HISTOGRAM_HOLD_SECONDS, h->busy_ns);
+	if (h->busy_ns < HOLD_SLOW_NS)
+		return;
+	d->holds++;
+	if (h->busy_ns > d->worst_hold.busy_ns)
+		d->worst_hold = *h;
+	int64_t now_ms = clock_mono_ms();
+	if (d->hold_logged_ms != 0 && now_ms - d->hold_logged_ms < HOLD_LOG_EVERY_MS)
+		return;
+	h = &d->worst_hold;
+	log_event(LOG_WARN, "loop.held", "ms=%.1f cpu_ms=%.1f what=%s what_ms=%.1f times=%u", (double)h->busy_ns / 1e6,
+	          (double)h->cpu_ns / 1e6, log_quote(h->what), (double)h->what_ns / 1e6, d->holds);
+	d->hold_logged_ms = now_ms;
+	d->worst_hold = (struct loop_hold){.what = ""};
+	d->holds = 0;
+}
+
+/* ---- commits ---- */
 
 static void note_commit(struct daemon *d, enum err e, const struct fault *f)
 {
@@ -58,7 +85,9 @@ void daemon_tick(void *ctx)
 	struct fault f = {"", ""};
 	bool had_changes = unit_has_changes(&d->s);
 	uint64_t start_ns = clock_mono_ns();
+	loop_mark(d->loop, "commit");
 	enum err e = units_commit(&d->s, &f);
+	loop_mark(d->loop, "tick");
 	if (had_changes || e != ERR_OK)
 		note_commit(d, e, &f);
 	if (e != ERR_OK) {
@@ -67,13 +96,19 @@ void daemon_tick(void *ctx)
 	}
 	int64_t newest_event = outbox_last_event(d->s.outbox);
 	outbox_committed(d->s.outbox);
-	if (d->out != NULL)
+	if (d->out != NULL) {
+		loop_mark(d->loop, "mqtt.out");
 		mqtt_out_drain(d->out);
+	}
+	loop_mark(d->loop, "events");
 	api_after_commit(d->api, newest_event);
 	/* From here on new units may begin: batches that were written are applied, and requests that follow on a connection
 	 * are handled. So nothing below may take what it finds for committed. */
-	if (d->topics != NULL)
+	if (d->topics != NULL) {
+		loop_mark(d->loop, "telemetry.seal");
 		topics_after_commit(d->topics);
+	}
+	loop_mark(d->loop, "http.release");
 	if (d->http != NULL)
 		http_release_held(d->http);
 	if (d->http_before != NULL)
@@ -103,6 +138,7 @@ static void on_rollouts(void *ctx)
 	struct daemon *d = ctx;
 	struct call c;
 	struct fault f;
+	loop_mark(d->loop, "rollouts.tick");
 	call_init(d, &c, &f);
 	report("rollouts.tick", rollouts_tick(&c), &f);
 }
@@ -127,7 +163,9 @@ static void on_second(void *ctx)
 		probe_commit(&c);
 		return;
 	}
+	loop_mark(d->loop, "alerts.tick");
 	report("alerts.tick", alerts_tick(&c), &f);
+	loop_mark(d->loop, "registry.flush");
 	call_init(d, &c, &f);
 	report("registry.flush", registry_flush(&c, PRESENCE_PER_SECOND), &f);
 }
@@ -152,6 +190,7 @@ static void on_retain(void *ctx)
 	struct call c;
 	struct fault f;
 	bool more;
+	loop_mark(d->loop, "access.retain");
 	call_init(d, &c, &f);
 	enum err e = retain(&c, &more);
 	report("access.retain", e, &f);
@@ -163,6 +202,7 @@ static void on_minute(void *ctx)
 	struct daemon *d = ctx;
 	struct call c;
 	struct fault f;
+	loop_mark(d->loop, "catalog.maintain");
 	call_init(d, &c, &f);
 	report("catalog.maintain", maintain_catalog(&c), &f);
 }
@@ -180,6 +220,7 @@ enum err daemon_start_timers(struct daemon *d)
 	d->retain_timer = loop_timer_new(d->loop, on_retain, d);
 	d->minute_timer = loop_timer_new(d->loop, on_minute, d);
 	d->watchdog_timer = loop_timer_new(d->loop, on_watchdog, d);
+	loop_on_hold(d->loop, note_hold, d);
 	loop_timer_start(d->rollouts_timer, ROLLOUTS_EVERY_MS, ROLLOUTS_EVERY_MS);
 	loop_timer_start(d->second_timer, 1000, 1000);
 	loop_timer_start(d->retain_timer, 10000, 0);

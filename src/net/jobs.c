@@ -53,6 +53,7 @@ static void end_job(uv_work_t *uv, int status)
 {
 	struct job *job = uv->data;
 	assert(status == 0); /* nothing is ever cancelled */
+	loop_mark(job->jobs->loop, "job.done");
 	job->jobs->pending--;
 	if (job->done) job->done(job->ctx);
 	free(job);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <uv.h>
 
 #include "base/clock.h"
@@ -23,6 +24,17 @@ struct loop {
 	uint64_t last_prepare_ns, last_idle_ns;
 	uint64_t iterations, busy_ns, max_ns;
 	uint64_t lag[LAG_BUCKETS];
+	/* holds: what this iteration was busy with, and who hears of it */
+	uint64_t last_cpu_ns;
+	struct mark {
+		const char *what;
+		uint64_t start_ns;
+	} mark;
+	const char *longest_what;
+	uint64_t longest_ns; /* of this iteration's marks */
+	struct loop_peak since_start, since_taken;
+	void (*on_hold)(void *ctx, const struct loop_hold *hold);
+	void *hold_ctx;
 };
 
 /* libuv 1.44 runs a timer of 0 ms that its own function starts again within the same turn, for ever: a delay of 0 is an
@@ -75,11 +87,53 @@ static uint64_t lag_bucket_ns(int bucket)
 	return ((uint64_t)(4 + bucket % 4 + 1) << (bucket / 4 - 1)) * 1000;
 }
 
+/* ---- holds ---- */
+
+static uint64_t thread_cpu_ns(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static void end_mark(struct loop *l, uint64_t now_ns)
+{
+	if (l->mark.what != NULL && now_ns - l->mark.start_ns > l->longest_ns) {
+		l->longest_ns = now_ns - l->mark.start_ns;
+		l->longest_what = l->mark.what;
+	}
+	l->mark.what = NULL;
+}
+
+void loop_mark(struct loop *l, const char *what)
+{
+	uint64_t now_ns = clock_mono_ns();
+	end_mark(l, now_ns);
+	l->mark = (struct mark){what, now_ns};
+}
+
+static void note_peak(struct loop_peak *p, const struct loop_hold *h)
+{
+	if (h->busy_ns > p->longest.busy_ns) p->longest = *h;
+	if (h->cpu_ns > p->max_cpu_ns) p->max_cpu_ns = h->cpu_ns;
+}
+
+static void note_hold(struct loop *l, uint64_t now_ns, uint64_t busy_ns, uint64_t cpu_ns)
+{
+	end_mark(l, now_ns);
+	struct loop_hold h = {busy_ns, cpu_ns, l->longest_what != NULL ? l->longest_what : "other", l->longest_ns};
+	note_peak(&l->since_start, &h);
+	note_peak(&l->since_taken, &h);
+	if (l->on_hold) l->on_hold(l->hold_ctx, &h);
+	l->longest_what = NULL;
+	l->longest_ns = 0;
+}
+
 /* Busy is what passed since the last time we were here, but for the time slept in poll. */
 static void on_prepare(uv_prepare_t *handle)
 {
 	struct loop *l = handle->data;
-	uint64_t now_ns = clock_mono_ns(), idle_ns = uv_metrics_idle_time(&l->uv);
+	uint64_t now_ns = clock_mono_ns(), idle_ns = uv_metrics_idle_time(&l->uv), cpu_ns = thread_cpu_ns();
 	if (l->last_prepare_ns > 0) {
 		uint64_t passed = now_ns - l->last_prepare_ns, idle = idle_ns - l->last_idle_ns;
 		uint64_t busy = passed > idle ? passed - idle : 0;
@@ -87,15 +141,18 @@ static void on_prepare(uv_prepare_t *handle)
 		l->busy_ns += busy;
 		if (busy > l->max_ns) l->max_ns = busy;
 		l->lag[lag_bucket(busy)]++;
+		note_hold(l, now_ns, busy, cpu_ns - l->last_cpu_ns);
 	}
 	l->last_prepare_ns = now_ns;
 	l->last_idle_ns = idle_ns;
+	l->last_cpu_ns = cpu_ns;
 }
 
 static void on_check(uv_check_t *handle)
 {
 	struct loop *l = handle->data;
 	uv_idle_stop(&l->wake); /* first, so that the tick may ask for the next one */
+	loop_mark(l, "tick");
 	if (l->tick) l->tick(l->tick_ctx);
 	if (l->is_stopping) uv_stop(&l->uv);
 }
@@ -115,6 +172,7 @@ struct loop *loop_new(void)
 	must(uv_check_init(&l->uv, &l->after_poll), "check");
 	must(uv_idle_init(&l->uv, &l->wake), "idle");
 	l->before_poll.data = l->after_poll.data = l->uv.data = l;
+	l->since_start.longest.what = l->since_taken.longest.what = "";
 	must(uv_prepare_start(&l->before_poll, on_prepare), "prepare");
 	must(uv_check_start(&l->after_poll, on_check), "check");
 	return l;
@@ -300,6 +358,23 @@ void loop_lag_reset(struct loop *l)
 {
 	l->iterations = l->busy_ns = l->max_ns = 0;
 	memset(l->lag, 0, sizeof l->lag);
+}
+
+void loop_on_hold(struct loop *l, void (*fn)(void *ctx, const struct loop_hold *hold), void *ctx)
+{
+	l->on_hold = fn;
+	l->hold_ctx = ctx;
+}
+
+void loop_peak_read(const struct loop *l, struct loop_peak *since_start, struct loop_peak *since_taken)
+{
+	*since_start = l->since_start;
+	*since_taken = l->since_taken;
+}
+
+void loop_peak_take(struct loop *l)
+{
+	l->since_taken = (struct loop_peak){.longest = {.what = ""}};
 }
 
 struct uv_loop_s *loop_uv(struct loop *l)

@@ -181,6 +181,51 @@ static void lag_is_what_handlers_took(void **state)
 	loop_free(s.loop);
 }
 
+static void marked_timer(void *ctx)
+{
+	struct seen *s = ctx;
+	loop_mark(s->loop, "short");
+	sleep_ms(2);
+	loop_mark(s->loop, "long");
+	sleep_ms(20);
+	loop_mark(s->loop, "shorter");
+}
+
+static void keep_longest(void *ctx, const struct loop_hold *hold)
+{
+	struct loop_hold *kept = ctx;
+	if (hold->busy_ns > kept->busy_ns) *kept = *hold;
+}
+
+static void a_hold_says_what_it_was(void **state)
+{
+	(void)state;
+	struct seen s = {.loop = loop_new()};
+	struct loop_hold heard = {0, 0, NULL, 0};
+	struct loop_peak start, taken;
+	loop_peak_read(s.loop, &start, &taken);
+	assert_string_equal(start.longest.what, "");
+	s.timer = loop_timer_new(s.loop, marked_timer, &s);
+	loop_on_hold(s.loop, keep_longest, &heard);
+	loop_timer_start(s.timer, 1, 0);
+	loop_run_until(s.loop, never, NULL, 60);
+	loop_peak_read(s.loop, &start, &taken);
+	assert_string_equal(heard.what, "long");
+	assert_true(heard.what_ns >= 20000000 && heard.busy_ns >= heard.what_ns + 2000000);
+	assert_true(heard.cpu_ns < 20000000); /* it slept */
+	assert_int_equal(start.longest.busy_ns, heard.busy_ns);
+	assert_int_equal(taken.longest.busy_ns, heard.busy_ns);
+	assert_true(start.max_cpu_ns > 0);
+	loop_peak_take(s.loop);
+	loop_run_until(s.loop, never, NULL, 10);
+	loop_peak_read(s.loop, &start, &taken);
+	assert_int_equal(start.longest.busy_ns, heard.busy_ns);
+	assert_true(taken.longest.busy_ns < start.longest.busy_ns);
+	assert_string_not_equal(taken.longest.what, "long"); /* a mark ends with its iteration */
+	loop_timer_free(s.timer);
+	loop_free(s.loop);
+}
+
 static void work(void *ctx)
 {
 	struct seen *s = ctx;
@@ -273,6 +318,7 @@ int main(void)
 	    cmocka_unit_test(a_timer_is_followed_by_a_tick), cmocka_unit_test(ticks_are_asked_for),
 	    cmocka_unit_test(repeats_and_stops_after_the_tick), cmocka_unit_test(zero_delays_do_not_starve_the_loop),
 	    cmocka_unit_test(signals), cmocka_unit_test(lag_is_what_handlers_took),
+	    cmocka_unit_test(a_hold_says_what_it_was),
 	    cmocka_unit_test(pool_is_bounded_and_drains), cmocka_unit_test(worker_takes_one_at_a_time),
 	    cmocka_unit_test(systemd_is_told),
 	};
