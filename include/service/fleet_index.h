@@ -37,6 +37,7 @@ struct fleet_id_piece {
 struct fleet_index {
 	struct device_state **slabs;
 	uint32_t slab_count, span, size;
+	int64_t last_row; /* the highest that was ever added */
 	uint32_t *free_indices;
 	uint32_t free_count, free_room;
 	struct fleet_table by_id, by_row, by_name[FLEET_NAME_KINDS];

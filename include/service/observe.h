@@ -8,6 +8,7 @@
 #define AVIARY_SERVICE_OBSERVE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "core/accum.h"
@@ -22,10 +23,23 @@ bool observe_baseline(struct call *c, int64_t device, const char *metric, struct
 /* One half of it, for the spread between two windows of the same device: 0 = the older, complete one, 1 = the one being filled. */
 bool observe_baseline_half(struct call *c, int64_t device, const char *metric, int half, struct metric_accum *a, struct ddsketch *s);
 
+/* Only how many reports of some metrics the baseline has, which costs next to nothing: no sketch is merged. reports[i] is what accum_point would
+ * say for wanted[i]'s kind: 0 when none of its reports gave what the kind needs. At most 64. */
+struct observe_wanted {
+	int64_t metric; /* by observe_metric, once for many devices */
+	enum metric_kind kind;
+};
+int64_t observe_metric(struct call *c, const char *metric); /* 0: never seen */
+void observe_baseline_reports(struct call *c, int64_t device, const struct observe_wanted *wanted, size_t count, int64_t *reports);
+
 /* Follows every metric of a device from `since_ms` (server time of receipt, inclusive) on. since_ms may lie in the past: what the log has since
  * then is counted too. The same call again changes nothing; another since_ms starts the window anew. After a restart call it again
  * for each device of an active stage: windows come back from disk, or from the log. */
 void observe_follow(struct call *c, int64_t rollout, int64_t stage, int64_t device, int64_t since_ms);
+/* The same for a release in shadow: of a report only those metrics count for which it has both `<m>` and `shadow.<m>` (docs/protocol.md), and a
+ * report without such a pair counts nowhere, not in the counts of reports either. observe_window serves `<m>` and `shadow.<m>` of it. A stage's
+ * device is followed in one way or the other: the last call decides, and starts the window anew when it changes. */
+void observe_follow_pairs(struct call *c, int64_t rollout, int64_t stage, int64_t device, int64_t since_ms);
 void observe_unfollow(struct call *c, int64_t rollout); /* all stages and devices of it */
 void observe_unfollow_device(struct call *c, int64_t rollout, int64_t stage, int64_t device);
 /* The window so far; false, and empty accumulators, when nothing was reported (or the device is not followed). */

@@ -30,6 +30,7 @@
 
 struct json;
 struct registry;
+struct timebox;      /* service/timebox.h */
 struct device_report; /* core/report.h */
 
 /* One device in memory. Its address and `index` are stable for as long as the device exists; indices of deleted devices
@@ -173,6 +174,14 @@ AVIARY_MUST_CHECK enum err registry_count(struct call *c, const char *filter, in
  * device), but must not select with the same filter again. */
 AVIARY_MUST_CHECK enum err registry_select(struct call *c, const char *filter, int64_t group,
                                            enum err (*fn)(void *ctx, struct device_state *d), void *ctx);
+/* The same in pieces, for selections of any size on the loop: a step visits devices until the timebox is over, at least a few. Whoever is
+ * registered or changed meanwhile is seen as it is when the scan passes by, those registered after its beginning not at all; each
+ * device at most once. `fn` must not write what the filter asks for. A filter on presence first writes what waits, in pieces too. */
+struct registry_scan;
+AVIARY_MUST_CHECK enum err registry_scan_new(struct call *c, const char *filter, int64_t group, struct registry_scan **out);
+AVIARY_MUST_CHECK enum err registry_scan_step(struct call *c, struct registry_scan *s, const struct timebox *box,
+                                              enum err (*fn)(void *ctx, struct device_state *d), void *ctx, bool *is_done);
+void registry_scan_free(struct registry_scan *s); /* NULL is allowed */
 AVIARY_MUST_CHECK enum err registry_matches(struct call *c, const struct device_state *d, const char *filter, int64_t group, bool *matches);
 
 /* A page of devices as JSON objects: `sort` NULL, or one of id name hardware lastSeen createdAt with '-' before it for

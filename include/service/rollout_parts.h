@@ -112,9 +112,11 @@ struct rollout_targets {
 	size_t gap_count;
 	uint32_t strata;
 };
-/* Everybody who could still get the release. */
+/* ---- rollout_scan.c ---- */
+bool rollout_gate_has_baseline(const struct judge_gate *g); /* its metric is reported before the update, too */
+/* Everybody who could still get the release, at once; texts and devices in the call's arena. */
 AVIARY_MUST_CHECK enum err rollout_targets(struct call *c, const struct rollout_live *live, int64_t release, int64_t group, struct rollout_targets *out);
-/* ---- rollout_scan.c ---- the same in pieces. What it found is what was so when it passed by: who uses it looks at a device again before
+/* The same in pieces, in order of row. What it found is what was so when it passed by: who uses it looks at a device again before
  * writing anything about it. Owns its memory; `live` must outlive it. */
 struct rollout_scan;
 AVIARY_MUST_CHECK enum err rollout_scan_new(struct call *c, const struct rollout_live *live, int64_t release, int64_t group, struct rollout_scan **out);

@@ -2,6 +2,8 @@
  *
  * The clause speaks of the row `d` of table device. Lists (attributes, tags, models) become `d.id IN (SELECT device ...)`,
  * which the planner can drive the query by. Nothing of the filter's text gets into the SQL, only its shape.
+ *
+ * With a range of rows nothing but the range drives it: the cost is that of the rows in it, be the filter rare or common.
  */
 #ifndef AVIARY_STORE_FILTER_SQL_H
 #define AVIARY_STORE_FILTER_SQL_H
@@ -34,6 +36,7 @@ struct device_select {
 	const struct rsql *filters[2]; /* both must match; NULL: everything. The second is a dynamic group's */
 	int64_t group;                 /* members of a static group; 0: none */
 	int64_t row;                   /* this device only; 0: all */
+	int64_t rows_after, rows_to;   /* devices of these rows only: above the first, up to the second; rows_to 0: all. In order of row */
 	const char *sort;              /* NULL: order of row; or a name of filter_sql_is_sort */
 	bool descending;
 	struct device_page_key after;

@@ -192,6 +192,8 @@ struct device_state *fleet_add(struct fleet_index *x, int64_t row, const char *i
 	table_add(&x->by_id, hash_text(id, len), index + 1);
 	table_add(&x->by_row, hash_row(row), index + 1);
 	x->size++;
+	if (row > x->last_row)
+		x->last_row = row;
 	return d;
 }
 

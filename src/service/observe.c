@@ -46,17 +46,64 @@ bool observe_baseline_half(struct call *c, int64_t device, const char *metric, i
 	return merge_baseline(c, device, metric, half == 0 ? OLDER : CURRENT, a, s);
 }
 
+int64_t observe_metric(struct call *c, const char *metric)
+{
+	const struct symbol *y = symbols_find_metric(c->s->telemetry->symbols, metric);
+	return y != NULL ? y->id : 0;
+}
+
+static bool cell_has(const struct accum_cell *cell, enum metric_kind kind)
+{
+	switch (kind) {
+	case METRIC_RATIO:
+		return cell->a.ratio_n > 0;
+	case METRIC_MEAN:
+	case METRIC_LOGMEAN:
+		return cell->a.sum_n > 0;
+	case METRIC_QUANTILE:
+		return cell->sketch.data != NULL;
+	case METRIC_EVENT:
+	case METRIC_SILENCE:
+	case METRIC_KIND_COUNT:
+		break;
+	}
+	return cell->a.reports > 0;
+}
+
+void observe_baseline_reports(struct call *c, int64_t device, const struct observe_wanted *wanted, size_t count, int64_t *reports)
+{
+	const struct track *k = tracks_find(c->s->telemetry->tracks, device);
+	uint64_t has = 0;
+	assert(count <= 64);
+	for (size_t i = 0; i < count; i++)
+		reports[i] = 0;
+	for (size_t b = 0; k != NULL && b < k->baseline_count; b++) {
+		const struct baseline *base = &k->baselines[b];
+		for (size_t i = 0; i < count; i++) {
+			if (wanted[i].metric != base->metric)
+				continue;
+			reports[i] += base->older.a.reports + base->current.a.reports;
+			if (cell_has(&base->older, wanted[i].kind) || cell_has(&base->current, wanted[i].kind))
+				has |= UINT64_C(1) << i;
+		}
+	}
+	for (size_t i = 0; i < count; i++) {
+		if (!(has >> i & 1))
+			reports[i] = 0;
+	}
+}
+
 /* ---- windows ---- */
 
-void observe_follow(struct call *c, int64_t rollout, int64_t stage, int64_t device, int64_t since_ms)
+static void follow(struct call *c, int64_t rollout, int64_t stage, int64_t device, int64_t since_ms, bool is_paired)
 {
 	assert(stage >= 0 && since_ms >= 0);
 	struct telemetry *t = c->s->telemetry;
 	struct track *k = tracks_get(t->tracks, device);
 	const struct window *have = track_window(k, rollout, stage);
-	if (have != NULL && have->since_ms == since_ms)
+	if (have != NULL && have->since_ms == since_ms && have->is_paired == is_paired)
 		return;
-	struct window *w = track_open_window(t->tracks, k, rollout, stage, since_ms);
+	struct window *w = track_open_window(t->tracks, k, rollout, stage, since_ms, is_paired);
 	w->is_pending = since_ms <= t->newest_ms && t->settled > 0;
 	if (!w->is_pending)
 		return;
@@ -64,6 +111,16 @@ void observe_follow(struct call *c, int64_t rollout, int64_t stage, int64_t devi
 	if (t->pending == NULL)
 		abort();
 	t->pending[t->pending_count++] = (struct pending_window){device, rollout, stage};
+}
+
+void observe_follow(struct call *c, int64_t rollout, int64_t stage, int64_t device, int64_t since_ms)
+{
+	follow(c, rollout, stage, device, since_ms, false);
+}
+
+void observe_follow_pairs(struct call *c, int64_t rollout, int64_t stage, int64_t device, int64_t since_ms)
+{
+	follow(c, rollout, stage, device, since_ms, true);
 }
 
 static struct window *window_of(const struct telemetry *t, int64_t device, int64_t rollout, int64_t stage)
@@ -97,8 +154,8 @@ static void restart_pending(struct telemetry *t, int64_t *since_ms)
 		if (w == NULL || !w->is_pending)
 			continue;
 		if (w->reports > 0) { /* a reading that broke off */
-			int64_t since = w->since_ms;
-			w = track_open_window(t->tracks, tracks_find(t->tracks, p->device), p->rollout, p->stage, since);
+			struct window was = *w;
+			w = track_open_window(t->tracks, tracks_find(t->tracks, p->device), p->rollout, p->stage, was.since_ms, was.is_paired);
 			w->is_pending = true;
 		}
 		*since_ms = w->since_ms < *since_ms ? w->since_ms : *since_ms;

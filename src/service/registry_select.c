@@ -5,6 +5,7 @@
 #include "core/rsql.h"
 #include "service/groups.h"
 #include "service/registry_internal.h"
+#include "service/timebox.h"
 #include "store/filter_sql.h"
 
 #define ROW_ARENA_BYTES 65536
@@ -32,8 +33,7 @@ enum err registry_check_filter(struct call *c, const char *filter)
 	return parse_filter(c, filter, &q);
 }
 
-/* Presence is newest in memory: what waits is written before it is asked for. */
-static enum err prepare_select(struct call *c, const char *filter, int64_t group, struct device_select *s)
+static enum err parse_select(struct call *c, const char *filter, int64_t group, struct device_select *s, bool *asks_presence)
 {
 	struct group_row row;
 	enum err e = parse_filter(c, filter, &s->filters[0]);
@@ -44,9 +44,17 @@ static enum err prepare_select(struct call *c, const char *filter, int64_t group
 		else
 			s->group = group;
 	}
-	bool asks_presence = s->sort != NULL && strcmp(s->sort, "lastSeen") == 0;
+	*asks_presence = s->sort != NULL && strcmp(s->sort, "lastSeen") == 0;
 	for (int i = 0; i < 2; i++)
-		asks_presence = asks_presence || (s->filters[i] != NULL && filter_sql_asks_presence(s->filters[i]));
+		*asks_presence = *asks_presence || (s->filters[i] != NULL && filter_sql_asks_presence(s->filters[i]));
+	return e;
+}
+
+/* Presence is newest in memory: what waits is written before it is asked for. */
+static enum err prepare_select(struct call *c, const char *filter, int64_t group, struct device_select *s)
+{
+	bool asks_presence;
+	enum err e = parse_select(c, filter, group, s, &asks_presence);
 	return e == ERR_OK && asks_presence ? registry_flush(c, 0) : e;
 }
 
@@ -94,6 +102,132 @@ enum err registry_matches(struct call *c, const struct device_state *d, const ch
 	if (e == ERR_OK && (s.filters[0] != NULL || s.filters[1] != NULL || s.group != 0))
 		e = filter_sql_count(c->s->db, &s, c->arena, &count, c->fault);
 	*matches = e == ERR_OK && count > 0;
+	return e;
+}
+
+/* ---- in pieces ---- */
+
+#define SCAN_ARENA_BYTES (256u << 10) /* a parsed filter */
+#define FLUSH_PIECE 256               /* presences written at once: each may move in an index */
+#define ROWS_LEAST 64                 /* rows of one statement: grows and shrinks with what they cost */
+#define ROWS_MOST (1 << 20)
+#define PIECE_NS 1000000              /* what one should cost */
+#define VISITS_A_LOOK 16              /* visits between two looks at the clock */
+
+struct registry_scan {
+	struct arena *arena;
+	struct device_select select;
+	size_t flush_left;    /* presences that still are to be written first */
+	int64_t after, last;  /* rows: where it is, and where it ends */
+	int64_t rows;         /* of the next statement */
+	bool is_plain;        /* everybody: no SQL is needed */
+};
+
+enum err registry_scan_new(struct call *c, const char *filter, int64_t group, struct registry_scan **out)
+{
+	struct registry_scan *s = calloc(1, sizeof *s);
+	if (s == NULL)
+		abort();
+	s->arena = arena_new(SCAN_ARENA_BYTES);
+	struct call own = *c;
+	own.arena = s->arena;
+	bool asks_presence;
+	enum err e = parse_select(&own, arena_strdup(s->arena, filter), group, &s->select, &asks_presence);
+	if (e != ERR_OK) {
+		registry_scan_free(s);
+		*out = NULL;
+		return e;
+	}
+	s->flush_left = asks_presence ? registry_waiting(c->s->registry) : 0;
+	s->last = c->s->registry->fleet.last_row;
+	s->rows = 4 * ROWS_LEAST;
+	s->is_plain = s->select.filters[0] == NULL && s->select.filters[1] == NULL && s->select.group == 0;
+	*out = s;
+	return ERR_OK;
+}
+
+void registry_scan_free(struct registry_scan *s)
+{
+	if (s != NULL)
+		arena_free(s->arena);
+	free(s);
+}
+
+struct scan_visit {
+	struct visit visit;
+	const struct timebox *box;
+	int64_t row; /* the last one visited */
+	unsigned visits;
+	bool is_over;
+};
+
+static enum err scan_row(void *ctx, int64_t row, const char *text, int64_t number)
+{
+	struct scan_visit *v = ctx;
+	enum err e = visit_row(&v->visit, row, text, number);
+	v->row = row;
+	if (e == ERR_OK && ++v->visits % VISITS_A_LOOK == 0 && timebox_is_over(v->box)) {
+		v->is_over = true;
+		e = ERR_TIMEOUT; /* leaves the statement; not an error */
+	}
+	return e;
+}
+
+static enum err scan_plain(struct registry_scan *s, struct scan_visit *v)
+{
+	while (s->after < s->last && !v->is_over) {
+		enum err e = scan_row(v, s->after + 1, NULL, 0);
+		if (e != ERR_OK && !v->is_over)
+			return e;
+		s->after = v->row;
+	}
+	return ERR_OK;
+}
+
+static enum err scan_piece(struct call *c, struct registry_scan *s, struct scan_visit *v, struct arena *scratch)
+{
+	uint64_t begin_ns = clock_mono_ns();
+	int64_t to = s->last - s->after > s->rows ? s->after + s->rows : s->last;
+	s->select.rows_after = s->after;
+	s->select.rows_to = to;
+	arena_reset(scratch);
+	enum err e = filter_sql_each(c->s->db, &s->select, scratch, scan_row, v, c->fault);
+	if (e != ERR_OK && !v->is_over)
+		return e;
+	s->after = v->is_over ? v->row : to;
+	uint64_t cost_ns = clock_mono_ns() - begin_ns;
+	if (cost_ns > 2 * PIECE_NS && s->rows > ROWS_LEAST)
+		s->rows /= 2;
+	else if (cost_ns < PIECE_NS / 2 && s->rows < ROWS_MOST)
+		s->rows *= 2;
+	return ERR_OK;
+}
+
+enum err registry_scan_step(struct call *c, struct registry_scan *s, const struct timebox *box,
+                            enum err (*fn)(void *ctx, struct device_state *d), void *ctx, bool *is_done)
+{
+	enum err e = ERR_OK;
+	struct scan_visit v = {.visit = {c->s->registry, fn, ctx}, .box = box};
+	*is_done = false;
+	while (s->flush_left > 0) {
+		size_t piece = s->flush_left < FLUSH_PIECE ? s->flush_left : FLUSH_PIECE;
+		e = registry_flush(c, piece);
+		if (e != ERR_OK)
+			return e;
+		s->flush_left -= piece;
+		if (timebox_is_over(box))
+			return ERR_OK;
+	}
+	if (s->is_plain) {
+		e = scan_plain(s, &v);
+	} else {
+		struct arena *scratch = arena_new(SCAN_ARENA_BYTES);
+		do
+			e = scan_piece(c, s, &v, scratch);
+		while (e == ERR_OK && s->after < s->last && !v.is_over && !timebox_is_over(box));
+		arena_free(scratch);
+	}
+	*is_done = e == ERR_OK && s->after >= s->last;
 	return e;
 }
 

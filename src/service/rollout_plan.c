@@ -2,211 +2,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/str.h"
 #include "core/cohort.h"
 #include "core/hardstop.h"
 #include "core/planning.h"
 #include "core/score.h"
 #include "service/observe.h"
 #include "service/registry.h"
-#include "service/releases.h"
 #include "service/rollout_parts.h"
 
 /* Devices asked for the spread of a gate's score: more change the estimate by less than its own error. */
 #define SIGMA_SAMPLE 400
-
-static bool gate_needs_baseline(const struct judge_gate *g)
-{
-	return g->kind != METRIC_EVENT && g->kind != METRIC_SILENCE;
-}
-
-/* ---- who ---- */
-
-struct hardware_fit {
-	uint32_t hardware;
-	bool is_covered;
-	const char *missing;
-	int64_t devices;
-};
-
-struct collect {
-	struct call *c;
-	const struct rollout_live *live;
-	struct rollout_targets *out;
-	int64_t release;
-	uint32_t release_text;
-	size_t room;
-	struct hardware_fit *fits;
-	size_t fit_count, fit_room;
-	const char **strata;
-	size_t strata_room;
-};
-
-static enum err fit_of(struct collect *x, uint32_t hardware, struct hardware_fit **out)
-{
-	for (size_t i = 0; i < x->fit_count; i++)
-		if (x->fits[i].hardware == hardware) {
-			*out = &x->fits[i];
-			return ERR_OK;
-		}
-	if (x->fit_count == x->fit_room) {
-		x->fit_room = x->fit_room ? x->fit_room * 2 : 16;
-		struct hardware_fit *more = arena_array(x->c->arena, x->fit_room, sizeof *more);
-		if (x->fit_count)
-			memcpy(more, x->fits, x->fit_count * sizeof *more);
-		x->fits = more;
-	}
-	struct hardware_fit *fit = &x->fits[x->fit_count++];
-	fit->hardware = hardware;
-	*out = fit;
-	return releases_covers(x->c, x->release, registry_text(x->c->s->registry, hardware), &fit->is_covered, &fit->missing);
-}
-
-/* The device's stratum as text: values of the spec's strata. */
-static enum err stratum_text(struct collect *x, const struct device_state *d, const char **out)
-{
-	const char *text = "";
-	for (size_t i = 0; i < x->live->spec.strata.count; i++) {
-		const char *by = x->live->spec.strata.items[i];
-		const char *value = registry_text(x->c->s->registry, d->hardware);
-		if (str_starts(by, "attribute.")) {
-			enum err e = registry_attribute(x->c, d, by + 10, &value);
-			if (e)
-				return e;
-		}
-		text = i ? arena_printf(x->c->arena, "%s|%s", text, value ? value : "") : (value ? value : "");
-	}
-	*out = text;
-	return ERR_OK;
-}
-
-static enum err stratum_of(struct collect *x, const struct device_state *d, uint32_t *out)
-{
-	const char *text;
-	enum err e = stratum_text(x, d, &text);
-	if (e)
-		return e;
-	for (uint32_t i = 0; i < x->out->strata; i++)
-		if (strcmp(x->strata[i], text) == 0) {
-			*out = i;
-			return ERR_OK;
-		}
-	if (x->out->strata == x->strata_room) {
-		x->strata_room = x->strata_room ? x->strata_room * 2 : 16;
-		const char **more = arena_array(x->c->arena, x->strata_room, sizeof *more);
-		if (x->out->strata)
-			memcpy(more, x->strata, x->out->strata * sizeof *more);
-		x->strata = more;
-	}
-	x->strata[x->out->strata] = text;
-	*out = x->out->strata++;
-	return ERR_OK;
-}
-
-static enum err unit_of(struct collect *x, const struct device_state *d, uint64_t *out)
-{
-	*out = 0;
-	if (!x->live->spec.unit_attribute)
-		return ERR_OK;
-	const char *value;
-	enum err e = registry_attribute(x->c, d, x->live->spec.unit_attribute, &value);
-	if (!e && value)
-		/* FNV-1a: must be the same after a restart, so not the keyed hash of tables */
-		for (*out = 14695981039346656037u; *value; value++)
-			*out = (*out ^ (unsigned char)*value) * 1099511628211u;
-	return e;
-}
-
-/* Baselines: the priority metric's value, and whether every gate that needs one has one. */
-static void baseline_of(struct collect *x, struct plan_device *p)
-{
-	const struct rollout_live *live = x->live;
-	bool has_all = true;
-	p->baseline = live->gate_count ? (double)NAN : 0;
-	for (uint32_t i = 0; i < live->gate_count; i++) {
-		const struct judge_gate *g = &live->gates[i];
-		if (!gate_needs_baseline(g)) {
-			x->out->with_metric[i]++;
-			continue;
-		}
-		struct metric_accum a;
-		struct ddsketch s;
-		struct metric_point v = {0};
-		if (observe_baseline(x->c, p->device, g->name, &a, &s))
-			v = accum_point(&a, g->kind, &s, g->quantile);
-		if (v.reports < ROLLOUT_BASELINE_REPORTS) {
-			has_all = false;
-			continue;
-		}
-		x->out->with_metric[i]++;
-		if (isnan(p->baseline) || (live->spec.priority_metric && strcmp(live->spec.priority_metric, g->name) == 0))
-			p->baseline = v.value;
-	}
-	if (has_all && isnan(p->baseline))
-		p->baseline = 0; /* only events and silence: any order of neighbours is as good */
-	if (!has_all)
-		x->out->no_baseline++;
-	p->is_eligible = has_all && registry_by_row(x->c->s->registry, p->device)->online;
-}
-
-static enum err collect_one(void *ctx, struct device_state *d)
-{
-	struct collect *x = ctx;
-	struct rollout_targets *out = x->out;
-	out->matched++;
-	if (x->release_text && d->release == x->release_text) {
-		out->already++;
-		return ERR_OK;
-	}
-	struct hardware_fit *fit;
-	enum err e = fit_of(x, d->hardware, &fit);
-	if (e)
-		return e;
-	if (!fit->is_covered) {
-		fit->devices++;
-		out->incompatible++;
-		return ERR_OK;
-	}
-	if (d->deployment) {
-		out->busy++;
-		return ERR_OK;
-	}
-	if (out->count == x->room) {
-		x->room = x->room ? x->room * 2 : 1024;
-		struct plan_device *more = arena_array(x->c->arena, x->room, sizeof *more);
-		if (out->count)
-			memcpy(more, out->devices, out->count * sizeof *more);
-		out->devices = more;
-	}
-	struct plan_device *p = &out->devices[out->count++];
-	*p = (struct plan_device){.device = d->row};
-	out->online += d->online;
-	e = stratum_of(x, d, &p->stratum);
-	if (!e)
-		e = unit_of(x, d, &p->unit);
-	if (!e)
-		baseline_of(x, p);
-	return e;
-}
-
-enum err rollout_targets(struct call *c, const struct rollout_live *live, int64_t release, int64_t group, struct rollout_targets *out)
-{
-	*out = (struct rollout_targets){0};
-	struct release_row row;
-	enum err e = releases_get(c, release, &row);
-	if (e)
-		return e;
-	struct collect x = {.c = c, .live = live, .out = out, .release = release, .release_text = registry_release_number(c->s->registry, row.name)};
-	e = registry_select(c, live->spec.filter, group, collect_one, &x);
-	if (e)
-		return e;
-	out->gaps = arena_array(c->arena, x.fit_count + 1, sizeof *out->gaps);
-	for (size_t i = 0; i < x.fit_count; i++)
-		if (!x.fits[i].is_covered)
-			out->gaps[out->gap_count++] = (struct plan_gap){
-				registry_text(c->s->registry, x.fits[i].hardware), x.fits[i].missing, x.fits[i].devices};
-	return ERR_OK;
-}
 
 /* ---- how many ---- */
 
@@ -358,7 +163,7 @@ struct spread {
 static struct spread gate_spread(struct call *c, const struct judge_gate *g, const struct rollout_targets *t)
 {
 	struct spread out = {(double)NAN, NULL};
-	if (!gate_needs_baseline(g))
+	if (!rollout_gate_has_baseline(g))
 		return out;
 	double *halves = arena_array(c->arena, SIGMA_SAMPLE, sizeof *halves), *values = arena_array(c->arena, SIGMA_SAMPLE, sizeof *values);
 	size_t half_count = 0, value_count = 0, step = t->count / SIGMA_SAMPLE + 1;
@@ -380,7 +185,7 @@ static struct spread gate_spread(struct call *c, const struct judge_gate *g, con
 static enum err check_metrics(struct call *c, const struct rollout_live *live, const struct rollout_targets *t)
 {
 	for (uint32_t i = 0; i < live->gate_count; i++)
-		if (gate_needs_baseline(&live->gates[i]) && t->with_metric[i] == 0)
+		if (rollout_gate_has_baseline(&live->gates[i]) && t->with_metric[i] == 0)
 			return fault_set(c->fault, ERR_INVALID, arena_printf(c->arena, "/gates/%u/metric", i),
 				"none of the %zu devices of the target reports %s (at least %d reports make a baseline)", t->count, live->gates[i].name,
 				ROLLOUT_BASELINE_REPORTS);

@@ -73,6 +73,7 @@ struct writer {
 	struct arena *arena;
 	struct parameter *parameters;
 	size_t count, room;
+	bool is_ranged; /* each device is asked by itself: no subquery over the whole table */
 };
 
 static void bind(struct writer *w, struct parameter p)
@@ -182,7 +183,10 @@ static void write_comparison(struct writer *w, const struct rsql *q, const struc
 	const struct column *col = &columns[n->field->column];
 	bool is_negative = n->op == RSQL_NE || n->op == RSQL_OUT;
 	if (col->table != NULL) {
-		buf_printf(&w->sql, "d.id %sIN (SELECT device FROM %s WHERE ", is_negative ? "NOT " : "", col->table);
+		if (w->is_ranged)
+			buf_printf(&w->sql, "%sEXISTS (SELECT 1 FROM %s WHERE device = d.id AND ", is_negative ? "NOT " : "", col->table);
+		else
+			buf_printf(&w->sql, "d.id %sIN (SELECT device FROM %s WHERE ", is_negative ? "NOT " : "", col->table);
 		if (col->key != NULL) {
 			buf_printf(&w->sql, "%s = ", col->key);
 			bind_text(w, n->key.data, n->key.len);
@@ -245,14 +249,34 @@ bool filter_sql_is_sort(const char *sort, bool *is_text)
 	return true;
 }
 
+/* NOT INDEXED leaves the row's own number to go by. CROSS JOIN: the members come first. */
+static void write_range(struct writer *w, const struct device_select *s)
+{
+	const char *row = s->group != 0 ? "m.device" : "d.id";
+	if (s->group != 0) {
+		buf_str(&w->sql, " FROM group_member m CROSS JOIN device d NOT INDEXED ON d.id = m.device WHERE m.device_group = ");
+		bind_number(w, s->group);
+	} else {
+		buf_str(&w->sql, " FROM device d NOT INDEXED WHERE 1");
+	}
+	buf_printf(&w->sql, " AND %s > ", row);
+	bind_number(w, s->rows_after);
+	buf_printf(&w->sql, " AND %s <= ", row);
+	bind_number(w, s->rows_to);
+}
+
 static void write_where(struct writer *w, const struct device_select *s)
 {
-	buf_str(&w->sql, " FROM device d WHERE 1");
+	w->is_ranged = s->rows_to != 0;
+	if (w->is_ranged)
+		write_range(w, s);
+	else
+		buf_str(&w->sql, " FROM device d WHERE 1");
 	if (s->row != 0) {
 		buf_str(&w->sql, " AND d.id = ");
 		bind_number(w, s->row);
 	}
-	if (s->group != 0) {
+	if (s->group != 0 && !w->is_ranged) {
 		buf_str(&w->sql, " AND d.id IN (SELECT device FROM group_member WHERE device_group = ");
 		bind_number(w, s->group);
 		buf_str(&w->sql, ")");
@@ -284,6 +308,10 @@ static void write_page(struct writer *w, const struct device_select *s)
 		buf_str(&w->sql, ")");
 	}
 	buf_str(&w->sql, " ORDER BY ");
+	if (w->is_ranged && s->group != 0) {
+		buf_str(&w->sql, "m.device");
+		return;
+	}
 	if (sort != SORT_COUNT)
 		buf_printf(&w->sql, "%s%s, ", sorts[sort].sql, direction);
 	buf_printf(&w->sql, "d.id%s", direction);
@@ -314,6 +342,7 @@ enum err filter_sql_each(struct db *db, const struct device_select *s, struct ar
 	struct writer w = {.sql = BUF_INIT, .arena = a};
 	struct stmt *q;
 	size_t sort = s->sort != NULL ? find_sort(s->sort) : SORT_COUNT;
+	assert(s->rows_to == 0 || (s->sort == NULL && !s->descending && !s->after.is_set && s->limit == 0));
 	buf_printf(&w.sql, "SELECT d.id, %s", sort != SORT_COUNT ? sorts[sort].sql : "NULL");
 	write_where(&w, s);
 	write_page(&w, s);
