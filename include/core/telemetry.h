@@ -17,7 +17,8 @@
 #define TELEMETRY_MESSAGE_BYTES 65536 /* as in the topic table */
 #define TELEMETRY_REPORT_BYTES 8192
 #define TELEMETRY_REPORTS 64
-#define TELEMETRY_METRICS 32         /* in one report */
+#define TELEMETRY_METRICS 32         /* in one report, its shadow's counted too */
+#define TELEMETRY_SHADOW "shadow."   /* in front of the names of what a release in shadow measured; reserved */
 #define TELEMETRY_SKETCH_BINS 334    /* covers 0.1 ms to 60 s at accuracy 0.02 */
 #define TELEMETRY_SKETCH_KEY 1024    /* keys are -1024..1024 */
 #define TELEMETRY_HIST_BINS 256
@@ -39,6 +40,9 @@
 	X(UNKNOWN_MEMBER, "unknown_member", "unknown member")                                                          \
 	X(DUPLICATE_MEMBER, "duplicate_member", "the member occurs twice")                                             \
 	X(MISSING_MEMBER, "missing_member", "boot, seq and metrics are required")                                      \
+	X(BAD_SHADOW, "bad_shadow", "shadow is not an object of id and metrics")                                       \
+	X(BAD_SHADOW_ID, "bad_shadow_id", "the id of shadow is not that of a deployment")                              \
+	X(RESERVED_METRIC, "reserved_metric", "a metric's name begins with shadow.")                                   \
 	X(BAD_TS, "bad_ts", "ts is not an integer")                                                                    \
 	X(BAD_BOOT, "bad_boot", "boot is not a boot id")                                                               \
 	X(BAD_SEQ, "bad_seq", "seq is not an integer from 1 to 2^53")                                                  \
@@ -82,7 +86,7 @@ enum value_type {
 const char *value_type_text(enum value_type type); /* "number" "sum" "ratio" "sketch" "hist" */
 
 struct metric_value {
-	struct slice name; /* of the message; 1..48 bytes, needs no unescaping */
+	struct slice name; /* 1..48 bytes, needs no unescaping; of the message, or with TELEMETRY_SHADOW in front of the workspace */
 	enum value_type type;
 	unsigned bin_count; /* VALUE_SKETCH: 1..334; VALUE_HIST: 1..256; else 0 */
 	int64_t n;          /* how many values stand behind this one */
@@ -98,7 +102,8 @@ struct telemetry_report {
 	int64_t seq;   /* 1..2^53 */
 	struct slice boot;
 	struct slice model, version; /* both or neither */
-	unsigned metric_count;       /* 0..32; none at all is a sign of life */
+	struct slice shadow;         /* deployment id of the release in shadow; empty: the report has no such part */
+	unsigned metric_count;       /* 0..32, the shadow's among them; none at all is a sign of life */
 	const struct metric_value *metrics;
 	struct slice text; /* the report's own JSON */
 };
@@ -110,7 +115,7 @@ struct telemetry_reject {
 	struct slice member; /* the name at fault as the device wrote it (untrusted, still escaped), or empty */
 };
 
-/* The caller's workspace: about 500 KiB, of which a message touches what it needs. Needs no initialisation, is
+/* The caller's workspace: about 900 KiB, of which a message touches what it needs. Needs no initialisation, is
  * overwritten by each parse. The pools are as large as 64 KiB of JSON can ask for: "1":1, is the shortest bin and 1,
  * the shortest count. */
 struct telemetry_message { /* `struct telemetry` is the service */
@@ -121,14 +126,18 @@ struct telemetry_message { /* `struct telemetry` is the service */
 	struct telemetry_report reports[TELEMETRY_REPORTS];
 	struct telemetry_reject rejects[TELEMETRY_REPORTS];
 	/* private */
-	unsigned metric_used, key_used, count_used;
+	unsigned metric_used, key_used, count_used, name_used;
 	struct metric_value metrics[TELEMETRY_REPORTS * TELEMETRY_METRICS];
 	int32_t keys[TELEMETRY_MESSAGE_BYTES / 6 + 1];
 	uint64_t counts[TELEMETRY_MESSAGE_BYTES / 2 + 1];
+	char names[TELEMETRY_REPORTS * TELEMETRY_METRICS * (NAME_METRIC_BYTES - 1)]; /* of shadows' metrics */
 };
 
 /* Parses a message; all slices and arrays live as long as both `text` and `t`. Returns t->error == TELEMETRY_OK &&
  * t->reject_count == 0. */
 bool telemetry_parse(struct telemetry_message *t, const char *text, size_t len);
+
+/* Copies the metrics of *r that are not its shadow's into `room`, and makes it a report without a shadow of them. */
+void telemetry_drop_shadow(struct telemetry_report *r, struct metric_value room[TELEMETRY_METRICS]);
 
 #endif

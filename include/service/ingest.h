@@ -36,6 +36,7 @@ void ingest_limits_init(struct ingest_limits *l);
 	X(FLOOD, "flood")               /* above the device's rate */                                                  \
 	X(DUPLICATE, "duplicate")       /* (device, boot, seq) was there already: normal after a reconnection */       \
 	X(NAMES, "names")               /* the table of metric names or versions is full */                            \
+	X(SHADOW, "shadow")             /* metrics of a release in shadow that is not the device's deployment now */   \
 	X(ENROLMENT, "enrolment")       /* token or secret refused */                                                  \
 	X(INTERNAL, "internal")         /* our own failure, of the database above all */
 

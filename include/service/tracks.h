@@ -37,6 +37,7 @@ struct window_metric {
 struct window {
 	int64_t rollout, stage, since_ms, reports;
 	bool is_pending; /* the log from since_ms on is still to be read */
+	bool is_paired;  /* holds only what a report has of both the version that runs and the one in shadow */
 	struct window_metric *metrics;
 	size_t metric_count;
 };
@@ -55,6 +56,8 @@ struct track {
 struct tracks;
 
 struct tracks *tracks_new(int64_t baseline_ms);
+/* How pairs are told: the metric of which `metric` is the shadow's, 0 when it is none. Without it paired windows stay empty. */
+void tracks_pair_by(struct tracks *t, int64_t (*pair_of)(void *ctx, int64_t metric), void *ctx);
 void tracks_free(struct tracks *t); /* NULL is allowed */
 struct track *tracks_find(const struct tracks *t, int64_t device); /* NULL: never heard of */
 struct track *tracks_get(struct tracks *t, int64_t device);        /* made when there is none */
@@ -70,8 +73,9 @@ void track_backfill(struct tracks *t, struct window *w, struct log_report *r);
 
 /* ---- windows ---- */
 struct window *track_window(struct track *k, int64_t rollout, int64_t stage); /* NULL: not followed */
-/* New and empty; the same window is emptied. */
-struct window *track_open_window(struct tracks *t, struct track *k, int64_t rollout, int64_t stage, int64_t since_ms);
+/* New and empty; the same window is emptied. Paired: a report counts with those of its metrics that come of the version that runs and of the one
+ * in shadow (neither a histogram), and not at all without one. */
+struct window *track_open_window(struct tracks *t, struct track *k, int64_t rollout, int64_t stage, int64_t since_ms, bool is_paired);
 void track_close_window(struct tracks *t, struct track *k, struct window *w);
 /* Devices that a stage follows, in no order; NULL and 0 when none. stage -1: the first stage of the rollout that is followed, *stage_out
  * telling which. Valid until the next change. */
@@ -88,6 +92,9 @@ void tracks_mark_dirty(struct tracks *t, struct track *k);
 size_t tracks_dirty_count(const struct tracks *t);
 struct track *tracks_next_dirty(struct tracks *t); /* takes it out; NULL when none waits */
 
+/* ---- cells ---- any thread that owns the cell: zeroed at first, its sketch.data to be freed */
+/* Adds one metric of one report; one that would overflow is left out. `scratch` is room for its sketch. */
+void cell_put(struct accum_cell *cell, const struct log_metric *m, struct ddsketch *scratch);
 /* Merges a cell into accumulators; `s` may be NULL. */
 void cell_merge(const struct accum_cell *cell, struct metric_accum *a, struct ddsketch *s);
 

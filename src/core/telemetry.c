@@ -40,9 +40,10 @@ struct reader {
 	struct telemetry_report *r;
 	struct slice member; /* the name under way, for the reject */
 	unsigned seen;       /* members of the report that came, by bit */
+	bool is_shadow;      /* the metrics under way are those of a release in shadow */
 };
 
-enum member { MEMBER_TS, MEMBER_BOOT, MEMBER_SEQ, MEMBER_MODEL, MEMBER_VERSION, MEMBER_METRICS, MEMBER_COUNT };
+enum member { MEMBER_TS, MEMBER_BOOT, MEMBER_SEQ, MEMBER_MODEL, MEMBER_VERSION, MEMBER_METRICS, MEMBER_SHADOW, MEMBER_COUNT };
 
 static struct slice token(const struct jp *p)
 {
@@ -51,6 +52,7 @@ static struct slice token(const struct jp *p)
 
 /* Names as the tables have them: with their length, as most comparisons end there. */
 #define NAME(text) {text, sizeof(text) - 1}
+#define SHADOW_LEN (sizeof(TELEMETRY_SHADOW) - 1)
 
 static bool is_same(struct slice a, struct slice b)
 {
@@ -227,18 +229,37 @@ static enum telemetry_error read_summary(struct reader *r, struct metric_value *
 	}
 }
 
+static bool is_of_shadow(struct slice name)
+{
+	return name.len >= SHADOW_LEN && memcmp(name.data, TELEMETRY_SHADOW, SHADOW_LEN) == 0;
+}
+
+/* The name with TELEMETRY_SHADOW in front, in the workspace. */
+static struct slice shadow_name(struct telemetry_message *t, struct slice name)
+{
+	char *at = t->names + t->name_used;
+	assert(sizeof t->names - t->name_used >= SHADOW_LEN + name.len);
+	memcpy(at, TELEMETRY_SHADOW, SHADOW_LEN);
+	memcpy(at + SHADOW_LEN, name.data, name.len);
+	t->name_used += (unsigned)(SHADOW_LEN + name.len);
+	return (struct slice){at, SHADOW_LEN + name.len};
+}
+
 /* The parser stands on the metric's name. */
 static enum telemetry_error read_metric(struct reader *r)
 {
 	struct telemetry_message *t = r->t;
 	r->member = token(&r->p);
-	if (!name_is_metric(r->member)) return TELEMETRY_BAD_METRIC_NAME;
+	size_t before = r->is_shadow ? SHADOW_LEN : 0;
+	if (!name_is_metric(r->member) || r->member.len + before >= NAME_METRIC_BYTES) return TELEMETRY_BAD_METRIC_NAME;
+	if (is_of_shadow(r->member)) return TELEMETRY_RESERVED_METRIC;
 	if (r->r->metric_count == TELEMETRY_METRICS) return TELEMETRY_TOO_MANY_METRICS;
+	struct slice name = r->is_shadow ? shadow_name(t, r->member) : r->member;
 	for (unsigned i = 0; i < r->r->metric_count; i++)
-		if (is_same(r->r->metrics[i].name, r->member)) return TELEMETRY_DUPLICATE_METRIC;
+		if (is_same(r->r->metrics[i].name, name)) return TELEMETRY_DUPLICATE_METRIC;
 	assert(t->metric_used < sizeof t->metrics / sizeof t->metrics[0]);
 	struct metric_value *m = &t->metrics[t->metric_used++];
-	*m = (struct metric_value){.name = r->member};
+	*m = (struct metric_value){.name = name};
 	r->r->metric_count++;
 	switch (jp_next(&r->p)) {
 	case JP_NUMBER:
@@ -254,12 +275,46 @@ static enum telemetry_error read_metrics(struct reader *r)
 {
 	enum jp_event e = jp_next(&r->p);
 	if (e != JP_OBJECT) return TELEMETRY_METRICS_NOT_OBJECT;
-	r->r->metrics = r->t->metrics + r->t->metric_used;
 	while ((e = jp_next(&r->p)) == JP_KEY) {
 		enum telemetry_error error = read_metric(r);
 		if (error) return error;
 	}
 	return e == JP_OBJECT_END ? TELEMETRY_OK : TELEMETRY_METRICS_NOT_OBJECT;
+}
+
+static enum telemetry_error read_shadow_id(struct reader *r)
+{
+	bool is_text = jp_next(&r->p) == JP_STRING;
+	r->r->shadow = token(&r->p);
+	return is_text && name_is_name(r->r->shadow) ? TELEMETRY_OK : TELEMETRY_BAD_SHADOW_ID;
+}
+
+static enum telemetry_error read_shadow_metrics(struct reader *r)
+{
+	r->is_shadow = true;
+	enum telemetry_error error = read_metrics(r);
+	r->is_shadow = false;
+	return error;
+}
+
+/* {"id","metrics"}: both are required, so that a device cannot leave open whose pairs these are. */
+static enum telemetry_error read_shadow(struct reader *r)
+{
+	static const struct slice id = NAME("id"), metrics = NAME("metrics");
+	bool has_id = false, has_metrics = false;
+	enum jp_event e = jp_next(&r->p);
+	if (e != JP_OBJECT) return TELEMETRY_BAD_SHADOW;
+	while ((e = jp_next(&r->p)) == JP_KEY) {
+		r->member = token(&r->p);
+		bool is_id = is_same(r->member, id);
+		if (!is_id && !is_same(r->member, metrics)) return TELEMETRY_UNKNOWN_MEMBER;
+		bool *has = is_id ? &has_id : &has_metrics;
+		if (*has) return TELEMETRY_DUPLICATE_MEMBER;
+		*has = true;
+		enum telemetry_error error = is_id ? read_shadow_id(r) : read_shadow_metrics(r);
+		if (error) return error;
+	}
+	return e == JP_OBJECT_END && has_id && has_metrics ? TELEMETRY_OK : TELEMETRY_BAD_SHADOW;
 }
 
 static const struct {
@@ -272,6 +327,7 @@ static const struct {
 	[MEMBER_MODEL] = {NAME("model"), read_model},
 	[MEMBER_VERSION] = {NAME("version"), read_version},
 	[MEMBER_METRICS] = {NAME("metrics"), read_metrics},
+	[MEMBER_SHADOW] = {NAME("shadow"), read_shadow},
 };
 
 static enum telemetry_error read_member(struct reader *r)
@@ -328,13 +384,14 @@ static bool read_report(struct reader *r, enum jp_event e)
 {
 	struct telemetry_message *t = r->t;
 	const unsigned outside = e == JP_OBJECT || e == JP_ARRAY ? r->p.depth - 1u : r->p.depth;
-	const unsigned metrics = t->metric_used, keys = t->key_used, counts = t->count_used;
+	const unsigned metrics = t->metric_used, keys = t->key_used, counts = t->count_used, names = t->name_used;
 	const size_t start = r->p.at - 1;
 	t->seen++;
 	r->r = &t->reports[t->report_count];
-	*r->r = (struct telemetry_report){0};
+	*r->r = (struct telemetry_report){.metrics = t->metrics + metrics};
 	r->member = (struct slice){NULL, 0};
 	r->seen = 0;
+	r->is_shadow = false;
 	enum telemetry_error error = e == JP_OBJECT ? read_members(r) : TELEMETRY_REPORT_NOT_OBJECT;
 	size_t at = error ? r->p.at : start;
 	if (!leave(&r->p, outside)) return false;
@@ -348,6 +405,7 @@ static bool read_report(struct reader *r, enum jp_event e)
 	t->metric_used = metrics; /* its values are nobody's */
 	t->key_used = keys;
 	t->count_used = counts;
+	t->name_used = names;
 	return true;
 }
 
@@ -383,9 +441,19 @@ bool telemetry_parse(struct telemetry_message *t, const char *text, size_t len)
 	struct reader r = {.t = t};
 	t->error_at = 0;
 	t->seen = t->report_count = t->reject_count = 0;
-	t->metric_used = t->key_used = t->count_used = 0;
+	t->metric_used = t->key_used = t->count_used = t->name_used = 0;
 	jp_init(&r.p, text, len);
 	t->error = len > TELEMETRY_MESSAGE_BYTES ? TELEMETRY_MESSAGE_TOO_LARGE : read_message(&r);
 	if (t->error) t->error_at = r.p.at;
 	return t->error == TELEMETRY_OK && t->reject_count == 0;
+}
+
+void telemetry_drop_shadow(struct telemetry_report *r, struct metric_value room[TELEMETRY_METRICS])
+{
+	unsigned kept = 0;
+	for (unsigned i = 0; i < r->metric_count; i++)
+		if (!is_of_shadow(r->metrics[i].name)) room[kept++] = r->metrics[i];
+	r->metrics = room;
+	r->metric_count = kept;
+	r->shadow = (struct slice){NULL, 0};
 }

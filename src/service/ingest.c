@@ -188,14 +188,41 @@ static void refuse_malformed(struct ingest *i, int64_t now_ms, const char *devic
 	}
 }
 
-static void take_report(struct ingest *i, struct device_state *d, const struct telemetry_report *r, int64_t now_ms)
+/* "d-184" is 184; 0 for anything else, as no deployment has that number. */
+static int64_t deployment_number(struct slice id)
+{
+	const size_t prefix = sizeof DEPLOYMENT_PREFIX - 1;
+	if (id.len <= prefix || id.len > 20 || memcmp(id.data, DEPLOYMENT_PREFIX, prefix) != 0)
+		return 0;
+	int64_t n = 0;
+	for (size_t at = prefix; at < id.len; at++) {
+		if (id.data[at] < '0' || id.data[at] > '9')
+			return 0;
+		n = n * 10 + (id.data[at] - '0');
+	}
+	return n;
+}
+
+/* Reports that waited in a device may be of a shadow that ended long ago: as pairs of the one that runs now they would be judged with it. */
+static void check_shadow(struct ingest *i, const struct device_state *d, struct telemetry_report *r, struct metric_value room[TELEMETRY_METRICS],
+	int64_t now_ms)
+{
+	if (r->shadow.len == 0 || (d->deployment != 0 && deployment_number(r->shadow) == d->deployment))
+		return;
+	refuse(i, now_ms, INGEST_SHADOW, d->id, "metrics of a release in shadow that this device is not to run");
+	telemetry_drop_shadow(r, room);
+}
+
+static void take_report(struct ingest *i, struct device_state *d, struct telemetry_report *r, int64_t now_ms)
 {
 	const struct ingest_limits *l = i->s->limits;
+	struct metric_value room[TELEMETRY_METRICS];
 	unsigned points;
 	if (!take(&flood_of(d)->reports, l->reports_per_second, l->reports_burst, now_ms)) {
 		refuse(i, now_ms, INGEST_FLOOD, d->id, "more reports than one device may send");
 		return;
 	}
+	check_shadow(i, d, r, room, now_ms);
 	enum telemetry_admission a = telemetry_admit(i->s->telemetry, d->row, r, now_ms, l, &points);
 	if (a == TELEMETRY_REPEATED) {
 		refuse(i, now_ms, INGEST_DUPLICATE, d->id, "");
@@ -265,20 +292,6 @@ enum err ingest_status(struct call *c, const char *device_id, const char *payloa
 	return ERR_OK;
 }
 
-/* "d-184" is 184; 0 for anything else, as no deployment has that number. */
-static int64_t deployment_number(const char *id)
-{
-	if (!str_starts(id, DEPLOYMENT_PREFIX) || strlen(id) > 20)
-		return 0;
-	int64_t n = 0;
-	for (const char *p = id + strlen(DEPLOYMENT_PREFIX); *p != '\0'; p++) {
-		if (*p < '0' || *p > '9')
-			return 0;
-		n = n * 10 + (*p - '0');
-	}
-	return n;
-}
-
 /* One report inside its unit of work. *refusal says what a refusal is to be counted as. */
 static enum err apply_report(struct call *c, const char *device_id, struct device_state *d, const struct device_report *r, enum ingest_refusal *refusal)
 {
@@ -293,7 +306,7 @@ static enum err apply_report(struct call *c, const char *device_id, struct devic
 		registry_set_online(c->s->registry, d, true, c->now_ms); /* its status came before it was known */
 	e = registry_apply_report(c, d, r, &is_new);
 	if (e == ERR_OK && is_new && r->has_deployment)
-		e = rollouts_on_progress(c, d->row, deployment_number(r->deployment.id), r->deployment.attempt,
+		e = rollouts_on_progress(c, d->row, deployment_number((struct slice){r->deployment.id, strlen(r->deployment.id)}), r->deployment.attempt,
 		                         report_state_text(r->deployment.state), r->deployment.progress, r->deployment.reason);
 	if (e == ERR_OK && !is_new)
 		refuse(c->s->ingest, c->now_ms, INGEST_DUPLICATE, device_id, "");

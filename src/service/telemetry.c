@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "core/telemetry.h"
 #include "service/ingest.h"
 #include "service/metrics.h"
 #include "service/telemetry_inside.h"
@@ -60,6 +61,18 @@ static void load_state(void *ctx, const struct stored_state *row)
 	struct telemetry *t = ctx;
 	struct track *k = tracks_get(t->tracks, row->device);
 	k->batch = track_decode(t->tracks, k, row->data, row->len, telemetry_model_of, t->symbols) ? row->batch : 0;
+}
+
+/* The metric of which this one is the shadow's. */
+static int64_t pair_of(void *ctx, int64_t metric)
+{
+	const struct telemetry *t = ctx;
+	const size_t prefix = sizeof TELEMETRY_SHADOW - 1;
+	const struct symbol *y = symbols_get(t->symbols, metric);
+	if (y == NULL || strncmp(y->text, TELEMETRY_SHADOW, prefix) != 0)
+		return 0;
+	const struct symbol *partner = symbols_find_metric(t->symbols, y->text + prefix);
+	return partner != NULL ? partner->id : 0;
 }
 
 /* Notes when each metric came last and in which form. */
@@ -121,6 +134,7 @@ struct telemetry *telemetry_open(const struct telemetry_options *o, int64_t now_
 	t->path = must(strdup(o->path));
 	t->symbols = symbols_new();
 	t->tracks = tracks_new(o->baseline_ms);
+	tracks_pair_by(t->tracks, pair_of, t);
 	enum err e = telemetry_store_open(t->path, &t->store, f);
 	if (e == ERR_OK)
 		e = load(t, now_ms, f);

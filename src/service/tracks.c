@@ -6,7 +6,8 @@
 
 #include "core/varint.h"
 
-#define FORMAT 1
+#define FORMAT 2
+#define FORMAT_UNPAIRED 1 /* of before windows could be paired: still read */
 #define HALVES_MISSED_MAX 2 /* a device that was away longer begins a new baseline */
 
 /* A stage that follows devices: its list and its total, so that nobody walks the fleet for it. */
@@ -24,6 +25,8 @@ struct tracks {
 	struct track *first_dirty, **last_dirty;
 	size_t dirty_count;
 	struct ddsketch scratch, other;
+	int64_t (*pair_of)(void *ctx, int64_t metric);
+	void *pair_ctx;
 };
 
 static void *must(void *p)
@@ -41,6 +44,12 @@ struct tracks *tracks_new(int64_t baseline_ms)
 	t->half_ms = baseline_ms > 1 ? baseline_ms / 2 : 1;
 	t->last_dirty = &t->first_dirty;
 	return t;
+}
+
+void tracks_pair_by(struct tracks *t, int64_t (*pair_of)(void *ctx, int64_t metric), void *ctx)
+{
+	t->pair_of = pair_of;
+	t->pair_ctx = ctx;
 }
 
 static void free_windows(struct track *k)
@@ -215,7 +224,7 @@ static void save_sketch(struct accum_cell *c, const struct ddsketch *s)
 }
 
 /* A value that would overflow the accumulator is left out, which is the same after a replay. */
-static void cell_add(struct tracks *t, struct accum_cell *c, const struct log_metric *m)
+void cell_put(struct accum_cell *c, const struct log_metric *m, struct ddsketch *scratch)
 {
 	enum err e = ERR_OK;
 	switch (m->type) {
@@ -229,16 +238,21 @@ static void cell_add(struct tracks *t, struct accum_cell *c, const struct log_me
 		e = accum_add_ratio(&c->a, m->n, m->k);
 		break;
 	case VALUE_SKETCH:
-		load_sketch(c, &t->scratch);
-		e = accum_add_sketch(&c->a, &t->scratch, m->keys, m->counts, m->bin_count);
+		load_sketch(c, scratch);
+		e = accum_add_sketch(&c->a, scratch, m->keys, m->counts, m->bin_count);
 		if (e == ERR_OK)
-			save_sketch(c, &t->scratch);
+			save_sketch(c, scratch);
 		break;
 	case VALUE_HIST:
 	case VALUE_TYPE_COUNT:
 		break; /* no gate reads histograms */
 	}
 	(void)e;
+}
+
+static void cell_add(struct tracks *t, struct accum_cell *c, const struct log_metric *m)
+{
+	cell_put(c, m, &t->scratch);
 }
 
 void cell_merge(const struct accum_cell *cell, struct metric_accum *a, struct ddsketch *s)
@@ -317,22 +331,61 @@ static void count_report(struct tracks *t, struct window *w)
 	stage_of(t, w->rollout, w->stage)->reports++;
 }
 
+/* Bit i: the report's metric i has its partner in the same report. */
+static uint32_t pairs_of(const struct tracks *t, struct log_report r)
+{
+	int64_t names[TELEMETRY_METRICS];
+	unsigned count = 0;
+	uint32_t pairs = 0;
+	struct log_metric m;
+	while (count < TELEMETRY_METRICS && report_log_metric(&r, &m))
+		names[count++] = m.type != VALUE_HIST ? m.name : 0;
+	for (unsigned i = 0; i < count && t->pair_of != NULL; i++) {
+		int64_t partner = names[i] != 0 ? t->pair_of(t->pair_ctx, names[i]) : 0;
+		for (unsigned j = 0; j < count && partner != 0; j++) {
+			if (names[j] == partner)
+				pairs |= (uint32_t)1 << i | (uint32_t)1 << j;
+		}
+	}
+	return pairs;
+}
+
+_Static_assert(TELEMETRY_METRICS <= 32, "a bit each");
+
+/* Which metrics of the report count in a window: a bit each. */
+static uint32_t counted(const struct window *w, const struct log_report *r, uint32_t pairs)
+{
+	if (r->received_ms < w->since_ms)
+		return 0;
+	return w->is_paired ? pairs : UINT32_MAX;
+}
+
+static bool has_paired(const struct track *k)
+{
+	for (size_t i = 0; i < k->window_count; i++) {
+		if (k->windows[i].is_paired)
+			return true;
+	}
+	return false;
+}
+
 void track_apply(struct tracks *t, struct track *k, struct log_report *r, int64_t model)
 {
+	uint32_t pairs = has_paired(k) ? pairs_of(t, *r) : 0;
 	silence_observe(&k->habit, r->received_ms);
 	for (size_t i = 0; i < k->window_count; i++) {
-		if (r->received_ms >= k->windows[i].since_ms)
+		if (counted(&k->windows[i], r, pairs) != 0)
 			count_report(t, &k->windows[i]);
 	}
 	struct log_metric m;
-	while (report_log_metric(r, &m)) {
+	for (unsigned at = 0; report_log_metric(r, &m); at++) {
 		struct baseline *b = m.type != VALUE_HIST ? baseline_of(k, m.name, model) : NULL;
 		if (b != NULL) {
 			turn_baseline(b, r->version, r->received_ms / t->half_ms);
 			cell_add(t, &b->current, &m);
 		}
 		for (size_t i = 0; i < k->window_count; i++) {
-			if (r->received_ms >= k->windows[i].since_ms && m.type != VALUE_HIST)
+			if (counted(&k->windows[i], r, pairs) >> at & 1 && m.type != VALUE_HIST)
 				cell_add(t, &window_metric_of(&k->windows[i], m.name)->cell, &m);
 		}
 	}
@@ -341,12 +394,13 @@ void track_apply(struct tracks *t, struct track *k, struct log_report *r, int64_
 
 void track_backfill(struct tracks *t, struct window *w, struct log_report *r)
 {
-	if (r->received_ms < w->since_ms)
+	uint32_t mask = counted(w, r, w->is_paired ? pairs_of(t, *r) : 0);
+	if (mask == 0)
 		return;
 	count_report(t, w);
 	struct log_metric m;
-	while (report_log_metric(r, &m)) {
-		if (m.type != VALUE_HIST)
+	for (unsigned at = 0; report_log_metric(r, &m); at++) {
+		if (mask >> at & 1 && m.type != VALUE_HIST)
 			cell_add(t, &window_metric_of(w, m.name)->cell, &m);
 	}
 }
@@ -395,16 +449,16 @@ static void leave_stage(struct tracks *t, const struct window *w, int64_t device
 	*f = t->stages[--t->stage_count];
 }
 
-static struct window *add_window(struct tracks *t, struct track *k, int64_t rollout, int64_t stage, int64_t since_ms)
+static struct window *add_window(struct tracks *t, struct track *k, int64_t rollout, int64_t stage, int64_t since_ms, bool is_paired)
 {
 	k->windows = must(realloc(k->windows, (k->window_count + 1u) * sizeof *k->windows));
 	struct window *w = &k->windows[k->window_count++];
-	*w = (struct window){.rollout = rollout, .stage = stage, .since_ms = since_ms};
+	*w = (struct window){.rollout = rollout, .stage = stage, .since_ms = since_ms, .is_paired = is_paired};
 	join_stage(t, rollout, stage, k->device);
 	return w;
 }
 
-struct window *track_open_window(struct tracks *t, struct track *k, int64_t rollout, int64_t stage, int64_t since_ms)
+struct window *track_open_window(struct tracks *t, struct track *k, int64_t rollout, int64_t stage, int64_t since_ms, bool is_paired)
 {
 	struct window *have = track_window(k, rollout, stage);
 	if (have == NULL && k->window_count == TRACK_WINDOWS_MAX)
@@ -412,7 +466,7 @@ struct window *track_open_window(struct tracks *t, struct track *k, int64_t roll
 	if (have != NULL)
 		track_close_window(t, k, have);
 	tracks_mark_dirty(t, k);
-	return add_window(t, k, rollout, stage, since_ms);
+	return add_window(t, k, rollout, stage, since_ms, is_paired);
 }
 
 void track_close_window(struct tracks *t, struct track *k, struct window *w)
@@ -485,6 +539,7 @@ void track_encode(struct tracks *t, const struct track *k, struct buf *out)
 		put_int(out, w->rollout);
 		put_int(out, w->stage);
 		put_int(out, w->since_ms);
+		put_int(out, w->is_paired);
 		put_int(out, w->reports);
 		put_int(out, (int64_t)w->metric_count);
 		for (size_t m = 0; m < w->metric_count; m++) {
@@ -497,6 +552,7 @@ void track_encode(struct tracks *t, const struct track *k, struct buf *out)
 struct reader {
 	const uint8_t *at, *end;
 	bool ok;
+	int64_t format;
 };
 
 static int64_t get_int(struct reader *r)
@@ -535,10 +591,12 @@ static void get_baseline(struct tracks *t, struct reader *r, struct track *k, in
 
 static void get_window(struct tracks *t, struct reader *r, struct track *k)
 {
-	int64_t rollout = get_int(r), stage = get_int(r), since_ms = get_int(r), reports = get_int(r), count = get_int(r);
+	int64_t rollout = get_int(r), stage = get_int(r), since_ms = get_int(r), is_paired = r->format > FORMAT_UNPAIRED ? get_int(r) : 0;
+	int64_t reports = get_int(r), count = get_int(r);
+	r->ok = r->ok && is_paired <= 1;
 	if (!r->ok)
 		return;
-	add_window(t, k, rollout, stage, since_ms)->reports = reports;
+	add_window(t, k, rollout, stage, since_ms, is_paired)->reports = reports;
 	stage_of(t, rollout, stage)->reports += reports;
 	for (int64_t i = 0; i < count && r->ok; i++) {
 		int64_t metric = get_int(r);
@@ -550,8 +608,9 @@ static void get_window(struct tracks *t, struct reader *r, struct track *k)
 
 bool track_decode(struct tracks *t, struct track *k, const void *data, size_t len, int64_t (*model_of)(void *, int64_t), void *ctx)
 {
-	struct reader r = {data, (const uint8_t *)data + len, true};
-	r.ok = get_int(&r) == FORMAT && r.end - r.at >= DEDUPE_BYTES;
+	struct reader r = {data, (const uint8_t *)data + len, true, 0};
+	r.format = get_int(&r);
+	r.ok = (r.format == FORMAT || r.format == FORMAT_UNPAIRED) && r.end - r.at >= DEDUPE_BYTES;
 	if (r.ok) {
 		dedupe_decode(&k->dedupe, r.at);
 		r.at += DEDUPE_BYTES;

@@ -19,6 +19,7 @@ static bool parse(const char *text)
 
 #define HEAD "{\"boot\":\"b\",\"seq\":1,\"metrics\":"
 #define METRIC(value) HEAD "{\"m\":" value "}}"
+#define SHADOW(value) HEAD "{\"m\":1},\"shadow\":" value "}"
 
 static void the_protocols_example(void **state)
 {
@@ -135,6 +136,23 @@ static void refusals(void **state)
 		{METRIC("{\"hist\":[1.5]}"), TELEMETRY_BAD_HIST_COUNT, "m"},
 		{METRIC("{\"hist\":[\"1\"]}"), TELEMETRY_BAD_HIST_COUNT, "m"},
 		{METRIC("{\"hist\":[2147483648]}"), TELEMETRY_BAD_HIST_COUNT, "m"},
+		{HEAD "{\"shadow.a\":1}}", TELEMETRY_RESERVED_METRIC, "shadow.a"},
+		{HEAD "{\"shadow.\":1}}", TELEMETRY_RESERVED_METRIC, "shadow."},
+		{SHADOW("[]"), TELEMETRY_BAD_SHADOW, "shadow"},
+		{SHADOW("{}"), TELEMETRY_BAD_SHADOW, "shadow"},
+		{SHADOW("{\"id\":\"d-1\"}"), TELEMETRY_BAD_SHADOW, "id"},
+		{SHADOW("{\"metrics\":{}}"), TELEMETRY_BAD_SHADOW, "metrics"},
+		{SHADOW("{\"id\":7}"), TELEMETRY_BAD_SHADOW_ID, "id"},
+		{SHADOW("{\"id\":\"\"}"), TELEMETRY_BAD_SHADOW_ID, "id"},
+		{SHADOW("{\"id\":\"d-1\",\"id\":\"d-1\"}"), TELEMETRY_DUPLICATE_MEMBER, "id"},
+		{SHADOW("{\"metrics\":{},\"metrics\":{}}"), TELEMETRY_DUPLICATE_MEMBER, "metrics"},
+		{SHADOW("{\"id\":\"d-1\",\"extra\":{}}"), TELEMETRY_UNKNOWN_MEMBER, "extra"},
+		{SHADOW("{\"id\":\"d-1\",\"metrics\":[]}"), TELEMETRY_METRICS_NOT_OBJECT, "metrics"},
+		{SHADOW("{\"id\":\"d-1\",\"metrics\":{\"9\":1}}"), TELEMETRY_BAD_METRIC_NAME, "9"},
+		{SHADOW("{\"id\":\"d-1\",\"metrics\":{\"a\":1,\"a\":1}}"), TELEMETRY_DUPLICATE_METRIC, "a"},
+		{SHADOW("{\"id\":\"d-1\",\"metrics\":{\"shadow.a\":1}}"), TELEMETRY_RESERVED_METRIC, "shadow.a"},
+		{SHADOW("{\"id\":\"d-1\",\"metrics\":{\"a\":\"1\"}}"), TELEMETRY_BAD_METRIC_FORM, "a"},
+		{SHADOW("{\"id\":\"d-1\",\"metrics\":{\"a12345678901234567890123456789012345678901\":1}}"), TELEMETRY_BAD_METRIC_NAME, NULL},
 	};
 	(void)state;
 	for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
@@ -147,6 +165,37 @@ static void refusals(void **state)
 		if (table[i].member) assert_true(slice_equals(t.rejects[0].member, table[i].member));
 		assert_in_range(t.rejects[0].at, 0, strlen(table[i].text));
 	}
+}
+
+static void what_a_shadow_measured(void **state)
+{
+	static const char longest[] = "a1234567890123456789012345678901234567890";
+	static const char text[] =
+		"[{\"boot\":\"b\",\"seq\":1,\"shadow\":{\"metrics\":{\"accuracy\":{\"n\":50,\"k\":44},"
+		"\"a1234567890123456789012345678901234567890\":2},\"id\":\"d-185\"},"
+		"\"metrics\":{\"accuracy\":{\"n\":50,\"k\":46},\"shadow\":3}},"
+		"{\"boot\":\"b\",\"seq\":2,\"metrics\":{\"x\":1},\"shadow\":{\"id\":\"d-1\",\"metrics\":{\"x\":2}}}]";
+	struct metric_value room[TELEMETRY_METRICS];
+	(void)state;
+	assert_true(parse(text));
+	struct telemetry_report *r = &t.reports[0];
+	assert_true(slice_equals(r->shadow, "d-185"));
+	assert_int_equal(r->metric_count, 4);
+	assert_true(slice_equals(r->metrics[0].name, "shadow.accuracy"));
+	assert_int_equal(r->metrics[0].k, 44);
+	assert_int_equal(r->metrics[1].name.len, NAME_METRIC_BYTES - 1);
+	assert_memory_equal(r->metrics[1].name.data + 7, longest, sizeof longest - 1);
+	assert_true(slice_equals(r->metrics[2].name, "accuracy"));
+	assert_int_equal(r->metrics[2].k, 46);
+	assert_true(slice_equals(r->metrics[3].name, "shadow")); /* the prefix has a dot */
+	telemetry_drop_shadow(r, room);
+	assert_int_equal(r->metric_count, 2);
+	assert_int_equal(r->shadow.len, 0);
+	assert_true(slice_equals(r->metrics[0].name, "accuracy") && slice_equals(r->metrics[1].name, "shadow"));
+	assert_true(slice_equals(t.reports[1].metrics[0].name, "x") && slice_equals(t.reports[1].metrics[1].name, "shadow.x"));
+	assert_true(t.reports[1].metrics[1].value == 2 && slice_equals(t.reports[1].shadow, "d-1"));
+	assert_true(parse(METRIC("1")));
+	assert_int_equal(t.reports[0].shadow.len, 0);
 }
 
 static void messages_that_are_none(void **state)
@@ -250,6 +299,12 @@ static void limits(void **state)
 	assert_int_equal(t.reports[0].metric_count, 32);
 	assert_false(telemetry_parse(&t, big, repeat(HEAD "{", "\"m%d\":1", 0, 33, "}}")));
 	assert_int_equal(t.rejects[0].reason, TELEMETRY_TOO_MANY_METRICS);
+	static const char one[] = HEAD "{\"m0\":1},\"shadow\":{\"id\":\"d-1\",\"metrics\":{";
+	assert_true(telemetry_parse(&t, big, repeat(one, "\"m%d\":1", 0, 31, "}}}")));
+	assert_int_equal(t.reports[0].metric_count, 32);
+	assert_false(telemetry_parse(&t, big, repeat(one, "\"m%d\":1", 0, 32, "}}}")));
+	assert_int_equal(t.rejects[0].reason, TELEMETRY_TOO_MANY_METRICS);
+	assert_int_equal(t.name_used, 0); /* given back */
 
 	assert_true(telemetry_parse(&t, big, repeat(HEAD "{\"m\":{\"sketch\":{", "\"%d\":1", -300, 334, "}}}}")));
 	assert_int_equal(t.reports[0].metrics[0].bin_count, 334);
@@ -311,7 +366,8 @@ static void pools_hold_the_densest_message(void **state)
 
 static void every_cut_and_every_flip_is_survived(void **state)
 {
-	static const char text[] = "[" METRIC("{\"sketch\":{\"57\":3,\"-8\":1}}") "," METRIC("{\"hist\":[1,2]}") "]";
+	static const char text[] = "[" METRIC("{\"sketch\":{\"57\":3,\"-8\":1}}") "," METRIC("{\"hist\":[1,2]}") ","
+	                           SHADOW("{\"id\":\"d-1\",\"metrics\":{\"m\":2}}") "]";
 	char copy[sizeof text];
 	(void)state;
 	for (size_t n = 0; n < sizeof text - 1; n++) assert_false(telemetry_parse(&t, text, n));
@@ -342,6 +398,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_protocols_example),
 		cmocka_unit_test(refusals),
+		cmocka_unit_test(what_a_shadow_measured),
 		cmocka_unit_test(messages_that_are_none),
 		cmocka_unit_test(good_ones_beside_bad_ones),
 		cmocka_unit_test(a_broken_end_keeps_what_came_before),
