@@ -33,6 +33,21 @@ enum deployment_status {
 	    DEPLOYMENT_STATUS_COUNT
 };
 
+/* What a deployment does to its device. X(NAME, text) */
+#define DEPLOYMENT_KIND_TABLE(X)                                                                                       \
+	X(INSTALL, "install") /* the release of the rollout, from now on */                                            \
+	X(SHADOW, "shadow")   /* that release beside the device's own, without acting on it, while the stage is open */ \
+	X(SHAM, "sham")       /* a control installs what it runs: it has no part in counts and success */
+
+enum deployment_kind {
+#define X(name, text) DEPLOYMENT_##name,
+	DEPLOYMENT_KIND_TABLE(X)
+#undef X
+	    DEPLOYMENT_KIND_COUNT
+};
+const char *deployment_kind_text(enum deployment_kind k);
+bool deployment_kind_parse(const char *text, enum deployment_kind *out);
+
 const char *deployment_status_text(enum deployment_status s);
 bool deployment_status_parse(const char *text, enum deployment_status *out);
 enum deployment_class deployment_status_class(enum deployment_status s);
@@ -45,6 +60,8 @@ void deployment_move(enum deployment_status *status, enum deployment_status to);
  * (repeated, late, or not allowed from here). For a reverting deployment `succeeded` means reverted and `failed` or
  * `rejected` revert_failed. */
 bool deployment_on_report(enum deployment_status from, enum report_state said, enum deployment_status *to);
+/* The same of a shadow: one that succeeded runs, and may fail later. */
+bool deployment_on_shadow_report(enum deployment_status from, enum report_state said, enum deployment_status *to);
 
 /* What a revert does to a deployment: waiting is cancelled; what may run the new release goes back (reverting), or is
  * not_revertible when has_previous is false; what certainly runs the old one (failed, cancelled, reverted) stays. True

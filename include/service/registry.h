@@ -49,6 +49,7 @@ struct device_state {
 	uint32_t hardware;       /* interned: registry_text() */
 	uint32_t release;        /* interned name it said it runs; 0: unknown */
 	bool online;
+	bool can_shadow;         /* capability: can run a release beside its own */
 	uint8_t dirty;           /* private: what waits for registry_flush */
 	bool touched;            /* private: changed since the last commit */
 };

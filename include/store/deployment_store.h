@@ -20,6 +20,7 @@ struct deployment_row {
 	int64_t id, rollout, stage, device, attempt, prev_release, progress, reverts, counter;
 	int64_t offered_at, deadline_at, ended_at, updated_at; /* 0: none */
 	bool is_canary;
+	enum deployment_kind kind;
 	enum deployment_status state;
 	const char *reason; /* arena, or the caller's */
 };
@@ -30,11 +31,20 @@ AVIARY_MUST_CHECK enum err deployment_update(struct deployment_store *s, const s
 AVIARY_MUST_CHECK enum err deployment_get(struct deployment_store *s, int64_t id, struct deployment_row *out, struct arena *a, struct fault *f);
 /* The newest of a device; ERR_NOT_FOUND when it has none. */
 AVIARY_MUST_CHECK enum err deployment_newest(struct deployment_store *s, int64_t device, struct deployment_row *out, struct arena *a, struct fault *f);
-/* Whether the device has one in this rollout. */
+/* Whether the device has an install in this rollout. */
 AVIARY_MUST_CHECK enum err deployment_exists(struct deployment_store *s, int64_t rollout, int64_t device, bool *exists, struct fault *f);
-/* In one state of a stage, oldest first. */
+/* In one state of a stage, oldest first; installs or shadows, whichever the stage has. Not shams. */
 AVIARY_MUST_CHECK enum err deployment_in_state(struct deployment_store *s, int64_t rollout, int64_t stage, enum deployment_status state,
 	int64_t limit, struct deployment_row **rows, size_t *count, struct arena *a, struct fault *f);
+/* Shadows and shams of a stage in any state, of devices above `after`, by device. */
+AVIARY_MUST_CHECK enum err deployment_aside(struct deployment_store *s, int64_t rollout, int64_t stage, int64_t after, int64_t limit,
+	struct deployment_row **rows, size_t *count, struct arena *a, struct fault *f);
+/* Shams of one block that are waiting. */
+AVIARY_MUST_CHECK enum err deployment_shams_of_block(struct deployment_store *s, int64_t rollout, int64_t stage, int64_t block,
+	struct deployment_row **rows, size_t *count, struct arena *a, struct fault *f);
+/* How many deployments of a block's members, canary and shams, are not over. */
+AVIARY_MUST_CHECK enum err deployment_unfinished_of_block(struct deployment_store *s, int64_t rollout, int64_t stage, int64_t block, int64_t *count,
+	struct fault *f);
 /* Deadlines that have passed, any rollout. */
 AVIARY_MUST_CHECK enum err deployment_overdue(struct deployment_store *s, int64_t now_ms, int64_t limit, struct deployment_row **rows,
 	size_t *count, struct arena *a, struct fault *f);
@@ -42,14 +52,18 @@ AVIARY_MUST_CHECK enum err deployment_overdue(struct deployment_store *s, int64_
 AVIARY_MUST_CHECK enum err deployment_page(struct deployment_store *s, int64_t rollout, int64_t stage, enum deployment_status state, int64_t after,
 	int64_t limit, struct deployment_row **rows, size_t *count, struct arena *a, struct fault *f);
 AVIARY_MUST_CHECK enum err deployment_forget_device(struct deployment_store *s, int64_t device, struct fault *f); /* deletes its rows */
-/* Counts by state of one stage. */
+/* Counts by state of one stage, without shams. */
 AVIARY_MUST_CHECK enum err deployment_counts(struct deployment_store *s, int64_t rollout, int64_t stage,
 	uint32_t counts[DEPLOYMENT_STATUS_COUNT], struct fault *f);
 /* A device takes part in one rollout at a time. ERR_CONFLICT when it already does. */
 AVIARY_MUST_CHECK enum err deployment_activate(struct deployment_store *s, int64_t device, int64_t deployment, struct fault *f);
 AVIARY_MUST_CHECK enum err deployment_deactivate(struct deployment_store *s, int64_t device, struct fault *f);
 AVIARY_MUST_CHECK enum err deployment_active_of(struct deployment_store *s, int64_t device, int64_t *deployment, struct fault *f); /* 0: none */
-AVIARY_MUST_CHECK enum err deployment_deactivate_rollout(struct deployment_store *s, int64_t rollout, struct fault *f);
+/* Some of a stage's, any state and kind, in no order. */
+AVIARY_MUST_CHECK enum err deployment_of_stage(struct deployment_store *s, int64_t rollout, int64_t stage, int64_t limit,
+	struct deployment_row **rows, size_t *count, struct arena *a, struct fault *f);
+/* Deletes one; its device takes part no more. */
+AVIARY_MUST_CHECK enum err deployment_remove(struct deployment_store *s, const struct deployment_row *row, struct fault *f);
 AVIARY_MUST_CHECK enum err deployment_active_each(struct deployment_store *s, void (*fn)(void *ctx, int64_t device, int64_t deployment, int64_t rollout), void *ctx,
 	struct fault *f);
 

@@ -26,7 +26,7 @@ struct device_mirror {
 	int64_t running_counter, desired_rev, sent_rev;
 	int64_t last_seen_at, created_at;
 	int64_t deployment; /* active one, 0: none */
-	bool online;
+	bool online, can_shadow;
 };
 /* Every device, in order of row; reads the whole table. */
 AVIARY_MUST_CHECK enum err device_store_load(struct device_store *s, void (*fn)(void *ctx, const struct device_mirror *m), void *ctx, struct fault *f);
@@ -84,7 +84,8 @@ AVIARY_MUST_CHECK enum err device_store_set_report(struct device_store *s, int64
 /* What it runs; `reported` is the JSON text of the whole member. NULL release or firmware: unknown. */
 AVIARY_MUST_CHECK enum err device_store_set_running(struct device_store *s, int64_t row, const char *release, int64_t counter, const char *firmware,
                                                     const char *reported, int64_t now_ms, struct fault *f);
-AVIARY_MUST_CHECK enum err device_store_set_capabilities(struct device_store *s, int64_t row, const char *json, int64_t now_ms, struct fault *f);
+AVIARY_MUST_CHECK enum err device_store_set_capabilities(struct device_store *s, int64_t row, const char *json, bool can_shadow, int64_t now_ms,
+	struct fault *f);
 
 /* desired_rev + 1 */
 AVIARY_MUST_CHECK enum err device_store_bump(struct device_store *s, int64_t row, struct fault *f);

@@ -13,6 +13,12 @@ static const struct {
 #undef X
 };
 
+static const char *const kinds[DEPLOYMENT_KIND_COUNT] = {
+#define X(name, text) text,
+	DEPLOYMENT_KIND_TABLE(X)
+#undef X
+};
+
 #define TO(name) (1u << DEPLOYMENT_##name)
 
 /* From each status: where it may go. Devices skip steps (a report may be lost) and take one again (a power cut), so the
@@ -26,7 +32,7 @@ static const uint16_t moves[DEPLOYMENT_STATUS_COUNT] = {
 	[DEPLOYMENT_DOWNLOADING] = TO(INSTALLING) | TO(TRIAL) | TO(SUCCEEDED) | GIVEN_UP | SENT_BACK,
 	[DEPLOYMENT_INSTALLING] = TO(DOWNLOADING) | TO(TRIAL) | TO(SUCCEEDED) | GIVEN_UP | SENT_BACK,
 	[DEPLOYMENT_TRIAL] = TO(SUCCEEDED) | GIVEN_UP | SENT_BACK,
-	[DEPLOYMENT_SUCCEEDED] = SENT_BACK,
+	[DEPLOYMENT_SUCCEEDED] = TO(FAILED) | SENT_BACK, /* failed: only a shadow, by its own report */
 	[DEPLOYMENT_FAILED] = TO(WAITING),
 	[DEPLOYMENT_TIMED_OUT] = TO(WAITING) | TO(SUCCEEDED) | TO(FAILED) | TO(CANCELLED) | SENT_BACK,
 	[DEPLOYMENT_CANCELLED] = TO(SUCCEEDED) | SENT_BACK,
@@ -35,6 +41,22 @@ static const uint16_t moves[DEPLOYMENT_STATUS_COUNT] = {
 	[DEPLOYMENT_REVERT_FAILED] = TO(REVERTING) | TO(REVERTED),
 	[DEPLOYMENT_NOT_REVERTIBLE] = 0,
 };
+
+const char *deployment_kind_text(enum deployment_kind k)
+{
+	assert(k < DEPLOYMENT_KIND_COUNT);
+	return kinds[k];
+}
+
+bool deployment_kind_parse(const char *text, enum deployment_kind *out)
+{
+	for (int k = 0; k < DEPLOYMENT_KIND_COUNT; k++) {
+		if (strcmp(text, kinds[k]) != 0) continue;
+		*out = (enum deployment_kind)k;
+		return true;
+	}
+	return false;
+}
 
 const char *deployment_status_text(enum deployment_status s)
 {
@@ -96,8 +118,19 @@ bool deployment_on_report(enum deployment_status from, enum report_state said, e
 		return on_report_reverting(from, said, to);
 	/* Nothing was offered yet, so these words are about another attempt. */
 	if (from == DEPLOYMENT_WAITING) return false;
+	/* What was confirmed runs, whatever comes late or twice. */
+	if (from == DEPLOYMENT_SUCCEEDED) return false;
 	*to = means[said];
 	return deployment_can_move(from, *to);
+}
+
+bool deployment_on_shadow_report(enum deployment_status from, enum report_state said, enum deployment_status *to)
+{
+	if (from == DEPLOYMENT_SUCCEEDED && (said == REPORT_FAILED || said == REPORT_REJECTED)) {
+		*to = DEPLOYMENT_FAILED;
+		return true;
+	}
+	return deployment_on_report(from, said, to);
 }
 
 bool deployment_on_revert(enum deployment_status from, bool has_previous, enum deployment_status *to)

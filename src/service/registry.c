@@ -29,6 +29,7 @@ static void mirror_fields(struct registry *r, struct device_state *d, const stru
 	d->running_counter = m->running_counter;
 	d->desired_rev = m->desired_rev;
 	d->deployment = m->deployment;
+	d->can_shadow = m->can_shadow;
 	d->hardware = fleet_intern(&r->fleet, FLEET_HARDWARE, m->hardware);
 	d->release = fleet_intern(&r->fleet, FLEET_RELEASE, m->release);
 	if (d->sent_rev > d->desired_rev || d->sent_rev < m->sent_rev)

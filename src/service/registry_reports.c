@@ -171,6 +171,16 @@ static enum err apply_running(struct call *c, struct device_state *d, const stru
 	return ERR_OK;
 }
 
+/* Whether a release can run beside the device's own (docs/protocol.md): true and nothing else. */
+static enum err can_shadow(const char *capabilities, bool *can, struct fault *f)
+{
+	struct json *root = NULL;
+	enum err e = json_parse(capabilities, strlen(capabilities), &root, f);
+	*can = e == ERR_OK && json_is_true(json_get(root, "shadow"));
+	json_free(root);
+	return e;
+}
+
 static enum err apply_capabilities(struct call *c, struct device_state *d, const struct device_report *report)
 {
 	const char *json, *before;
@@ -179,7 +189,15 @@ static enum err apply_capabilities(struct call *c, struct device_state *d, const
 		e = registry_capabilities(c, d, &before);
 	if (e != ERR_OK || strcmp(before, json) == 0)
 		return e;
-	return device_store_set_capabilities(c->s->registry->store, d->row, json, c->now_ms, c->fault);
+	bool can = false;
+	e = can_shadow(json, &can, c->fault);
+	if (e == ERR_OK)
+		e = device_store_set_capabilities(c->s->registry->store, d->row, json, can, c->now_ms, c->fault);
+	if (e != ERR_OK)
+		return e;
+	registry_touch(c->s->registry, d);
+	d->can_shadow = can;
+	return ERR_OK;
 }
 
 enum err registry_apply_report(struct call *c, struct device_state *d, const struct device_report *report, bool *is_new)

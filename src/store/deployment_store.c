@@ -8,7 +8,11 @@
 
 #define COLUMNS                                                                                                        \
 	"id, rollout, stage, device, role, state, attempt, prev_release, progress, reason, offered_at, deadline_at, "     \
-	"ended_at, reverts, counter, updated_at"
+	"ended_at, reverts, counter, updated_at, kind"
+
+#define COLUMNS_D                                                                                                      \
+	"d.id, d.rollout, d.stage, d.device, d.role, d.state, d.attempt, d.prev_release, d.progress, d.reason, d.offered_at, "  \
+	"d.deadline_at, d.ended_at, d.reverts, d.counter, d.updated_at, d.kind"
 
 enum {
 	ST_INSERT,
@@ -17,6 +21,9 @@ enum {
 	ST_NEWEST,
 	ST_EXISTS,
 	ST_IN_STATE,
+	ST_ASIDE,
+	ST_SHAMS_OF_BLOCK,
+	ST_UNFINISHED_OF_BLOCK,
 	ST_OVERDUE,
 	ST_PAGE,
 	ST_PAGE_STAGE,
@@ -29,19 +36,27 @@ enum {
 	ST_DEACTIVATE,
 	ST_ACTIVE_OF,
 	ST_ACTIVE_EACH,
-	ST_DEACTIVATE_ROLLOUT,
+	ST_OF_STAGE,
 	ST_COUNT
 };
 
 static const struct statement statements[ST_COUNT] = {
-	[ST_INSERT] = {"INSERT INTO deployment (rollout, stage, device, role, state, attempt, prev_release, updated_at) VALUES (?1, ?2, ?3, ?4, "
-		"?5, ?6, ?7, ?8)", false},
+	[ST_INSERT] = {"INSERT INTO deployment (rollout, stage, device, role, state, attempt, prev_release, updated_at, kind) VALUES (?1, ?2, ?3, ?4, "
+		"?5, ?6, ?7, ?8, ?9)", false},
 	[ST_UPDATE] = {"UPDATE deployment SET stage = ?2, state = ?3, attempt = ?4, progress = ?5, reason = ?6, offered_at = ?7, deadline_at = ?8, "
 		"ended_at = ?9, reverts = ?10, counter = ?11, updated_at = ?12 WHERE id = ?1", false},
 	[ST_GET] = {"SELECT " COLUMNS " FROM deployment WHERE id = ?1", false},
 	[ST_NEWEST] = {"SELECT " COLUMNS " FROM deployment WHERE device = ?1 ORDER BY id DESC LIMIT 1", false},
-	[ST_EXISTS] = {"SELECT 1 FROM deployment WHERE rollout = ?1 AND device = ?2", false},
-	[ST_IN_STATE] = {"SELECT " COLUMNS " FROM deployment WHERE rollout = ?1 AND stage = ?2 AND state = ?3 ORDER BY id LIMIT ?4", false},
+	[ST_EXISTS] = {"SELECT 1 FROM deployment WHERE rollout = ?1 AND device = ?2 AND kind = 'install'", false},
+	[ST_IN_STATE] = {"SELECT " COLUMNS " FROM deployment WHERE rollout = ?1 AND stage = ?2 AND state = ?3 AND kind = ?5 "
+		"ORDER BY id LIMIT ?4", false},
+	[ST_ASIDE] = {"SELECT " COLUMNS " FROM deployment WHERE rollout = ?1 AND stage = ?2 AND device > ?3 AND kind <> 'install' "
+		"ORDER BY device LIMIT ?4", false},
+	[ST_SHAMS_OF_BLOCK] = {"SELECT " COLUMNS_D " FROM block_member b JOIN deployment d ON d.rollout = b.rollout AND d.stage = b.stage AND "
+		"d.device = b.device AND d.kind <> 'install' WHERE b.rollout = ?1 AND b.stage = ?2 AND b.block = ?3 AND d.kind = 'sham' AND d.state = 'waiting'",
+		false},
+	[ST_UNFINISHED_OF_BLOCK] = {"SELECT count(*) FROM block_member b JOIN deployment d ON d.device = b.device AND d.rollout = b.rollout AND "
+		"d.stage = b.stage WHERE b.rollout = ?1 AND b.stage = ?2 AND b.block = ?3 AND d.ended_at IS NULL", false},
 	[ST_OVERDUE] = {"SELECT " COLUMNS " FROM deployment WHERE deadline_at <= ?1 ORDER BY deadline_at LIMIT ?2", false},
 	[ST_PAGE] = {"SELECT " COLUMNS " FROM deployment WHERE rollout = ?1 AND id > ?2 ORDER BY id LIMIT ?3", false},
 	[ST_PAGE_STAGE] = {"SELECT " COLUMNS " FROM deployment WHERE rollout = ?1 AND id > ?2 AND stage = ?4 ORDER BY id LIMIT ?3", false},
@@ -56,7 +71,7 @@ static const struct statement statements[ST_COUNT] = {
 	[ST_DEACTIVATE] = {"DELETE FROM active_deployment WHERE device = ?1", false},
 	[ST_ACTIVE_OF] = {"SELECT deployment FROM active_deployment WHERE device = ?1", false},
 	[ST_ACTIVE_EACH] = {"SELECT a.device, a.deployment, d.rollout FROM active_deployment a JOIN deployment d ON d.id = a.deployment", true},
-	[ST_DEACTIVATE_ROLLOUT] = {"DELETE FROM active_deployment WHERE deployment IN (SELECT id FROM deployment WHERE rollout = ?1)", false},
+	[ST_OF_STAGE] = {"SELECT " COLUMNS " FROM deployment WHERE rollout = ?1 AND stage = ?2 LIMIT ?3", false},
 };
 
 struct deployment_store {
@@ -112,7 +127,8 @@ static void read_row(struct stmt *st, struct deployment_row *r, struct arena *a)
 		.updated_at = stmt_int(st, 15),
 	};
 	bool is_known = deployment_status_parse(stmt_text(st, 5), &r->state);
-	assert(is_known); /* only deployment_update and deployment_insert write it */
+	is_known = is_known && deployment_kind_parse(stmt_text(st, 16), &r->kind);
+	assert(is_known); /* only deployment_update and deployment_insert write them */
 }
 
 static enum err read_one(struct stmt *st, struct deployment_row *out, struct arena *a, struct fault *f)
@@ -148,11 +164,14 @@ static enum err read_all(struct stmt *st, struct deployment_row **rows, size_t *
 	return e;
 }
 
-static enum err count_add(struct deployment_store *s, int64_t rollout, int64_t stage, enum deployment_status state, int n, struct fault *f)
+/* Shams are nobody's success: they are not counted. */
+static enum err count_add(struct deployment_store *s, const struct deployment_row *row, enum deployment_status state, int n, struct fault *f)
 {
+	if (row->kind == DEPLOYMENT_SHAM)
+		return ERR_OK;
 	struct stmt *st = s->st[ST_COUNT_ADD];
-	stmt_bind_int(st, 1, rollout);
-	stmt_bind_int(st, 2, stage);
+	stmt_bind_int(st, 1, row->rollout);
+	stmt_bind_int(st, 2, row->stage);
 	stmt_bind_text(st, 3, deployment_status_text(state));
 	stmt_bind_int(st, 4, n);
 	return stmt_run(st, f);
@@ -164,16 +183,17 @@ enum err deployment_insert(struct deployment_store *s, struct deployment_row *ro
 	stmt_bind_int(st, 1, row->rollout);
 	stmt_bind_int(st, 2, row->stage);
 	stmt_bind_int(st, 3, row->device);
-	stmt_bind_text(st, 4, row->is_canary ? "canary" : "wave");
+	stmt_bind_text(st, 4, row->is_canary ? "canary" : row->kind == DEPLOYMENT_SHAM ? "control" : "wave");
 	stmt_bind_text(st, 5, deployment_status_text(row->state));
 	stmt_bind_int(st, 6, row->attempt);
 	bind_optional(st, 7, row->prev_release);
 	stmt_bind_int(st, 8, row->updated_at);
+	stmt_bind_text(st, 9, deployment_kind_text(row->kind));
 	enum err e = stmt_run(st, f);
 	if (e)
 		return e;
 	row->id = db_last_id(s->db);
-	return count_add(s, row->rollout, row->stage, row->state, 1, f);
+	return count_add(s, row, row->state, 1, f);
 }
 
 enum err deployment_update(struct deployment_store *s, const struct deployment_row *row, enum deployment_status before, struct fault *f)
@@ -194,8 +214,8 @@ enum err deployment_update(struct deployment_store *s, const struct deployment_r
 	enum err e = stmt_run(st, f);
 	if (e || before == row->state)
 		return e;
-	e = count_add(s, row->rollout, row->stage, before, -1, f);
-	return e ? e : count_add(s, row->rollout, row->stage, row->state, 1, f);
+	e = count_add(s, row, before, -1, f);
+	return e ? e : count_add(s, row, row->state, 1, f);
 }
 
 enum err deployment_get(struct deployment_store *s, int64_t id, struct deployment_row *out, struct arena *a, struct fault *f)
@@ -224,12 +244,55 @@ enum err deployment_exists(struct deployment_store *s, int64_t rollout, int64_t 
 enum err deployment_in_state(struct deployment_store *s, int64_t rollout, int64_t stage, enum deployment_status state, int64_t limit,
 	struct deployment_row **rows, size_t *count, struct arena *a, struct fault *f)
 {
+	static const enum deployment_kind counted[] = {DEPLOYMENT_INSTALL, DEPLOYMENT_SHADOW};
 	struct stmt *st = s->st[ST_IN_STATE];
+	enum err e = ERR_OK;
+	*count = 0;
+	for (size_t k = 0; k < sizeof counted / sizeof counted[0] && !e && *count == 0; k++) { /* a stage has one of them */
+		stmt_bind_int(st, 1, rollout);
+		stmt_bind_int(st, 2, stage);
+		stmt_bind_text(st, 3, deployment_status_text(state));
+		stmt_bind_int(st, 4, limit);
+		stmt_bind_text(st, 5, deployment_kind_text(counted[k]));
+		e = read_all(st, rows, count, a, f);
+	}
+	return e;
+}
+
+enum err deployment_aside(struct deployment_store *s, int64_t rollout, int64_t stage, int64_t after, int64_t limit, struct deployment_row **rows,
+	size_t *count, struct arena *a, struct fault *f)
+{
+	struct stmt *st = s->st[ST_ASIDE];
 	stmt_bind_int(st, 1, rollout);
 	stmt_bind_int(st, 2, stage);
-	stmt_bind_text(st, 3, deployment_status_text(state));
+	stmt_bind_int(st, 3, after);
 	stmt_bind_int(st, 4, limit);
 	return read_all(st, rows, count, a, f);
+}
+
+static struct stmt *bind_block(struct deployment_store *s, int which, int64_t rollout, int64_t stage, int64_t block)
+{
+	struct stmt *st = s->st[which];
+	stmt_bind_int(st, 1, rollout);
+	stmt_bind_int(st, 2, stage);
+	stmt_bind_int(st, 3, block);
+	return st;
+}
+
+enum err deployment_shams_of_block(struct deployment_store *s, int64_t rollout, int64_t stage, int64_t block, struct deployment_row **rows,
+	size_t *count, struct arena *a, struct fault *f)
+{
+	return read_all(bind_block(s, ST_SHAMS_OF_BLOCK, rollout, stage, block), rows, count, a, f);
+}
+
+enum err deployment_unfinished_of_block(struct deployment_store *s, int64_t rollout, int64_t stage, int64_t block, int64_t *count, struct fault *f)
+{
+	struct stmt *st = bind_block(s, ST_UNFINISHED_OF_BLOCK, rollout, stage, block);
+	bool row = false;
+	enum err e = stmt_step(st, &row, f);
+	*count = !e && row ? stmt_int(st, 0) : 0;
+	stmt_reset(st);
+	return e;
 }
 
 enum err deployment_overdue(struct deployment_store *s, int64_t now_ms, int64_t limit, struct deployment_row **rows, size_t *count,
@@ -266,7 +329,7 @@ enum err deployment_forget_device(struct deployment_store *s, int64_t device, st
 	stmt_bind_int(s->st[ST_OF_DEVICE], 1, device);
 	enum err e = read_all(s->st[ST_OF_DEVICE], &rows, &count, a, f);
 	for (size_t i = 0; i < count && !e; i++) {
-		e = count_add(s, rows[i].rollout, rows[i].stage, rows[i].state, -1, f);
+		e = count_add(s, &rows[i], rows[i].state, -1, f);
 		if (e)
 			break;
 		stmt_bind_int(s->st[ST_FORGET], 1, rows[i].id);
@@ -316,10 +379,23 @@ enum err deployment_active_of(struct deployment_store *s, int64_t device, int64_
 	return e;
 }
 
-enum err deployment_deactivate_rollout(struct deployment_store *s, int64_t rollout, struct fault *f)
+enum err deployment_of_stage(struct deployment_store *s, int64_t rollout, int64_t stage, int64_t limit, struct deployment_row **rows,
+	size_t *count, struct arena *a, struct fault *f)
 {
-	stmt_bind_int(s->st[ST_DEACTIVATE_ROLLOUT], 1, rollout);
-	return stmt_run(s->st[ST_DEACTIVATE_ROLLOUT], f);
+	struct stmt *st = s->st[ST_OF_STAGE];
+	stmt_bind_int(st, 1, rollout);
+	stmt_bind_int(st, 2, stage);
+	stmt_bind_int(st, 3, limit);
+	return read_all(st, rows, count, a, f);
+}
+
+enum err deployment_remove(struct deployment_store *s, const struct deployment_row *row, struct fault *f)
+{
+	enum err e = count_add(s, row, row->state, -1, f);
+	if (e)
+		return e;
+	stmt_bind_int(s->st[ST_FORGET], 1, row->id);
+	return stmt_run(s->st[ST_FORGET], f);
 }
 
 enum err deployment_active_each(struct deployment_store *s, void (*fn)(void *ctx, int64_t device, int64_t deployment, int64_t rollout),

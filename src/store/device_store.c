@@ -36,7 +36,7 @@ enum {
 
 #define MIRROR_COLUMNS                                                                                                    \
 	"SELECT d.id, d.device_id, d.hardware, d.running_release, d.running_counter, d.desired_rev, d.sent_rev, "         \
-	"d.last_seen_at, d.created_at, coalesce(a.deployment, 0), d.online "                                              \
+	"d.last_seen_at, d.created_at, coalesce(a.deployment, 0), d.online, d.can_shadow "                                              \
 	"FROM device d LEFT JOIN active_deployment a ON a.device = d.id "
 
 static const struct statement statements[S_COUNT] = {
@@ -56,7 +56,8 @@ static const struct statement statements[S_COUNT] = {
 	[S_SET_REPORT] = {"UPDATE device SET report_boot = ?2, report_seq = ?3 WHERE id = ?1", false},
 	[S_SET_RUNNING] = {"UPDATE device SET running_release = ?2, running_counter = ?3, running_firmware = ?4, reported = ?5, "
 	                   "reported_revision = reported_revision + 1, updated_at = ?6 WHERE id = ?1", false},
-	[S_SET_CAPABILITIES] = {"UPDATE device SET capabilities = ?2, reported_revision = reported_revision + 1, updated_at = ?3 WHERE id = ?1", false},
+	[S_SET_CAPABILITIES] = {"UPDATE device SET capabilities = ?2, reported_revision = reported_revision + 1, updated_at = ?3, can_shadow = ?4 "
+	                        "WHERE id = ?1", false},
 	[S_BUMP] = {"UPDATE device SET desired_rev = desired_rev + 1 WHERE id = ?1", false},
 	[S_DESIRED] = {"SELECT desired, desired_revision FROM device WHERE id = ?1", false},
 	[S_REPORTED] = {"SELECT reported, reported_revision FROM device WHERE id = ?1", false},
@@ -114,6 +115,7 @@ static void read_mirror(struct stmt *q, struct device_mirror *m)
 		.row = stmt_int(q, 0), .device_id = stmt_text(q, 1), .hardware = stmt_text(q, 2), .release = stmt_text(q, 3),
 		.running_counter = stmt_int(q, 4), .desired_rev = stmt_int(q, 5), .sent_rev = stmt_int(q, 6),
 		.last_seen_at = stmt_int(q, 7), .created_at = stmt_int(q, 8), .deployment = stmt_int(q, 9), .online = stmt_int(q, 10) != 0,
+		.can_shadow = stmt_int(q, 11) != 0,
 	};
 }
 
@@ -362,12 +364,13 @@ enum err device_store_set_running(struct device_store *s, int64_t row, const cha
 	return stmt_run(q, f);
 }
 
-enum err device_store_set_capabilities(struct device_store *s, int64_t row, const char *json, int64_t now_ms, struct fault *f)
+enum err device_store_set_capabilities(struct device_store *s, int64_t row, const char *json, bool can_shadow, int64_t now_ms, struct fault *f)
 {
 	struct stmt *q = s->s[S_SET_CAPABILITIES];
 	stmt_bind_int(q, 1, row);
 	stmt_bind_text(q, 2, json);
 	stmt_bind_int(q, 3, now_ms);
+	stmt_bind_int(q, 4, can_shadow);
 	return stmt_run(q, f);
 }
 

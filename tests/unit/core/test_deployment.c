@@ -31,7 +31,7 @@ static void every_move(void **state)
 		[DEPLOYMENT_DOWNLOADING] = "x.....x.x.x.x.x.x.x.....x.",
 		[DEPLOYMENT_INSTALLING] = "x...x...x.x.x.x.x.x.....x.",
 		[DEPLOYMENT_TRIAL] = "x.........x.x.x.x.x.....x.",
-		[DEPLOYMENT_SUCCEEDED] = "..................x.....x.",
+		[DEPLOYMENT_SUCCEEDED] = "............x.....x.....x.",
 		[DEPLOYMENT_FAILED] = "x.........................",
 		[DEPLOYMENT_TIMED_OUT] = "x.........x.x...x.x.....x.",
 		[DEPLOYMENT_CANCELLED] = "..........x.......x.....x.",
@@ -116,6 +116,27 @@ static void what_devices_say(void **state)
 	}
 }
 
+/* What was confirmed stays so, but for a shadow, which may crash after it succeeded. */
+static void a_shadow_may_fail_later(void **state)
+{
+	enum deployment_status to;
+	enum deployment_kind kind;
+	(void)state;
+	for (int said = 0; said < REPORT_STATE_COUNT; said++) {
+		bool ends = said == REPORT_FAILED || said == REPORT_REJECTED;
+		assert_false(deployment_on_report(DEPLOYMENT_SUCCEEDED, (enum report_state)said, &to));
+		assert_int_equal(deployment_on_shadow_report(DEPLOYMENT_SUCCEEDED, (enum report_state)said, &to), ends);
+		if (ends) assert_int_equal(to, DEPLOYMENT_FAILED);
+	}
+	assert_true(deployment_on_shadow_report(DEPLOYMENT_INSTALLING, REPORT_SUCCEEDED, &to));
+	assert_int_equal(to, DEPLOYMENT_SUCCEEDED);
+	for (int k = 0; k < DEPLOYMENT_KIND_COUNT; k++) {
+		assert_true(deployment_kind_parse(deployment_kind_text((enum deployment_kind)k), &kind));
+		assert_int_equal(kind, k);
+	}
+	assert_false(deployment_kind_parse("live", &kind));
+}
+
 /* Whatever a revert says, the table allows. */
 static void reverts(void **state)
 {
@@ -142,7 +163,7 @@ static void reverts(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(texts_read_back), cmocka_unit_test(every_move), cmocka_unit_test(classes),
+		cmocka_unit_test(texts_read_back), cmocka_unit_test(every_move), cmocka_unit_test(a_shadow_may_fail_later), cmocka_unit_test(classes),
 		cmocka_unit_test(what_devices_say), cmocka_unit_test(reverts),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -89,7 +89,7 @@ static void test_a_row_is_read_as_written(void **state)
 	OK(x, device_store_set_secret(x->devices, row, secret, &x->f));
 	OK(x, device_store_set_report(x->devices, row, "b1", 7, &x->f));
 	OK(x, device_store_set_running(x->devices, row, "kws-1", 5, NULL, "{\"release\":\"kws-1\"}", 3000, &x->f));
-	OK(x, device_store_set_capabilities(x->devices, row, "{\"a\":1}", 3000, &x->f));
+	OK(x, device_store_set_capabilities(x->devices, row, "{\"a\":1}", true, 3000, &x->f));
 	OK(x, device_store_bump(x->devices, row, &x->f));
 	OK(x, device_store_sent(x->devices, row, 1, &x->f));
 	OK(x, device_store_presence(x->devices, row, 4000, true, &x->f));
