@@ -13,6 +13,10 @@
 	X(SHAM, "exact (sham installs)",                                                                                   \
 	  "The canary was drawn at random with a committed seed and controls re-installed their version: a harmless "      \
 	  "rollout is reverted with at most the probability alpha.")                                                       \
+	X(HOLD, "exact until a hold",                                                                                      \
+	  "The canary was drawn at random with a committed seed, but a suspicion also stops canaries that were drawn and " \
+	  "have not begun: a harmless rollout is reverted without having been held before with at most the probability "   \
+	  "alpha; after a hold that bound is not proved.")                                                                 \
 	X(INTERFERENCE, "conditional on no interference",                                                                  \
 	  "Canaries and controls share gateways or sites and no unit key was given: what one does may reach the other.")   \
 	X(SHADOW, "conditional on exchangeable pairs",                                                                     \

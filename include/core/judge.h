@@ -16,6 +16,7 @@
 #include "base/err.h"
 #include "core/accum.h"
 #include "core/guarantee.h"
+#include "core/hardstop.h"
 #include "core/verdict.h"
 
 #define JUDGE_GATES_MAX 16
@@ -55,6 +56,11 @@ struct judge_config {
 	bool cohort_named;      /* canaries named by hand */
 	bool interference;      /* canaries and controls share units and no unit key was given */
 	bool sham;              /* controls re-install the old version */
+	/* A hold also stops canaries of blocks that have not begun: their course then depends on data that knows them. */
+	bool hold_all;
+	/* The bound is to hold for any harm up to the margins, not only for harm of exactly these (scales fixed in advance,
+	 * docs/judge.md): what a look could not have spent is then lost, for what is attainable knows the canary. */
+	bool bounded;
 	double alpha;           /* in (0, 0.5) */
 	double beta;            /* in (0, 0.5) */
 	double hold_p;          /* suspicion; default 0.001; 0 = never hold */
@@ -68,6 +74,7 @@ struct judge_config {
 	enum judge_inconclusive on_inconclusive;
 	/* k canaries silent: revert at once; 0 = none; JUDGE_HARD_STOP_AUTO = hardstop_auto's rule */
 	uint32_t hard_stop_silent;
+	double hard_stop_price; /* of the automatic one over the whole rollout, split over waves as alpha is; 0 = none */
 	/* p0: upper bound of the share of recently-online devices that fall silent; for the price */
 	double silence_rate;
 	const struct judge_gate *gates;
@@ -102,8 +109,8 @@ struct judge_plan {
 	uint32_t looks;         /* K */
 	int64_t first_look, last_look; /* reports of all block members */
 	double alpha_wave;      /* this wave's share */
-	double alpha_hard;      /* price of the hard stop, 0 without */
-	double alpha_bound;     /* alpha + alpha_hard * waves */
+	double alpha_hard;      /* price of the hard stop in this wave, 0 without */
+	double alpha_bound;     /* alpha + price of the hard stop over all waves */
 	uint32_t hard_stop_suggested; /* smallest k with a price <= 0.001 */
 	enum guarantee guarantee;
 	struct judge_gate_plan gates[JUDGE_GATES_MAX];
@@ -204,5 +211,9 @@ AVIARY_MUST_CHECK enum err judge_look(const struct judge_config *c, struct judge
 	struct judge_result *out, void *workspace, size_t workspace_bytes, struct fault *f);
 /* Guarantee of a configuration, without data. */
 enum guarantee judge_guarantee(const struct judge_config *c);
+/* The hard stop with so many canaries started: k 0 = none. Its price is that of this wave. */
+struct hardstop_rule judge_hard_stop(const struct judge_config *c, uint32_t started);
+/* alpha and what the hard stop adds over all waves, at most 1. */
+double judge_alpha_bound(const struct judge_config *c);
 
 #endif

@@ -41,6 +41,8 @@ uint32_t hardstop_smallest(uint32_t n, double p0, double limit) {
 	return k;
 }
 
+#define AT_ONCE 0.9    /* of the price, as soon as it can be spent; the rest over the wave */
+#define LEAST 2       /* one silent device is an accident; what it would cost finds more when spent on two */
 #define SILENT_MAX 511 /* beyond, the rule no longer stops: such a fleet is silent by itself */
 
 /* alive[j]: j canaries are silent and nothing was stopped yet. Only one canary starts at a time, so only j = k can
@@ -48,13 +50,13 @@ uint32_t hardstop_smallest(uint32_t n, double p0, double limit) {
 struct hardstop_rule hardstop_auto(uint32_t n, uint32_t started, double p0, double limit) {
 	assert(p0 >= 0 && p0 <= 1);
 	double alive[SILENT_MAX + 2] = {1};
-	struct hardstop_rule rule = {.k = started == 0 ? 1 : 0, .price = 0};
-	uint32_t k = 1;
+	struct hardstop_rule rule = {.k = started == 0 ? LEAST : 0, .price = 0};
+	uint32_t k = LEAST;
 	for (uint32_t m = 1; m <= n; m++) {
-		for (uint32_t j = k; j > 0; j--)
+		for (uint32_t j = k; j > 0; j--) /* k itself was stopped or never reached */
 			alive[j] = alive[j] * (1 - p0) + alive[j - 1] * p0;
 		alive[0] *= 1 - p0;
-		if (rule.price + alive[k] <= limit * (0.5 + 0.5 * m / n)) { /* half at once, half over the wave */
+		if (rule.price + alive[k] <= limit * (AT_ONCE + (1 - AT_ONCE) * m / n)) {
 			rule.price += alive[k];
 			alive[k] = 0;
 		} else if (k < SILENT_MAX) {
@@ -72,6 +74,18 @@ struct hardstop_rule hardstop_auto(uint32_t n, uint32_t started, double p0, doub
 	if (rule.k == 0)
 		rule.k = started + 1;
 	return rule;
+}
+
+double hardstop_least_price(uint32_t n, double p0, double q, double power) {
+	assert(p0 >= 0 && p0 < q && q <= 1 && power > 0 && power <= 1);
+	uint32_t k = 0;
+	while (k < n && upper_tail(n, q, k + 1) >= power)
+		k++;
+	/* k or more stop too often, k + 1 or more too seldom: of those with just k silent a share stops */
+	double sure = upper_tail(n, q, k + 1), edge = upper_tail(n, q, k) - sure;
+	double share = edge > 0 ? fmin(1, (power - sure) / edge) : 1;
+	double sure0 = upper_tail(n, p0, k + 1);
+	return sure0 + share * (upper_tail(n, p0, k) - sure0);
 }
 
 double hardstop_rate_upper(uint64_t hits, uint64_t trials, double level) {

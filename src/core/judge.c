@@ -4,7 +4,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "core/hardstop.h"
 #include "core/looks.h"
 #include "core/order.h"
 #include "core/randtest.h"
@@ -300,7 +299,7 @@ static double not_worse_p(const struct look *k, const struct judge_gate *g) {
 		.shift = g->ni_margin, .negate = true, .paired = k->c->mode == JUDGE_SHADOW, .fixed_scale = g->fixed_scale};
 	struct randtest_result t;
 	randtest_run(k->members, k->unit_count, &o, &t, NULL, k->test, k->test_bytes);
-	return t.informative > 0 ? t.tail.p : NAN;
+	return t.informative > 0 ? fmin(1, t.tail.p * (1 + t.tail.error)) : NAN; /* rounding never promotes */
 }
 
 /* `budget` is what the gate may spend at this look, 0 when none is due; `beta` what p_ni must reach. Returns what it
@@ -361,14 +360,8 @@ static int64_t count_reports(const struct look *k) {
 
 /* How many silent canaries stop now, and what the rule adds to the bound. */
 static void price_hard_stop(const struct judge_config *c, uint32_t started, struct judge_result *out) {
-	struct hardstop_rule rule = {0, 0};
-	if (c->hard_stop_silent == JUDGE_HARD_STOP_AUTO)
-		rule = hardstop_auto(c->blocks, started < c->blocks ? started : c->blocks, c->silence_rate, HARDSTOP_LIMIT);
-	else if (c->hard_stop_silent > 0)
-		rule = (struct hardstop_rule){
-			.k = c->hard_stop_silent, .price = hardstop_price(c->blocks, c->silence_rate, c->hard_stop_silent)};
-	out->hard_stop_at = rule.k;
-	out->alpha_bound = fmin(1, c->alpha + rule.price * c->waves);
+	out->hard_stop_at = judge_hard_stop(c, started).k;
+	out->alpha_bound = judge_alpha_bound(c);
 }
 
 static void count_units(const struct look *k, struct judge_result *out) {
@@ -488,7 +481,7 @@ static void judge_gates(const struct look *k, struct judge_state *s, struct judg
 		double budget = out->alpha_wave * c->gates[g].weight * share - s->spent[g];
 		double spent = judge_gate(k, g, out->look > 0 && budget > 0 ? budget : 0, out->beta_level, r);
 		if (out->look > 0) {
-			s->spent[g] += spent;
+			s->spent[g] += c->bounded && budget > 0 ? budget : spent;
 			s->p_min[g] = s->p_min[g] == 0 || r->p < s->p_min[g] ? r->p : s->p_min[g];
 		}
 		r->spent = s->spent[g];

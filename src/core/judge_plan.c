@@ -4,7 +4,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "core/hardstop.h"
 #include "core/looks.h"
 #include "core/planning.h"
 #include "core/score.h"
@@ -23,6 +22,7 @@ void judge_config_init(struct judge_config *c) {
 		.reports_planned = 128,
 		.extensions_max = 1,
 		.on_inconclusive = INCONCLUSIVE_HOLD,
+		.hard_stop_price = HARDSTOP_PRICE,
 	};
 }
 
@@ -63,6 +63,22 @@ void judge_gates_normalise(struct judge_gate *gates, uint32_t count) {
 		gates[i].weight /= sum;
 }
 
+struct hardstop_rule judge_hard_stop(const struct judge_config *c, uint32_t started) {
+	if (c->hard_stop_silent == JUDGE_HARD_STOP_AUTO && c->hard_stop_price > 0)
+		return hardstop_auto(c->blocks, started < c->blocks ? started : c->blocks, c->silence_rate,
+			c->hard_stop_price * looks_wave_share(c->wave, c->waves));
+	if (c->hard_stop_silent == JUDGE_HARD_STOP_AUTO || c->hard_stop_silent == 0)
+		return (struct hardstop_rule){0, 0};
+	return (struct hardstop_rule){
+		.k = c->hard_stop_silent, .price = hardstop_price(c->blocks, c->silence_rate, c->hard_stop_silent)};
+}
+
+/* The automatic one costs what it was allowed, over all waves; a fixed one in each wave what it costs in this. */
+double judge_alpha_bound(const struct judge_config *c) {
+	double hard = c->hard_stop_silent == JUDGE_HARD_STOP_AUTO ? c->hard_stop_price : judge_hard_stop(c, 0).price * c->waves;
+	return fmin(1, c->alpha + hard);
+}
+
 enum guarantee judge_guarantee(const struct judge_config *c) {
 	if (c->mode == JUDGE_COHORT && c->controls == 0)
 		return GUARANTEE_NO_CONTROL;
@@ -74,6 +90,8 @@ enum guarantee judge_guarantee(const struct judge_config *c) {
 		return GUARANTEE_NAMED;
 	if (c->interference)
 		return GUARANTEE_INTERFERENCE;
+	if (c->hold_all && c->hold_p > 0)
+		return GUARANTEE_HOLD;
 	return c->sham ? GUARANTEE_SHAM : GUARANTEE_EXACT;
 }
 
@@ -144,6 +162,8 @@ static enum err check_numbers(const struct judge_config *c, struct fault *f) {
 		return fault_set(f, ERR_INVALID, "/bakeMs", "the bake is shorter than one report interval");
 	if (c->extensions_max > 16)
 		return fault_set(f, ERR_INVALID, "/extensions", "at most 16");
+	if (!(c->hard_stop_price >= 0 && c->hard_stop_price < 0.5))
+		return fault_set(f, ERR_INVALID, "/hardStopPrice", "must be 0 (none) or more and below 0.5");
 	if (!(c->silence_rate >= 0 && c->silence_rate <= 1))
 		return fault_set(f, ERR_INVALID, "/silenceRate", "must lie between 0 and 1");
 	if (c->gate_count < 1 || c->gate_count > JUDGE_GATES_MAX)
@@ -227,11 +247,8 @@ void judge_plan(const struct judge_config *c, const double *sigma, struct judge_
 	out->first_look = looks_reports_at(1, others);
 	out->last_look = looks_reports_at(out->looks, others);
 	out->alpha_wave = c->alpha * looks_wave_share(c->wave, c->waves);
-	if (c->hard_stop_silent == JUDGE_HARD_STOP_AUTO)
-		out->alpha_hard = hardstop_auto(c->blocks, c->blocks, c->silence_rate, HARDSTOP_LIMIT).price;
-	else if (c->hard_stop_silent > 0)
-		out->alpha_hard = hardstop_price(c->blocks, c->silence_rate, c->hard_stop_silent);
-	out->alpha_bound = fmin(1, c->alpha + out->alpha_hard * c->waves);
+	out->alpha_hard = judge_hard_stop(c, c->blocks).price;
+	out->alpha_bound = judge_alpha_bound(c);
 	out->hard_stop_suggested = hardstop_smallest(c->blocks, c->silence_rate, HARDSTOP_LIMIT);
 	for (uint32_t i = 0; i < c->gate_count; i++)
 		plan_gate(c, &c->gates[i], sigma != NULL ? sigma[i] : NAN, &out->gates[i]);

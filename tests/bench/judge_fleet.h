@@ -99,6 +99,10 @@ struct fleet_options {
 	double weight;        /* of each of the two gates */
 	double accuracy_margin, latency_margin;
 	bool never_hold;      /* nothing but the test at the bake's end decides on PASS */
+	/* The harm is added to what the judge sees, not to what the device does: a share that cannot exceed 1 and a report
+	 * that is clipped would make some canaries harmed by less. */
+	bool exact_harm;
+	bool bounded;         /* scale: baseline, and nothing is left to later looks */
 };
 
 struct fleet_device {
@@ -283,6 +287,9 @@ static inline void fleet_judge_init(struct fleet *f) {
 	f->config.alpha = o->alpha;
 	f->config.hold_p = o->never_hold ? 0 : f->config.hold_p;
 	f->config.waves = o->waves;
+	f->config.bounded = o->bounded;
+	f->gates[0].fixed_scale = o->bounded ? 0.010 : 0; /* as two halves of these baselines differ */
+	f->gates[1].fixed_scale = o->bounded ? 0.060 : 0;
 	f->config.blocks = o->blocks;
 	f->config.controls = o->shadow ? 0 : o->controls;
 	f->config.reports_planned = FLEET_WAVE;
@@ -318,8 +325,11 @@ static inline void fleet_look(struct fleet *f, bool bake_over) {
 		if (d->reports == 0)
 			continue;
 		int64_t wave = (int64_t)n;
-		cell[0].window = (struct metric_point){d->reports, wave, d->k / n};
-		cell[1].window = (struct metric_point){d->reports, d->reports, d->latency_sum / (double)d->reports};
+		bool harm = f->o->exact_harm && d->is_canary && !f->o->shadow;
+		double accuracy = d->k / n - (harm ? f->o->accuracy_drop : 0);
+		double latency = d->latency_sum / (double)d->reports + (harm ? f->o->latency_rise : 0);
+		cell[0].window = (struct metric_point){d->reports, wave, fmax(0, accuracy)};
+		cell[1].window = (struct metric_point){d->reports, d->reports, latency};
 		if (f->o->shadow) {
 			cell[0].baseline = (struct metric_point){d->reports, wave, d->old_k / n};
 			cell[1].baseline = (struct metric_point){d->reports, d->reports, d->old_latency / (double)d->reports};
@@ -371,7 +381,7 @@ static inline struct fleet_outcome fleet_run(struct fleet *f, uint64_t seed, con
 			if (f->o->shadow)
 				fleet_report_pair(f, d);
 			else
-				fleet_report(f, d, d->is_canary);
+				fleet_report(f, d, d->is_canary && !f->o->exact_harm);
 			d->k += d->value[0] * FLEET_INFERENCES;
 			d->latency_sum += d->value[1] < d->clip ? d->value[1] : d->clip;
 			d->reports++;

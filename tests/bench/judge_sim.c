@@ -394,22 +394,33 @@ static void table_6c(void) {
 	}
 }
 
+/* Nothing is reverted or held on the way: the bound must hold by itself. */
+static void ni_row(const char *name, int metric, bool exact, int runs) {
+	struct fleet_options o = full_bill;
+	o.accuracy_drop = metric == 0 ? 0.02 : 0;
+	o.latency_rise = metric == 1 ? judge_margin_percent(10) : 0;
+	o.alpha = 1e-200;
+	o.never_hold = true;
+	o.exact_harm = exact;
+	struct tally t = run_many(o, runs, seed);
+	printf("  %-38s", name);
+	print_rate(t.passes, runs);
+	printf("\n");
+	fflush(stdout);
+	if (exact)
+		bar(upper_limit(t.passes, runs) <= 0.07, "upper 95 % limit at most beta + 2 points");
+	free(t.found);
+}
+
 static void table_ni(void) {
-	int runs = runs_of(1000);
-	printf("NI. Canaries harmed by exactly the non-inferiority margin that PASS (beta 5 %%), and with margins (0.5 pp / 5 %%); %d runs\n", runs);
-	for (int metric = 0; metric < 2; metric++) {
-		struct fleet_options o = full_bill;
-		o.accuracy_drop = metric == 0 ? 0.02 : 0;
-		o.latency_rise = metric == 1 ? judge_margin_percent(10) : 0;
-		o.alpha = 1e-200; /* nothing is reverted or held on the way: the bound must hold by itself */
-		o.never_hold = true;
-		struct tally t = run_many(o, runs, seed);
-		printf("  %-30s", metric == 0 ? "accuracy -2 pp, niMargin 2 pp" : "p95 +10 %, niMargin 10 %");
-		print_rate(t.passes, runs);
-		printf("\n");
-		bar((double)t.passes / runs <= 0.07, "at most beta + 2 points");
-		free(t.found);
-	}
+	int runs = runs_of(8000);
+	printf("NI. Canaries harmed by exactly the non-inferiority margin that PASS (beta 5 %%) [95 %% limits]; %d runs\n", runs);
+	ni_row("accuracy -2 pp, ni_margin 2 pp", 0, true, runs);
+	ni_row("p95 +10 %, ni_margin 10 %", 1, true, runs);
+	ni_row("the same, where shares end at 1", 0, false, runs / 4);
+	ni_row("the same, where reports are clipped", 1, false, runs / 4);
+	runs = runs_of(1000);
+	printf("    With margins (0.5 pp / 5 %%); %d runs\n", runs);
 	static const struct harm rows[] = {{"harm = margins", 0.005, 0.0487901642, 0}, {"acc -1 %", 0.01, 0, 0},
 		{"acc -2 %", 0.02, 0, 0},
 		{"p95 +10 %", 0, 0.0953101798, 0}, {"p95 +25 %", 0, 0.2231435513, 0}};
@@ -491,6 +502,13 @@ static void brick_run_init(struct brick_run *b, const struct bricks *o) {
 	b->config.gate_count = 1;
 }
 
+static void brick_run_done(struct brick_run *b) {
+	free(b->rows);
+	free(b->cells);
+	free(b->silent);
+	free(b->workspace);
+}
+
 static bool brick_look(struct brick_run *b, struct judge_state *s, size_t rows, uint32_t hard_stop) {
 	struct judge_result r;
 	b->config.hard_stop_silent = hard_stop;
@@ -539,50 +557,75 @@ static void brick_wave(struct brick_run *b, const struct bricks *o, struct rng *
 	}
 }
 
+/* Why no rule can be asked for more: what stopping by the tenth canary costs at least in false stops. */
+static void print_least_price(const struct bricks *o, const int *by_ten, int runs) {
+	double q = o->p0 + (1 - o->p0) * o->bricked;
+	printf("    stopped by the 10th canary: judge %.0f %%, AWS style %.0f %%; least false stops of any rule on who is silent that does so:\n"
+		   "    with probability 1/2 %.2f %%", 100.0 * by_ten[STOP_HARD] / runs, 100.0 * by_ten[STOP_AWS] / runs,
+		100 * hardstop_least_price(10, o->p0, q, 0.5));
+	for (int k = STOP_HARD; k <= STOP_AWS; k++)
+		if (by_ten[k] > 0 && by_ten[k] < runs)
+			printf(", as often as %s %.2f %%", k == STOP_HARD ? "the judge" : "AWS style",
+				100 * hardstop_least_price(10, o->p0, q, (double)by_ten[k] / runs));
+	printf("\n");
+}
+
+static void brick_bars(const struct bricks *o, const struct brick_run *b, const int *hits, const int64_t *median, int runs) {
+	if (o->bricked == 0) {
+		double price = judge_hard_stop(&b->config, 0).price, alone = b->config.alpha * 0.5 * b->gate.weight;
+		printf("    price of the hard stop in this wave: %.2f %%\n", 100 * price);
+		bar(1 - upper_limit(runs - hits[STOP_HARD], runs) <= price + alone,
+			"no more false stops than the hard stop's price and the gate's part of alpha");
+		bar(hits[STOP_HARD] < hits[STOP_AWS], "fewer false stops than 10 %, min 10");
+	} else if (hardstop_least_price(10, o->p0, o->p0 + (1 - o->p0) * o->bricked, 0.5) <= b->config.hard_stop_price / 2) {
+		bar(median[STOP_HARD] < median[STOP_AWS] && hits[STOP_HARD] >= hits[STOP_AWS] - runs / 50, "faster than 10 %, min 10");
+	}
+}
+
+static void brick_row(const struct bricks *o, uint64_t row_seed, int runs) {
+	struct brick_run b;
+	struct rng g;
+	int64_t stop[STOPS], *found[STOPS], median[STOPS];
+	int hits[STOPS], by_ten[STOPS] = {0};
+	rng_seed(&g, row_seed);
+	brick_run_init(&b, o);
+	for (int k = 0; k < STOPS; k++)
+		found[k] = fleet_alloc((size_t)runs, sizeof **found);
+	for (int run = 0; run < runs; run++) {
+		brick_wave(&b, o, &g, stop);
+		for (int k = 0; k < STOPS; k++) {
+			found[k][run] = stop[k];
+			by_ten[k] += stop[k] <= 10;
+		}
+	}
+	printf("  %u x %u, p0 %.1f %%, bricks %.0f %%\n", o->blocks, o->controls, 100 * o->p0, 100 * o->bricked);
+	for (int k = 0; k < STOPS; k++) {
+		hits[k] = count_found(found[k], runs);
+		printf("    %-34s", stop_names[k]);
+		print_rate(hits[k], runs);
+		qsort(found[k], (size_t)runs, sizeof **found, compare_counts);
+		median[k] = hits[k] > 0 ? found[k][hits[k] / 2] : INT64_MAX;
+		if (hits[k] > 0)
+			printf(" / %ld", (long)median[k]);
+		printf("\n");
+		free(found[k]);
+	}
+	if (o->bricked > 0)
+		print_least_price(o, by_ten, runs);
+	b.config.hard_stop_silent = JUDGE_HARD_STOP_AUTO;
+	brick_bars(o, &b, hits, median, runs);
+	fflush(stdout);
+	brick_run_done(&b);
+}
+
 static void table_6d(void) {
 	static const struct bricks rows[] = {{50, 99, 0.002, 0}, {50, 99, 0.002, 0.1}, {50, 99, 0.002, 0.2},
-		{50, 99, 0.002, 0.5}, {50, 99, 0.01, 0}, {50, 99, 0.01, 0.2}, {50, 99, 0.01, 0.5}, {50, 9, 0.02, 0}, {50, 9, 0.05, 0}};
+		{50, 99, 0.002, 0.5}, {50, 99, 0.01, 0}, {50, 99, 0.01, 0.1}, {50, 99, 0.01, 0.2}, {50, 99, 0.01, 0.5}, {50, 9, 0.02, 0},
+		{50, 9, 0.02, 0.2}, {50, 9, 0.05, 0}};
 	int runs = runs_of(1000);
-	printf("6d. Bricks: share of runs that stop [95 %% limits] / median canaries enrolled at the stop; %d runs\n",
-		runs);
-	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-		const struct bricks *o = &rows[i];
-		struct brick_run b;
-		struct rng g;
-		int64_t stop[STOPS], *found[STOPS], median[STOPS];
-		rng_seed(&g, seed + i);
-		brick_run_init(&b, o);
-		for (int k = 0; k < STOPS; k++)
-			found[k] = fleet_alloc((size_t)runs, sizeof **found);
-		for (int run = 0; run < runs; run++) {
-			brick_wave(&b, o, &g, stop);
-			for (int k = 0; k < STOPS; k++)
-				found[k][run] = stop[k];
-		}
-		printf("  %u x %u, p0 %.1f %%, bricks %.0f %%\n", o->blocks, o->controls, 100 * o->p0, 100 * o->bricked);
-		int hits[STOPS];
-		for (int k = 0; k < STOPS; k++) {
-			hits[k] = count_found(found[k], runs);
-			printf("    %-34s", stop_names[k]);
-			print_rate(hits[k], runs);
-			qsort(found[k], (size_t)runs, sizeof **found, compare_counts);
-			median[k] = hits[k] > 0 ? found[k][hits[k] / 2] : INT64_MAX;
-			if (hits[k] > 0)
-				printf(" / %ld", (long)median[k]);
-			printf("\n");
-			free(found[k]);
-		}
-		if (o->bricked == 0)
-			bar(hits[STOP_HARD] <= 2 + runs * 0.002, "no false stops beyond the price of 0.1 %");
-		if (o->p0 == 0.002 && o->bricked >= 0.2)
-			bar(median[STOP_HARD] < median[STOP_AWS] && hits[STOP_HARD] >= hits[STOP_AWS] - runs / 50,
-				"faster than 10 %, min 10");
-		fflush(stdout);
-		free(b.rows);
-		free(b.cells);
-		free(b.silent);
-		free(b.workspace);
-	}
+	printf("6d. Bricks: share of runs that stop [95 %% limits] / median canaries enrolled at the stop; %d runs\n", runs);
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		brick_row(&rows[i], seed + i, runs);
 }
 
 /* ---- cost ---- */

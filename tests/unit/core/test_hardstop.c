@@ -71,11 +71,41 @@ static void test_auto_grows(void **state) {
 		struct hardstop_rule now = hardstop_auto(2000, m, 0.01, 1e-3), next = hardstop_auto(2000, m + 13, 0.01, 1e-3);
 		assert_true(now.k <= next.k && now.price == next.price && now.price <= 1e-3);
 	}
-	assert_int_equal(hardstop_auto(50, 0, 0.002, 1e-3).k, 1);
+	assert_int_equal(hardstop_auto(50, 0, 0.002, 1e-3).k, 2);
+	assert_int_equal(hardstop_auto(50, 1, 0.0001, 1e-3).k, 2); /* never a single one, however cheap */
 	assert_int_equal(hardstop_auto(5, 5, 1, 1e-3).k, 6); /* nothing is known: it never stops */
 	assert_true(hardstop_auto(5, 5, 1, 1e-3).price == 0);
 	assert_int_equal(hardstop_auto(2000, 2000, 0.5, 1e-3).k, 2001);
-	assert_true(hardstop_auto(5, 5, 0, 1e-3).k == 1);
+	assert_int_equal(hardstop_auto(5, 5, 0, 1e-3).k, 2);
+	/* the default price: where 1 % of healthy devices are silent, two among the first eight, whatever is to come */
+	assert_int_equal(hardstop_auto(50, 8, 0.01, HARDSTOP_PRICE / 2).k, 2);
+	assert_int_equal(hardstop_auto(512, 8, 0.01, HARDSTOP_PRICE / 2).k, 2);
+	assert_int_equal(hardstop_auto(50, 9, 0.01, HARDSTOP_PRICE / 2).k, 3);
+	assert_int_equal(hardstop_auto(50, 8, 0.01, HARDSTOP_PRICE / 2 - 0.0005).k, 3); /* and for less it is later */
+}
+
+/* Against the definition: of all 2^10 fates of ten canaries the ones with the largest likelihood ratio, until they
+ * have the power. */
+static void test_least_price(void **state) {
+	(void)state;
+	assert_true(fabs(hardstop_least_price(10, 0.002, 0.1018, 0.5) - 0.0118) < 0.0001);
+	const double p0 = 0.05, q = 0.4, power = 0.7;
+	double found = 0, price = 0;
+	for (int silent = 10; silent >= 0 && found < power; silent--) {
+		for (unsigned fate = 0; fate < 1024; fate++) {
+			if (__builtin_popcount(fate) != silent)
+				continue;
+			double harm = pow(q, silent) * pow(1 - q, 10 - silent);
+			double part = found + harm > power ? (power - found) / harm : 1;
+			found += part * harm;
+			price += part * pow(p0, silent) * pow(1 - p0, 10 - silent);
+		}
+	}
+	assert_true(fabs(hardstop_least_price(10, p0, q, power) - price) < 1e-9);
+	assert_true(fabs(hardstop_least_price(10, p0, q, 1) - 1) < 1e-9);
+	/* the default rule is close to what is possible: it stops 2 of the first 8 */
+	double own = hardstop_price(8, 0.01, 2), bound = hardstop_least_price(8, 0.01, 0.208, hardstop_price(8, 0.208, 2));
+	assert_true(fabs(own - bound) < 1e-12);
 }
 
 static void test_upper_bound_of_a_rate(void **state) {
@@ -95,6 +125,7 @@ int main(void) {
 		cmocka_unit_test(test_price),
 		cmocka_unit_test(test_auto_price_is_exact),
 		cmocka_unit_test(test_auto_grows),
+		cmocka_unit_test(test_least_price),
 		cmocka_unit_test(test_upper_bound_of_a_rate),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -279,12 +279,15 @@ static void test_hard_stop(void **state) {
 	assert_int_equal(result.reason, REASON_HARD_STOP);
 	assert_int_equal(result.gate, 2);
 	assert_int_equal(result.hard_stop_at, 3);
-	/* by itself: among the first ten that started two are enough, among all fifty three */
+	/* by itself: among the first ten that started two are enough, among all fifty it takes more */
 	state_now = (struct judge_state){0};
 	config.hard_stop_silent = JUDGE_HARD_STOP_AUTO;
+	config.silence_rate = 0.01;
 	assert_int_equal(judge_check(&config, true, &fault), ERR_OK);
 	assert_int_equal(look(false), ERR_OK);
-	assert_int_equal(result.hard_stop_at, 3);
+	assert_int_equal(result.hard_stop_at, judge_hard_stop(&config, 50).k);
+	assert_in_range(result.hard_stop_at, 4, 5);
+	assert_int_equal(result.verdict, VERDICT_CONTINUE);
 	for (size_t i = 0; i < row_count; i++)
 		if (rows[i].block >= 10)
 			cells[i * GATES + 2].window.reports = 0;
@@ -293,10 +296,59 @@ static void test_hard_stop(void **state) {
 	assert_int_equal(result.hard_stop_at, 2);
 	assert_int_equal(result.silent_canaries, 2);
 	assert_int_equal(result.verdict, VERDICT_REVERT);
-	assert_true(result.alpha_bound > 0.01 && result.alpha_bound <= 0.011);
+	assert_true(fabs(result.alpha_bound - 0.016) < 1e-12); /* alpha and the price of the whole rollout */
 	struct judge_plan plan;
 	judge_plan(&config, NULL, &plan);
 	assert_true(plan.alpha_bound == result.alpha_bound);
+	/* the price is split over waves as alpha is, and what the waves cost is within it */
+	double sum = 0;
+	config.waves = 3;
+	for (config.wave = 1; config.wave <= 3; config.wave++) {
+		judge_plan(&config, NULL, &plan);
+		assert_true(plan.alpha_hard > 0 && plan.alpha_hard <= config.hard_stop_price * (config.wave == 1 ? 0.5 : 0.25));
+		sum += plan.alpha_hard;
+		assert_true(fabs(plan.alpha_bound - 0.016) < 1e-12);
+	}
+	assert_true(sum > 0.003 && sum <= 0.006);
+	config.wave = 1;
+	config.hard_stop_price = 0;
+	judge_plan(&config, NULL, &plan);
+	assert_true(plan.alpha_hard == 0 && plan.alpha_bound == 0.01);
+	assert_int_equal(judge_hard_stop(&config, 50).k, 0);
+}
+
+/* For any harm up to the margins the ledger must not know what was attainable: each look loses what it did not spend,
+ * and a canary that does better than its controls gains nothing for the looks that come. */
+static void test_bounded_null_leaves_nothing(void **state) {
+	(void)state;
+	double spent[2];
+	for (int better = 0; better < 2; better++) {
+		setup(50, 9, 20);
+		config.bounded = true;
+		gates[0].fixed_scale = 0.004;
+		gates[1].fixed_scale = 0.05;
+		harm(0, better ? 0.02 : 0, true);
+		assert_int_equal(look(false), ERR_OK);
+		assert_true(result.gates[0].scale == 0.004 && result.gates[1].scale == 0.05);
+		for (uint32_t g = 0; g < GATES; g++)
+			assert_true(result.gates[g].spent == result.gates[g].alpha_look && result.gates[g].spent > 0);
+		spent[better] = result.alpha_spent;
+	}
+	assert_true(spent[0] == spent[1]);
+	/* the p of less harm is never smaller: p at the margin is valid for all of it */
+	double before = 0;
+	setup(50, 9, 20);
+	gates[0].fixed_scale = 0.004;
+	harm(0, -0.009, true);
+	for (int step = 0; step <= 8; step++) {
+		for (size_t i = 0; step > 0 && i < row_count; i++) /* some canaries are harmed by less and less */
+			if (rows[i].is_canary && rows[i].block % 3 == 0)
+				cells[i * GATES].window.value += 0.001 * (1 + rows[i].block % 5);
+		state_now = (struct judge_state){0};
+		assert_int_equal(look(false), ERR_OK);
+		assert_true(result.gates[0].p >= before);
+		before = result.gates[0].p;
+	}
 }
 
 /* A look at which nothing could be shown costs nothing, and what it leaves is there when something can. */
@@ -609,6 +661,13 @@ static void test_guarantee(void **state) {
 	assert_int_equal(judge_guarantee(&config), GUARANTEE_EXACT);
 	config.sham = true;
 	assert_int_equal(judge_guarantee(&config), GUARANTEE_SHAM);
+	config.hold_all = true;
+	assert_int_equal(judge_guarantee(&config), GUARANTEE_HOLD);
+	assert_false(guarantee_is_exact(GUARANTEE_HOLD));
+	double hold_p = config.hold_p;
+	config.hold_p = 0; /* which never holds */
+	assert_int_equal(judge_guarantee(&config), GUARANTEE_SHAM);
+	config.hold_p = hold_p;
 	config.interference = true;
 	assert_int_equal(judge_guarantee(&config), GUARANTEE_INTERFERENCE);
 	config.cohort_named = true;
@@ -645,6 +704,7 @@ int main(void) {
 		cmocka_unit_test(test_lack_of_data_is_no_pass),
 		cmocka_unit_test(test_hard_stop),
 		cmocka_unit_test(test_unspendable_budget_is_kept),
+		cmocka_unit_test(test_bounded_null_leaves_nothing),
 		cmocka_unit_test(test_bad_rows_are_refused),
 		cmocka_unit_test(test_units_count_once),
 		cmocka_unit_test(test_strata_find_what_hides_in_one),
