@@ -36,6 +36,7 @@
 	X(VERDICTS_REVERT, "counter", "aviary_verdicts_total", "verdict=\"revert\"", "stages that the judge ended") \
 	X(COMMITS, "counter", "aviary_commits_total", "result=\"ok\"", "commits of fleet.db") \
 	X(COMMITS_FAILED, "counter", "aviary_commits_total", "result=\"failed\"", "commits of fleet.db") \
+	X(WAL_BYTES, "gauge", "aviary_fleet_wal_bytes", "", "write-ahead log of fleet.db in use") \
 	X(EVENTS, "counter", "aviary_events_total", "", "events appended") \
 	X(JOBS_RUNNING, "gauge", "aviary_jobs_running", "", "jobs in the pool, waiting ones included") \
 	X(RESIDENT_BYTES, "gauge", "process_resident_memory_bytes", "", "resident memory") \
@@ -52,6 +53,7 @@ enum meter {
 #define HISTOGRAM_TABLE(X) \
 	X(HTTP_SECONDS, "aviary_http_request_seconds", "from the request's last byte to its reply") \
 	X(COMMIT_SECONDS, "aviary_commit_seconds", "COMMIT of a tick") \
+	X(CHECKPOINT_SECONDS, "aviary_checkpoint_seconds", "one pass over the write-ahead log of fleet.db, off the loop") \
 	X(TICK_SECONDS, "aviary_tick_seconds", "work of one loop iteration") \
 	X(HOLD_SECONDS, "aviary_loop_hold_seconds", "how long one iteration of the loop let events wait") \
 	X(TELEMETRY_COMMIT_SECONDS, "aviary_telemetry_commit_seconds", "one batch of the telemetry writer")

@@ -35,6 +35,10 @@ void db_set_deadline(struct db *db, int64_t mono_ms);
  * db_commit often; an open snapshot keeps the WAL from being reset. */
 void db_hold_reads(struct db *db);
 
+/* Commits of this connection make no checkpoints from now on: store/checkpoint.h does, or the log grows for ever. */
+void db_checkpoint_elsewhere(struct db *db);
+bool db_wal_grew(struct db *db, int64_t *pages); /* a commit since the last call, and how long it left the log */
+
 /* Unit of work. db_begin opens the tick's transaction when there is none, then a savepoint; db_end releases it (keep)
  * or rolls back to it. They nest. */
 AVIARY_MUST_CHECK enum err db_begin(struct db *db, struct fault *f);

@@ -163,6 +163,8 @@ enum err daemon_open(struct daemon *d, struct fault *f)
 		e = open_databases(d, f);
 	if (e == ERR_OK)
 		e = open_services(d, f);
+	if (e == ERR_OK)
+		e = checkpoint_start(d, f);
 	if (e != ERR_OK)
 		return e;
 	metric_set(METER_START_SECONDS, clock_wall_ms() / 1000);
@@ -240,6 +242,7 @@ void daemon_close(struct daemon *d)
 			loop_signal_free(d->signals[i]);
 		loop_free(d->loop);
 	}
+	checkpoint_stop(d);
 	close_services(&d->s);
 	arena_free(d->arena);
 	state_dir_close(d->lock_fd);

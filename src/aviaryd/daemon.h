@@ -7,6 +7,7 @@
 #include "service/call.h"
 #include "service/offload.h"
 
+struct checkpointing;
 struct loop_timer;
 struct loop_signal;
 
@@ -19,6 +20,7 @@ struct daemon {
 	struct jobs *jobs;
 	struct offload offload; /* the services' way to jobs */
 	struct services s;
+	struct checkpointing *checkpointing; /* of fleet.db */
 	struct api *api;
 	struct http_server *http;
 	struct http_server *http_before; /* after a new certificate: finishes its requests; else NULL */
@@ -53,6 +55,13 @@ AVIARY_MUST_CHECK enum err daemon_start_timers(struct daemon *d);
 void daemon_stop_timers(struct daemon *d);
 /* Presence and telemetry that wait are written, and committed. */
 void daemon_flush(struct daemon *d);
+
+/* checkpoint.c: checkpoints of fleet.db by jobs. Started before anybody may wait, once nothing is open on the database;
+ * stopped after the last job and before the database is closed. */
+AVIARY_MUST_CHECK enum err checkpoint_start(struct daemon *d, struct fault *f);
+void checkpoint_tick(struct daemon *d); /* after each commit */
+void checkpoint_idle(struct daemon *d); /* each second */
+void checkpoint_stop(struct daemon *d);
 
 /* listen.c: the HTTP server on the configured addresses. */
 AVIARY_MUST_CHECK enum err listen_open(struct daemon *d, struct fault *f);

@@ -96,6 +96,7 @@ void daemon_tick(void *ctx)
 	}
 	int64_t newest_event = outbox_last_event(d->s.outbox);
 	outbox_committed(d->s.outbox);
+	checkpoint_tick(d);
 	if (d->out != NULL) {
 		loop_mark(d->loop, "mqtt.out");
 		mqtt_out_drain(d->out);
@@ -159,6 +160,7 @@ static void on_second(void *ctx)
 	struct call c;
 	struct fault f;
 	call_init(d, &c, &f);
+	checkpoint_idle(d);
 	if (d->commit != ERR_OK) {
 		probe_commit(&c);
 		return;

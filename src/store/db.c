@@ -50,6 +50,8 @@ struct db {
 	/* SQLite rolled the transaction back by itself: nothing more until db_commit has reported it */
 	enum err lost;
 	int64_t deadline_mono_ms; /* 0: none */
+	int64_t wal_pages;        /* after the last commit, where checkpoints are made elsewhere */
+	bool wal_grew;
 };
 
 static enum err err_of(int rc)
@@ -244,6 +246,29 @@ void db_close(struct db *db)
 void db_hold_reads(struct db *db)
 {
 	db->holds_reads = true;
+}
+
+static int note_wal(void *ctx, sqlite3 *sql3, const char *name, int pages)
+{
+	(void)sql3;
+	(void)name;
+	struct db *db = ctx;
+	db->wal_pages = pages;
+	db->wal_grew = true;
+	return SQLITE_OK;
+}
+
+void db_checkpoint_elsewhere(struct db *db)
+{
+	sqlite3_wal_hook(db->sql3, note_wal, db); /* takes the place of the automatic checkpoint, which is such a hook */
+}
+
+bool db_wal_grew(struct db *db, int64_t *pages)
+{
+	bool grew = db->wal_grew;
+	db->wal_grew = false;
+	*pages = db->wal_pages;
+	return grew;
 }
 
 void db_set_deadline(struct db *db, int64_t mono_ms)
