@@ -194,3 +194,13 @@ $(B)/bench/judge_sim: tests/bench/judge_sim.c $(wildcard tests/bench/judge_*.h) 
 bench-judge: $(B)/bench/judge_sim ## false reverts and speed of detection of the judge and of others (about 20 minutes)
 	@$< $(BENCH)
 .PHONY: bench-judge
+
+# Who holds the loop, and how long: a rollout over a fleet of a million, phase by phase; less of it: PLAN='--devices 50000'.
+$(B)/bench/seed_fleet: tests/bench/seed_fleet.c $(call lib,service store core base)
+	@mkdir -p $(@D)
+	@echo "  BENCH $<"
+	@$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(PKG_LIBS)
+
+bench-plan: all $(B)/bench/seed_fleet ## longest holds of the loop in a rollout over 1,000,000 devices (about 10 minutes, PLAN='--json FILE')
+	$(PYTHON) tests/bench/bench_plan.py --build $(B) $(PLAN)
+.PHONY: bench-plan

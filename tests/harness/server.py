@@ -22,7 +22,7 @@ class ApiError(AssertionError):
 class Server:
     """config: extra settings as {"section": {"key": value}}."""
 
-    def __init__(self, build, folder, broker_port, config=None, wrapper=()):
+    def __init__(self, build, folder, broker_port, config=None, wrapper=(), start_timeout=30):
         self.program = pathlib.Path(build) / "aviaryd"
         self.folder = pathlib.Path(folder)
         self.state = self.folder / "state"
@@ -33,7 +33,7 @@ class Server:
         self.port = 0
         self.process = None
         self.session = None
-        self.start()
+        self.start(start_timeout)
 
     # ---- life ----
     def write_config(self):
