@@ -119,6 +119,7 @@ struct rollout_stage {
 	int64_t soak_ms;
 	int64_t baking_since_ms; /* when it became STAGE_BAKING */
 	bool needs_approval, is_approved; /* before it begins */
+	int64_t retry_at_ms; /* scheduled: could not begin, or is on its way; not before then. What waits in earlier stages is offered meanwhile */
 	bool has_gates;
 	enum verdict verdict; /* VERDICT_CONTINUE: nothing said yet. An alert may HOLD it, gates or not */
 };
@@ -134,6 +135,7 @@ struct rollout_state {
 	bool window_is_open;
 	uint32_t rate_allowance;  /* rate_allowance(); RATE_UNLIMITED */
 	uint32_t max_active;      /* deployments under way at once; 0 = no limit */
+	bool hold_all;            /* a hold stops the canaries that were drawn, too (core/guarantee.h: HOLD) */
 };
 
 /* Why. X(NAME, label, text for people); the numbers stand beside it in the decision. */
@@ -154,6 +156,7 @@ struct rollout_state {
 	X(WAITS_GATES, "waits_gates", "the gates of the stage have not passed yet")                                    \
 	X(WAITS_HOLD, "waits_hold", "an alert or the judge holds the stage")                                           \
 	X(WAITS_APPROVAL, "waits_approval", "the next stage waits for approval")                                       \
+	X(WAITS_BEGIN, "waits_begin", "the next stage cannot begin yet")                                               \
 	X(WAITS_WINDOW, "waits_window", "no maintenance window is open")                                               \
 	X(WAITS_RATE, "waits_rate", "the rate limit allows no more now")                                               \
 	X(WAITS_STRAGGLERS, "waits_stragglers", "all stages are finished; late deployments are under way")             \
@@ -189,7 +192,10 @@ struct rollout_decision {
 	unsigned stage_move_count;
 	struct rollout_stage_move stage_moves[ROLLOUT_STAGES]; /* in order; to BAKING: baking_since_ms becomes now_ms */
 	uint32_t offer_total;
-	uint32_t offers[ROLLOUT_STAGES]; /* so many waiting deployments of each stage may be offered now */
+	/* So many waiting deployments of each stage may be offered now, canaries first: when those of a judged stage begin must not
+	 * depend on whether others wait (docs/judge.md, why alpha holds). */
+	uint32_t offers[ROLLOUT_STAGES];
+	int held_stage;        /* of this stage only canaries may be offered; -1 = of none */
 	bool cancel_waiting;   /* all waiting deployments become cancelled */
 	bool cancel_offered;   /* and all that were offered and have not begun */
 	bool revert_begun;     /* apply deployment_on_revert to every deployment */

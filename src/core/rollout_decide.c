@@ -233,6 +233,10 @@ static void step_scheduled(const struct rollout_state *in, struct rollout_decisi
 		explain(d, ROLLOUT_REASON_WAITS_APPROVAL, (int)i, 0, total, 0);
 		return;
 	}
+	if (in->now_ms < s->retry_at_ms) {
+		explain(d, ROLLOUT_REASON_WAITS_BEGIN, (int)i, 0, total, 0);
+		return;
+	}
 	if (i == 0) explain(d, ROLLOUT_REASON_STARTED, 0, 0, total, 0);
 	else if (d->reason != ROLLOUT_REASON_STAGE_FINISHED)
 		explain(d, ROLLOUT_REASON_STAGE_FINISHED, (int)i - 1, 0, total, 0);
@@ -308,7 +312,7 @@ static uint32_t room(const struct rollout_state *in, enum rollout_reason *obstac
 	return allowed < places ? allowed : places;
 }
 
-/* Earlier stages first; a held stage holds the later ones too. */
+/* Earlier stages first; a held stage holds the later ones too, and of its own all but the canaries. */
 static void offer(const struct rollout_state *in, struct rollout_decision *d)
 {
 	enum rollout_reason obstacle;
@@ -319,6 +323,10 @@ static void offer(const struct rollout_state *in, struct rollout_decision *d)
 		if (!has_begun(s)) return;
 		if (is_held(in, s)) {
 			explain(d, ROLLOUT_REASON_WAITS_HOLD, (int)i, waiting, total_of(s), 0);
+			if (in->hold_all || !s->has_gates) return;
+			d->held_stage = (int)i;
+			d->offers[i] = waiting < left ? waiting : left;
+			d->offer_total += d->offers[i];
 			return;
 		}
 		if (waiting > 0 && left == 0 && d->offer_total == 0) {
@@ -409,7 +417,7 @@ void rollout_decide(const struct rollout_state *in, struct rollout_decision *out
 		[ROLLOUT_REVERTED] = decide_reverting,
 	};
 	assert(in->status < ROLLOUT_STATUS_COUNT && in->stage_count <= ROLLOUT_STAGES);
-	*out = (struct rollout_decision){.status = in->status, .stage = -1};
+	*out = (struct rollout_decision){.status = in->status, .stage = -1, .held_stage = -1};
 	if (deciders[in->status] != NULL) deciders[in->status](in, out);
 }
 

@@ -390,6 +390,10 @@ static void verdicts(void **state)
 	in.stages[0].verdict = VERDICT_HOLD;
 	decide();
 	expect(ROLLOUT_REASON_WAITS_HOLD, 0);
+	assert_int_equal(d.held_stage, 0); /* canaries alone */
+	in.hold_all = true;
+	decide();
+	expect(ROLLOUT_REASON_WAITS_HOLD, 0);
 	assert_int_equal(d.offer_total, 0);
 	in.stages[0].verdict = VERDICT_CONTINUE;
 	decide();
@@ -532,6 +536,36 @@ static void offers(void **state)
 	decide();
 	expect(ROLLOUT_REASON_WAITS_HOLD, 0);
 	assert_int_equal(d.offer_total, 0);
+}
+
+/* The judged canaries go on as if nothing was suspected, in their stage alone; hold: all stops them too. */
+static void a_hold_leaves_the_canaries(void **state)
+{
+	(void)state;
+	start(3);
+	in.stages[0].status = STAGE_FINISHED;
+	in.stages[1].status = STAGE_RUNNING;
+	in.stages[1].has_gates = true;
+	counts(0, 2, 0, 8, 0);
+	counts(1, 7, 0, 3, 0);
+	in.rate_allowance = 6;
+	decide();
+	assert_int_equal(d.held_stage, -1);
+	in.stages[1].verdict = VERDICT_HOLD;
+	decide();
+	expect(ROLLOUT_REASON_WAITS_HOLD, 1);
+	assert_int_equal(d.held_stage, 1);
+	assert_true(d.offers[0] == 2 && d.offers[1] == 4 && d.offers[2] == 0 && d.offer_total == 6);
+	in.hold_all = true;
+	decide();
+	expect(ROLLOUT_REASON_WAITS_HOLD, 1);
+	assert_true(d.held_stage == -1 && d.offers[0] == 2 && d.offers[1] == 0);
+	/* undecided is no other thing */
+	in.hold_all = false;
+	in.stages[1].verdict = VERDICT_INCONCLUSIVE;
+	in.on_inconclusive = ROLLOUT_ON_HOLD;
+	decide();
+	assert_true(d.held_stage == 1 && d.offers[1] == 4);
 }
 
 /* ---- stopping and reverting ---- */
@@ -758,6 +792,7 @@ int main(void)
 		cmocka_unit_test(a_stage_that_cannot_succeed),
 		cmocka_unit_test(the_end),
 		cmocka_unit_test(offers),
+		cmocka_unit_test(a_hold_leaves_the_canaries),
 		cmocka_unit_test(stopping),
 		cmocka_unit_test(reverting),
 		cmocka_unit_test(a_good_release_goes_all_the_way),
