@@ -113,6 +113,20 @@ void api_list_close(struct api_request *rq, const char *next_cursor, int64_t tot
 /* The pool for work off the loop. */
 struct jobs *api_jobs(const struct api_request *rq);
 
+/* Work that may be too long for one iteration of the loop. A handler returns api_in_steps(...), which takes `state`: a little is done at once,
+ * and when that was all the answer is given as ever. Else the request is deferred, and goes on in the iterations to come: `step`
+ * works until the timebox is over, outside of any unit of work, so it writes nothing that belongs to the request; `finish` comes after
+ * the step that said is_done, as one unit where the route is ROUTE_WRITE. The same Idempotency-Key may have been answered
+ * meanwhile: then that answer is given instead. ERR_TOO_MANY when too many are under way. A client that goes away, and the end of the
+ * server, end the work; `free` is called in each case. */
+struct timebox; /* service/timebox.h */
+struct api_steps {
+	enum err (*step)(struct api_request *rq, void *state, const struct timebox *box, bool *is_done);
+	enum err (*finish)(struct api_request *rq, void *state);
+	void (*free)(void *state);
+};
+AVIARY_MUST_CHECK enum err api_in_steps(struct api_request *rq, const struct api_steps *how, void *state);
+
 /* Answers a deferred request, later, from a job's completion on the loop. `e` ERR_OK: rq->out etc. are the reply. rq is
  * gone after. The request's memory and parameters live until then, also where the client is gone. */
 void api_finish(struct api_request *rq, enum err e);

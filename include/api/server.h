@@ -29,7 +29,7 @@ const struct http_handler *api_handler(void); /* for http_server_open, with the 
 
 /* Called by the tick after a commit with the newest committed event (0: none): feeds the listeners of /events. */
 void api_after_commit(struct api *api, int64_t newest_event);
-void api_end_streams(struct api *api); /* shutdown: listeners are closed, new ones refused */
+void api_end_streams(struct api *api); /* shutdown: listeners are closed, requests worked on in pieces are refused, and new ones of both */
 void api_set_ready(struct api *api, bool is_ready, const char *why_not); /* /readyz; why_not: a constant */
 /* The state that a COMMIT left: the reason is shown by /readyz until one succeeds again. ERR_OK: all is well. */
 void api_note_commit(struct api *api, enum err e);

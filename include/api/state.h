@@ -8,6 +8,7 @@
 #include "api/server.h"
 
 struct listeners;
+struct steps;
 
 struct api {
 	struct services *s;
@@ -16,6 +17,7 @@ struct api {
 	const struct api_options *options;
 	struct router *router;
 	struct listeners *listeners; /* of /events */
+	struct steps *steps;         /* requests that are worked on in pieces */
 	struct request *spare;       /* requests that wait for their next use */
 	size_t spare_count;
 	struct buf openapi;          /* made once */
@@ -44,6 +46,13 @@ struct listeners *listeners_new(struct api *api);
 void listeners_free(struct listeners *l);
 void listeners_feed(struct listeners *l, int64_t newest_event);
 void listeners_end(struct listeners *l);
+
+/* The end of a deferred request that writes: asks for an answer kept meanwhile, then does `work`, all in one unit; answers. rq is gone after. */
+void api_finish_work(struct api_request *rq, enum err (*work)(struct api_request *rq, void *state), void *state);
+
+struct steps *steps_new(struct api *api);
+void steps_free(struct steps *s);
+void steps_end(struct steps *s); /* shutdown: what is under way is refused, and what comes and is not done at once */
 
 void openapi_write(const struct route *const *tables, struct buf *out);
 

@@ -136,9 +136,32 @@ size_t rollout_plan_stages(const struct rollout_live *live, int64_t total, struc
 void rollout_plan_blocks(const struct rollout_live *live, int64_t planned, int64_t remaining, int64_t eligible, int64_t *blocks, int64_t *controls);
 /* The judge's configuration for one stage; gates are live's. */
 void rollout_judge_config(const struct rollout_live *live, size_t stages, int64_t stage, int64_t blocks, int64_t controls, struct judge_config *out);
-/* Checks the plan and writes it as JSON members into an open object. */
-AVIARY_MUST_CHECK enum err rollout_plan(struct call *c, const struct rollout_live *live, int64_t release, int64_t group, struct buf *out,
-	struct rollout_targets *targets, struct planned_stage *stages, size_t *stage_count, enum guarantee *guarantee);
+/* Fewest blocks with which the judge could ever revert in that stage, over all gates. */
+int64_t rollout_blocks_needed(const struct rollout_live *live, size_t stages, int64_t stage, int64_t blocks, int64_t controls);
+/* Devices asked for the spread of a gate's score: more change the estimate by less than its own error. */
+#define ROLLOUT_PLAN_SAMPLE 400
+struct gate_spread {
+	double sigma;     /* NAN: unknown */
+	const char *from; /* how it is known, for people; NULL: unknown */
+};
+struct rollout_plan {
+	const struct rollout_live *live;
+	const struct rollout_targets *targets;
+	struct planned_stage stages[ROLLOUT_STAGES_MAX + 1];
+	size_t stage_count;
+	enum guarantee guarantee;
+	struct gate_spread spreads[JUDGE_GATES_MAX];
+	/* where the sample is */
+	uint32_t gate;
+	size_t at, half_count, value_count;
+	double halves[ROLLOUT_PLAN_SAMPLE + 1], values[ROLLOUT_PLAN_SAMPLE + 1];
+};
+/* Checks what the targets allow and divides them into stages. `live` and `targets` must outlive the plan. */
+AVIARY_MUST_CHECK enum err rollout_plan_begin(struct call *c, const struct rollout_live *live, const struct rollout_targets *targets, struct rollout_plan *p);
+/* Estimates what the judge could find, in pieces; true: done. */
+bool rollout_plan_step(struct call *c, struct rollout_plan *p, const struct timebox *box);
+/* The plan as a JSON object; sets its guarantee. */
+void rollout_plan_write(struct rollout_plan *p, struct buf *out);
 
 /* ---- rollout_draw.c ---- */
 /* The stage begins. *is_ready false: not yet, `reason` says what is waited for; nothing was written. */

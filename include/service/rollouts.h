@@ -17,6 +17,7 @@
 
 struct rollouts;
 struct rollout_request; /* service/rollout_spec.h */
+struct timebox;         /* service/timebox.h */
 
 AVIARY_MUST_CHECK struct rollouts *rollouts_open(struct services *s, struct fault *f); /* NULL on failure */
 void rollouts_close(struct rollouts *r);
@@ -24,7 +25,15 @@ void rollouts_close(struct rollouts *r);
 void rollouts_reload(struct rollouts *r);
 
 /* ---- operators ---- */
-/* Checks, plans and stores; `start` of the request starts it at once. Writes the rollout as JSON. `dry_run` stores nothing. */
+/* A rollout is planned over every device of its target, in pieces: new checks the request, which must outlive it; steps until is_done find out
+ * who and what (outside of any unit, or in one); finish, in a unit, looks whether the release and the group are still the same, then stores
+ * and writes the rollout as JSON, or the plan when it is a dry run. `start` of the request starts it at once. After an error: free. */
+struct rollout_planning;
+AVIARY_MUST_CHECK enum err rollouts_plan_new(struct call *c, const struct rollout_request *q, bool dry_run, struct rollout_planning **out);
+AVIARY_MUST_CHECK enum err rollouts_plan_step(struct call *c, struct rollout_planning *p, const struct timebox *box, bool *is_done);
+AVIARY_MUST_CHECK enum err rollouts_plan_finish(struct call *c, struct rollout_planning *p, struct buf *out, int64_t *id); /* id 0: dry run */
+void rollouts_plan_free(struct rollout_planning *p); /* NULL is allowed */
+/* All of it at once. */
 AVIARY_MUST_CHECK enum err rollouts_create(struct call *c, const struct rollout_request *q, bool dry_run, struct buf *out, int64_t *id);
 /* ERR_CONFLICT with the status in the detail when the action is not allowed now; the same action again is no error where the goal is
  * already reached. Writes the rollout as JSON. */

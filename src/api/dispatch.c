@@ -264,19 +264,43 @@ static void settle(struct request *r, enum err e)
 		reply_problem(r, e);
 }
 
+static void finish_deferred(struct request *r, enum err e)
+{
+	r->rq.deferred = false;
+	if (r->rq.gone) {
+		if (r->is_finished) /* else net/ calls finish next, which frees it */
+			request_free(r);
+	} else if (!r->rq.taken) {
+		settle(r, e);
+	}
+}
+
 void api_finish(struct api_request *rq, enum err e)
 {
 	struct request *r = request_of(rq);
 	assert(rq->deferred);
-	rq->deferred = false;
 	if (e == ERR_OK && r->key != NULL)
 		e = unit_of(r, keep_answer);
-	if (rq->gone) {
-		if (r->is_finished) /* else net/ calls finish next, which frees it */
-			request_free(r);
-	} else if (!rq->taken) {
-		settle(r, e);
+	finish_deferred(r, e);
+}
+
+void api_finish_work(struct api_request *rq, enum err (*work)(struct api_request *rq, void *state), void *state)
+{
+	struct request *r = request_of(rq);
+	struct services *s = rq->call.s;
+	bool answered = false, is_write = (rq->route->flags & ROUTE_WRITE) != 0;
+	assert(rq->deferred);
+	enum err e = is_write ? unit_begin(s, &r->fault) : ERR_OK;
+	if (e == ERR_OK) {
+		e = answer_again(r, &answered);
+		if (e == ERR_OK && !answered)
+			e = check_size(r, work(rq, state));
+		if (e == ERR_OK && !answered)
+			e = keep_answer(r);
+		if (is_write)
+			e = unit_end(s, e, &r->fault);
 	}
+	finish_deferred(r, e);
 }
 
 /* ---- begin: the head is there ---- */
@@ -582,6 +606,7 @@ struct api *api_open(struct services *s, struct loop *loop, struct jobs *jobs, c
 	api->options = options;
 	api->router = router_new(route_tables);
 	api->listeners = listeners_new(api);
+	api->steps = steps_new(api);
 	api->why_not_ready = "starting";
 	openapi_write(route_tables, &api->openapi);
 	return api;
@@ -591,6 +616,7 @@ void api_close(struct api *api)
 {
 	if (api == NULL)
 		return;
+	steps_free(api->steps);
 	listeners_free(api->listeners);
 	router_free(api->router);
 	while (api->spare != NULL) {
@@ -610,6 +636,7 @@ void api_after_commit(struct api *api, int64_t newest_event)
 void api_end_streams(struct api *api)
 {
 	listeners_end(api->listeners);
+	steps_end(api->steps);
 }
 
 void api_set_ready(struct api *api, bool is_ready, const char *why_not)

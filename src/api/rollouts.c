@@ -12,20 +12,38 @@ static void request_init(void *body)
 	rollout_request_init(body);
 }
 
-static enum err create(struct api_request *rq)
+static enum err create_step(struct api_request *rq, void *state, const struct timebox *box, bool *is_done)
 {
-	bool dry_run = false;
+	return rollouts_plan_step(&rq->call, state, box, is_done);
+}
+
+static enum err create_finish(struct api_request *rq, void *state)
+{
 	int64_t id;
-	enum err e = api_query_bool(rq, "dryRun", &dry_run);
-	if (!e)
-		e = rollouts_create(&rq->call, rq->body, dry_run, &rq->out, &id);
+	enum err e = rollouts_plan_finish(&rq->call, state, &rq->out, &id);
 	if (e)
 		return e;
-	if (dry_run)
-		rq->status = 200;
+	if (id == 0)
+		rq->status = 200; /* a dry run */
 	else
 		rq->location = arena_printf(rq->call.arena, "/api/v1/rollouts/%lld", (long long)id);
 	return ERR_OK;
+}
+
+static void create_free(void *state)
+{
+	rollouts_plan_free(state);
+}
+
+static enum err create(struct api_request *rq)
+{
+	static const struct api_steps steps = {create_step, create_finish, create_free};
+	struct rollout_planning *planning;
+	bool dry_run = false;
+	enum err e = api_query_bool(rq, "dryRun", &dry_run);
+	if (!e)
+		e = rollouts_plan_new(&rq->call, rq->body, dry_run, &planning);
+	return e ? e : api_in_steps(rq, &steps, planning);
 }
 
 static enum err show(struct api_request *rq)

@@ -10,9 +10,6 @@
 #include "service/registry.h"
 #include "service/rollout_parts.h"
 
-/* Devices asked for the spread of a gate's score: more change the estimate by less than its own error. */
-#define SIGMA_SAMPLE 400
-
 /* ---- how many ---- */
 
 static int64_t clamp_i64(int64_t v, int64_t low, int64_t high)
@@ -74,18 +71,23 @@ void rollout_judge_config(const struct rollout_live *live, size_t stages, int64_
 	out->gate_count = live->gate_count;
 }
 
-/* Controls that the last stage leaves behind, so that it can be judged too: enough pairs for the smallest look's budget, and no more
- * than a twentieth of the fleet where that is enough. */
-static int64_t holdback_size(const struct rollout_live *live, size_t stages, int64_t last)
+int64_t rollout_blocks_needed(const struct rollout_live *live, size_t stages, int64_t stage, int64_t blocks, int64_t controls)
 {
 	struct judge_config config;
-	rollout_judge_config(live, stages, (int64_t)stages - 1, ROLLOUT_BLOCKS_MAX, 1, &config);
+	rollout_judge_config(live, stages, stage, blocks, controls, &config);
 	struct judge_plan plan;
 	judge_plan(&config, NULL, &plan);
 	int64_t need = 1;
 	for (uint32_t i = 0; i < live->gate_count; i++)
-		if (plan.gates[i].n_min > need)
-			need = plan.gates[i].n_min;
+		need = plan.gates[i].n_min > need ? plan.gates[i].n_min : need;
+	return need;
+}
+
+/* Controls that the last stage leaves behind, so that it can be judged too: enough pairs for the smallest look's budget, and no more
+ * than a twentieth of the fleet where that is enough. */
+static int64_t holdback_size(const struct rollout_live *live, size_t stages, int64_t last)
+{
+	int64_t need = rollout_blocks_needed(live, stages, (int64_t)stages - 1, ROLLOUT_BLOCKS_MAX, 1);
 	int64_t size = clamp_i64(last / 20, need, need > 200 ? need : 200);
 	return size * 2 <= last ? size : 0;
 }
@@ -111,9 +113,12 @@ size_t rollout_plan_stages(const struct rollout_live *live, int64_t total, struc
 	}
 	int64_t remaining = total;
 	for (size_t i = 0; i < count; i++) {
-		if (!out[i].is_holdback)
-			rollout_plan_blocks(live, out[i].planned, remaining, remaining, &out[i].blocks, &out[i].controls);
-		remaining -= out[i].planned;
+		struct planned_stage *s = &out[i];
+		if (!s->is_holdback)
+			rollout_plan_blocks(live, s->planned, remaining, remaining, &s->blocks, &s->controls);
+		if (i > 0 && s->blocks && s->blocks < rollout_blocks_needed(live, live->spec.stages.count, (int64_t)i, s->blocks, s->controls))
+			s->blocks = s->controls = 0; /* too few for any proof: it goes without; a canary is refused instead */
+		remaining -= s->planned;
 	}
 	return count;
 }
@@ -154,30 +159,39 @@ static bool baseline_value(struct call *c, const struct judge_gate *g, int64_t d
 	return true;
 }
 
-/* How a gate's spread is known. */
-struct spread {
-	double sigma;     /* NAN: unknown */
-	const char *from; /* for people; NULL: unknown */
-};
-
-static struct spread gate_spread(struct call *c, const struct judge_gate *g, const struct rollout_targets *t)
+static void sample_device(struct call *c, struct rollout_plan *p, const struct judge_gate *g, int64_t device)
 {
-	struct spread out = {(double)NAN, NULL};
-	if (!rollout_gate_has_baseline(g))
-		return out;
-	double *halves = arena_array(c->arena, SIGMA_SAMPLE, sizeof *halves), *values = arena_array(c->arena, SIGMA_SAMPLE, sizeof *values);
-	size_t half_count = 0, value_count = 0, step = t->count / SIGMA_SAMPLE + 1;
-	for (size_t i = 0; i < t->count && value_count < SIGMA_SAMPLE; i += step) {
-		int64_t device = t->devices[i].device;
-		half_count += half_difference(c, g, device, &halves[half_count]);
-		value_count += baseline_value(c, g, device, &values[value_count]);
-	}
-	out = (struct spread){planning_sigma(halves, half_count), "change between halves of the baseline"};
+	p->half_count += half_difference(c, g, device, &p->halves[p->half_count]);
+	p->value_count += baseline_value(c, g, device, &p->values[p->value_count]);
+}
+
+static struct gate_spread spread_of(struct rollout_plan *p)
+{
+	struct gate_spread out = {planning_sigma(p->halves, p->half_count), "change between halves of the baseline"};
 	if (isnan(out.sigma)) /* a young baseline: devices differ more from each other than from themselves */
-		out = (struct spread){planning_sigma(values, value_count), "spread between devices: an upper bound"};
+		out = (struct gate_spread){planning_sigma(p->values, p->value_count), "spread between devices: an upper bound"};
 	if (isnan(out.sigma))
 		out.from = NULL;
 	return out;
+}
+
+bool rollout_plan_step(struct call *c, struct rollout_plan *p, const struct timebox *box)
+{
+	const struct rollout_targets *t = p->targets;
+	size_t stride = t->count / ROLLOUT_PLAN_SAMPLE + 1;
+	while (p->gate < p->live->gate_count) {
+		const struct judge_gate *g = &p->live->gates[p->gate];
+		bool is_sampled = rollout_gate_has_baseline(g);
+		while (is_sampled && p->at < t->count && p->value_count < ROLLOUT_PLAN_SAMPLE) {
+			sample_device(c, p, g, t->devices[p->at].device);
+			p->at += stride;
+			if (timebox_is_over(box))
+				return false;
+		}
+		p->spreads[p->gate++] = is_sampled ? spread_of(p) : (struct gate_spread){(double)NAN, NULL};
+		p->at = p->half_count = p->value_count = 0;
+	}
+	return true;
 }
 
 /* ---- refusing ---- */
@@ -267,7 +281,7 @@ static void write_stages(const struct planned_stage *stages, size_t count, struc
 }
 
 static void write_judge(const struct rollout_live *live, const struct rollout_targets *t, const struct judge_config *config,
-	const struct judge_plan *plan, const struct spread *spreads, struct buf *out)
+	const struct judge_plan *plan, const struct gate_spread *spreads, struct buf *out)
 {
 	json_key(out, "judge");
 	json_open_object(out);
@@ -296,7 +310,8 @@ static void write_judge(const struct rollout_live *live, const struct rollout_ta
 		json_num(out, "detectable_percent", g->detectable_percent);
 		if (spreads[i].from)
 			json_str(out, "detectable_from", spreads[i].from);
-		json_int(out, "blocks_for_margin", g->blocks_for_margin);
+		if (g->blocks_for_margin > 0)
+			json_int(out, "blocks_for_margin", g->blocks_for_margin);
 		json_int(out, "devices_reporting", t->with_metric[i]);
 		json_close_object(out);
 	}
@@ -304,35 +319,33 @@ static void write_judge(const struct rollout_live *live, const struct rollout_ta
 	json_close_object(out);
 }
 
-enum err rollout_plan(struct call *c, const struct rollout_live *live, int64_t release, int64_t group, struct buf *out,
-	struct rollout_targets *targets, struct planned_stage *stages, size_t *stage_count, enum guarantee *guarantee)
+enum err rollout_plan_begin(struct call *c, const struct rollout_live *live, const struct rollout_targets *targets, struct rollout_plan *p)
 {
-	enum err e = rollout_targets(c, live, release, group, targets);
-	if (!e)
-		e = check_target(c, targets);
+	*p = (struct rollout_plan){.live = live, .targets = targets};
+	enum err e = check_target(c, targets);
 	if (!e)
 		e = check_metrics(c, live, targets);
 	if (e)
 		return e;
-	size_t explicit_stages = live->spec.stages.count;
-	*stage_count = rollout_plan_stages(live, (int64_t)targets->count, stages);
-	e = check_canary(c, live, stages, explicit_stages, (int64_t)targets->count);
-	if (e)
-		return e;
+	p->stage_count = rollout_plan_stages(live, (int64_t)targets->count, p->stages);
+	return check_canary(c, live, p->stages, live->spec.stages.count, (int64_t)targets->count);
+}
+
+void rollout_plan_write(struct rollout_plan *p, struct buf *out)
+{
+	const struct rollout_live *live = p->live;
 	double sigma[JUDGE_GATES_MAX];
-	struct spread spreads[JUDGE_GATES_MAX];
-	for (uint32_t i = 0; i < live->gate_count; i++) {
-		spreads[i] = gate_spread(c, &live->gates[i], targets);
-		sigma[i] = spreads[i].sigma;
-	}
+	for (uint32_t i = 0; i < live->gate_count; i++)
+		sigma[i] = p->spreads[i].sigma;
 	struct judge_config config;
-	rollout_judge_config(live, explicit_stages, 0, stages[0].blocks, stages[0].controls, &config);
+	rollout_judge_config(live, live->spec.stages.count, 0, p->stages[0].blocks, p->stages[0].controls, &config);
 	struct judge_plan plan;
 	judge_plan(&config, sigma, &plan);
-	*guarantee = live->gate_count ? judge_guarantee(&config) : GUARANTEE_NO_CONTROL;
-	plan.guarantee = *guarantee;
-	write_target(targets, out);
-	write_stages(stages, *stage_count, out);
-	write_judge(live, targets, &config, &plan, spreads, out);
-	return ERR_OK;
+	p->guarantee = live->gate_count ? judge_guarantee(&config) : GUARANTEE_NO_CONTROL;
+	plan.guarantee = p->guarantee;
+	json_open_object(out);
+	write_target(p->targets, out);
+	write_stages(p->stages, p->stage_count, out);
+	write_judge(live, p->targets, &config, &plan, p->spreads, out);
+	json_close_object(out);
 }

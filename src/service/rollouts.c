@@ -19,7 +19,7 @@
 
 /* Plans and specs are small; a thousand blocks of ten with baselines are a few hundred KiB. */
 #define LIVE_ARENA_BYTES (1 << 20)
-#define PLAN_ARENA_BYTES (1 << 30)
+#define PLAN_ARENA_BYTES (1 << 20)
 
 static void mark_active(void *ctx, int64_t device, int64_t deployment, int64_t rollout)
 {
@@ -341,14 +341,6 @@ static enum err check_target(struct call *c, const struct rollout_request *q, in
 	return e;
 }
 
-/* A live rollout that is not stored yet: what a plan needs. Its spec is the caller's. */
-static enum err live_for_plan(struct call *c, const struct rollout_request *q, struct rollout_live *live)
-{
-	*live = (struct rollout_live){.spec = *q, .arena = c->arena};
-	enum err e = rollout_request_check(&live->spec, c->arena, c->fault);
-	return e ? e : live_derive(live, c->fault);
-}
-
 static enum err insert_rows(struct call *c, const struct rollout_live *live, const struct release_row *release, int64_t group, int64_t total,
 	const struct planned_stage *stages, size_t count, enum guarantee guarantee, int64_t *id)
 {
@@ -381,40 +373,85 @@ static enum err insert_rows(struct call *c, const struct rollout_live *live, con
 	return e;
 }
 
-enum err rollouts_create(struct call *c, const struct rollout_request *q, bool dry_run, struct buf *out, int64_t *id)
+struct rollout_planning {
+	struct arena *arena;
+	struct rollout_live live; /* not stored yet; its spec's texts are the caller's */
+	struct release_row release;
+	int64_t group;
+	bool is_dry;
+	struct rollout_scan *scan;
+	bool is_scanned;
+	struct rollout_plan plan;
+};
+
+static enum err plan_check(struct call *c, struct rollout_planning *p, const struct rollout_request *q)
 {
-	struct rollout_live live;
+	p->live = (struct rollout_live){.spec = *q, .arena = p->arena};
+	enum err e = rollout_request_check(&p->live.spec, p->arena, c->fault);
+	if (!e)
+		e = live_derive(&p->live, c->fault);
+	if (!e)
+		e = check_release(c, &p->live.spec, &p->release);
+	if (!e)
+		e = check_target(c, &p->live.spec, &p->group);
+	return e ? e : rollout_scan_new(c, &p->live, p->release.id, p->group, &p->scan);
+}
+
+enum err rollouts_plan_new(struct call *c, const struct rollout_request *q, bool dry_run, struct rollout_planning **out)
+{
+	struct rollout_planning *p = calloc(1, sizeof *p);
+	if (!p)
+		abort();
+	p->arena = arena_new(PLAN_ARENA_BYTES);
+	p->is_dry = dry_run;
+	struct call own = *c; /* outlives this call */
+	own.arena = p->arena;
+	enum err e = plan_check(&own, p, q);
+	if (e)
+		rollouts_plan_free(p);
+	*out = e ? NULL : p;
+	return e;
+}
+
+enum err rollouts_plan_step(struct call *c, struct rollout_planning *p, const struct timebox *box, bool *is_done)
+{
+	*is_done = false;
+	if (!p->is_scanned) {
+		enum err e = rollout_scan_step(c, p->scan, box, &p->is_scanned);
+		if (!e && p->is_scanned)
+			e = rollout_plan_begin(c, &p->live, rollout_scan_targets(p->scan), &p->plan);
+		if (e || timebox_is_over(box))
+			return e;
+	}
+	if (p->is_scanned)
+		*is_done = rollout_plan_step(c, &p->plan, box);
+	return ERR_OK;
+}
+
+/* Whom the plan is about may have gone since it began. */
+static enum err plan_check_again(struct call *c, const struct rollout_planning *p)
+{
 	struct release_row release;
 	int64_t group = 0;
-	*id = 0;
-	enum err e = live_for_plan(c, q, &live);
+	enum err e = check_release(c, &p->live.spec, &release);
 	if (!e)
-		e = check_release(c, q, &release);
-	if (!e)
-		e = check_target(c, q, &group);
-	if (e)
-		return e;
-	struct rollout_targets targets;
-	struct planned_stage stages[ROLLOUT_STAGES_MAX + 1];
-	size_t count = 0;
-	enum guarantee guarantee = GUARANTEE_EXACT;
-	struct buf plan = BUF_INIT;
-	struct call wide = *c; /* a plan looks at every device of the target: more than a request may take of its own memory */
-	wide.arena = arena_new(PLAN_ARENA_BYTES);
-	json_open_object(&plan);
-	e = rollout_plan(&wide, &live, release.id, group, &plan, &targets, stages, &count, &guarantee);
-	json_close_object(&plan);
-	arena_free(wide.arena);
-	if (!e && dry_run)
-		buf_str(out, buf_cstr(&plan));
-	buf_done(&plan);
-	if (e || dry_run)
-		return e;
-	e = insert_rows(c, &live, &release, group, (int64_t)targets.count, stages, count, guarantee, id);
+		e = check_target(c, &p->live.spec, &group);
+	if (!e && (release.id != p->release.id || group != p->group))
+		e = fault_set(c->fault, ERR_CONFLICT, "", "the release or the group was made anew while the rollout was planned: try again");
+	return e;
+}
+
+static enum err store(struct call *c, struct rollout_planning *p, struct buf *out, int64_t *id)
+{
 	struct rollout_rows x;
+	const struct rollout_request *q = &p->live.spec;
+	enum err e = plan_check_again(c, p);
+	if (!e)
+		e = insert_rows(c, &p->live, &p->release, p->group, (int64_t)p->plan.targets->count, p->plan.stages, p->plan.stage_count,
+			p->plan.guarantee, id);
 	if (!e)
 		e = rollout_load(c, *id, &x);
-	if (!e && live.spec.start && !live.spec.approval)
+	if (!e && q->start && !q->approval)
 		e = rollout_set_status(c, &x, ROLLOUT_STARTING, "started with its creation");
 	size_t from = out->len;
 	if (!e) {
@@ -423,6 +460,42 @@ enum err rollouts_create(struct call *c, const struct rollout_request *q, bool d
 	}
 	if (e)
 		rollout_live_forget(c->s->rollouts, *id); /* the number will be given again */
+	return e;
+}
+
+enum err rollouts_plan_finish(struct call *c, struct rollout_planning *p, struct buf *out, int64_t *id)
+{
+	*id = 0;
+	size_t from = out->len;
+	rollout_plan_write(&p->plan, out);
+	if (p->is_dry)
+		return ERR_OK;
+	buf_reserve(out, 1);
+	out->len = from;
+	return store(c, p, out, id);
+}
+
+void rollouts_plan_free(struct rollout_planning *p)
+{
+	if (!p)
+		return;
+	rollout_scan_free(p->scan);
+	arena_free(p->arena);
+	free(p);
+}
+
+enum err rollouts_create(struct call *c, const struct rollout_request *q, bool dry_run, struct buf *out, int64_t *id)
+{
+	struct rollout_planning *p;
+	const struct timebox never = {UINT64_MAX};
+	bool is_done = false;
+	*id = 0;
+	enum err e = rollouts_plan_new(c, q, dry_run, &p);
+	while (!e && !is_done)
+		e = rollouts_plan_step(c, p, &never, &is_done);
+	if (!e)
+		e = rollouts_plan_finish(c, p, out, id);
+	rollouts_plan_free(p);
 	return e;
 }
 

@@ -1,0 +1,138 @@
+/* Handlers that go on in later iterations of the loop: round robin, one timebox an iteration for all of them together. */
+#include <stdlib.h>
+
+#include "api/state.h"
+#include "base/clock.h"
+#include "net/loop.h"
+#include "service/timebox.h"
+
+#define STEPS_MAX 4         /* requests under way at once: each may hold a scan of the whole fleet */
+#define AT_ONCE_NS 2000000u /* what a handler does before it becomes one of them */
+
+struct item {
+	struct item *next;
+	struct api_request *rq;
+	const struct api_steps *how;
+	void *state;
+};
+struct steps {
+	struct api *api;
+	struct loop_timer *timer;
+	struct item *first, **last;
+	size_t count;
+	bool is_ended;
+};
+
+static struct item *pop(struct steps *s)
+{
+	struct item *i = s->first;
+	s->first = i->next;
+	if (s->first == NULL)
+		s->last = &s->first;
+	return i;
+}
+
+static void push(struct steps *s, struct item *i)
+{
+	i->next = NULL;
+	*s->last = i;
+	s->last = &i->next;
+}
+
+/* Answers with what finish says when the work is complete, else with the error. */
+static void end(struct steps *s, struct item *i, enum err e, bool is_complete)
+{
+	struct api_request *rq = i->rq;
+	s->count--;
+	if (is_complete)
+		api_finish_work(rq, i->how->finish, i->state);
+	else
+		api_finish(rq, e);
+	i->how->free(i->state);
+	free(i);
+}
+
+static void step(struct steps *s, struct item *i, const struct timebox *box)
+{
+	struct api_request *rq = i->rq;
+	bool is_done = false;
+	if (rq->gone) {
+		end(s, i, ERR_UNAVAILABLE, false);
+		return;
+	}
+	loop_mark(s->api->loop, rq->route->path);
+	rq->call.now_ms = clock_wall_ms();
+	enum err e = i->how->step(rq, i->state, box, &is_done);
+	if (e != ERR_OK || is_done)
+		end(s, i, e, e == ERR_OK);
+	else
+		push(s, i);
+}
+
+static void on_timer(void *ctx)
+{
+	struct steps *s = ctx;
+	const struct timebox box = timebox_begin(TIMEBOX_NS);
+	do
+		step(s, pop(s), &box);
+	while (s->first != NULL && !timebox_is_over(&box));
+	if (s->first != NULL)
+		loop_timer_start(s->timer, 0, 0);
+}
+
+enum err api_in_steps(struct api_request *rq, const struct api_steps *how, void *state)
+{
+	struct steps *s = rq->api->steps;
+	const struct timebox box = timebox_begin(AT_ONCE_NS);
+	bool is_done = false;
+	enum err e = ERR_OK;
+	if (s->first == NULL)
+		e = how->step(rq, state, &box, &is_done);
+	if (e == ERR_OK && is_done)
+		e = how->finish(rq, state);
+	else if (e == ERR_OK && s->is_ended)
+		e = fault_set(rq->call.fault, ERR_UNAVAILABLE, "", "the server is stopping");
+	else if (e == ERR_OK && s->count == STEPS_MAX)
+		e = fault_set(rq->call.fault, ERR_TOO_MANY, "", "%d long requests are being worked on: try again", STEPS_MAX);
+	if (e != ERR_OK || is_done) {
+		how->free(state);
+		return e;
+	}
+	struct item *i = malloc(sizeof *i);
+	if (i == NULL)
+		abort();
+	*i = (struct item){.rq = rq, .how = how, .state = state};
+	push(s, i);
+	s->count++;
+	rq->deferred = true;
+	loop_timer_start(s->timer, 0, 0);
+	return ERR_OK;
+}
+
+struct steps *steps_new(struct api *api)
+{
+	struct steps *s = calloc(1, sizeof *s);
+	if (s == NULL)
+		abort();
+	s->api = api;
+	s->timer = loop_timer_new(api->loop, on_timer, s);
+	s->last = &s->first;
+	return s;
+}
+
+void steps_end(struct steps *s)
+{
+	s->is_ended = true;
+	loop_timer_stop(s->timer);
+	while (s->first != NULL) {
+		struct item *i = pop(s);
+		end(s, i, fault_set(i->rq->call.fault, ERR_UNAVAILABLE, "", "the server is stopping"), false);
+	}
+}
+
+void steps_free(struct steps *s)
+{
+	steps_end(s);
+	loop_timer_free(s->timer);
+	free(s);
+}
