@@ -71,6 +71,7 @@ enum agent_event {
 	AGENT_EVENT_CANCELLED,
 	AGENT_EVENT_FAILED,    /* before any switch; the old release never stopped */
 	AGENT_EVENT_RETRY,     /* something will be tried again after a pause */
+	AGENT_EVENT_SHADOW,    /* a release runs in shadow now */
 	AGENT_EVENT_STORAGE    /* storage failed or did not verify */
 };
 
@@ -149,6 +150,14 @@ struct agent_ports {
 	/* The twin's desired document (`config`), compact JSON text, valid during the call. May be NULL. */
 	void (*config_changed)(void *host, const char *json, size_t len, int64_t rev);
 	void (*event)(void *host, enum agent_event event, const char *detail); /* may be NULL */
+
+	/* --- a release in shadow --- both or neither; with both the device reports the capability "shadow". */
+	/* Runs the verified release in `slot` beside the one in use: on the same inputs, acting on nothing, telling what it
+	 * measures by agent_telemetry_shadow. Called again after each restart, while none runs. False: it cannot be
+	 * started. What happens to it later comes with agent_on_shadow_ended. `release` is valid during the call. */
+	bool (*shadow_start)(void *host, int slot, const struct agent_release *release);
+	/* Ends it: nothing may use the slot afterwards. Only after a shadow_start that said yes. */
+	void (*shadow_stop)(void *host);
 };
 
 /* Pauses and sizes; 0 = the default in brackets. */
@@ -158,7 +167,8 @@ struct agent_limits {
 	uint32_t retry_max_ms;        /* [300000] */
 	uint32_t http_timeout_ms;     /* without any byte [60000] */
 	uint32_t trial_timeout_ms;    /* one boot's self-test and confirmation [120000] */
-	uint32_t trial_boots;         /* restarts into an unconfirmed release before it is given up [3] */
+	uint32_t trial_boots;         /* restarts into an unconfirmed release, or with one in shadow that was up for less
+	                               * than trial_timeout_ms, before it is given up [3] */
 	uint32_t progress_step_bytes; /* progress is made durable this often [65536] */
 	uint32_t slice_bytes;         /* most bytes hashed or copied in one agent_poll [65536] */
 	uint32_t report_interval_ms;  /* until a document says otherwise [60000] */
@@ -234,6 +244,10 @@ void agent_on_http_done(struct agent *a, uint32_t id, bool complete);
 /* reason: UTF-8 or NULL; ignored outside a trial */
 void agent_on_self_test(struct agent *a, bool passed, const char *reason);
 
+/* The release in shadow crashed or cannot go on. The agent calls shadow_stop, reports it failed, and does not start it
+ * again within this attempt. reason: UTF-8 or NULL; ignored while none runs */
+void agent_on_shadow_ended(struct agent *a, const char *reason);
+
 /* --- outputs --- */
 
 /* "aviary/v1/<device>/<topic>"; returns length or 0 when it does not fit (needs 96 bytes). */
@@ -246,6 +260,7 @@ const struct agent_release *agent_running(const struct agent *a); /* in use now,
 int agent_running_slot(const struct agent *a);
 const char *agent_boot_id(const struct agent *a);
 uint32_t agent_report_interval_ms(const struct agent *a);
+const char *agent_shadow(const struct agent *a); /* deployment id of the release that runs in shadow; NULL: none does */
 
 /* What a boot would choose, looked at without writing anything (agent_init before; memory is borrowed). */
 struct agent_inspection {
@@ -259,6 +274,7 @@ struct agent_inspection {
 	char deployment[AGENT_NAME_MAX + 1]; /* newest deployment worked on */
 	uint32_t attempt;
 	enum agent_deployment deployment_state;
+	bool is_shadow; /* that deployment is one in shadow */
 };
 bool agent_inspect(struct agent *a, struct agent_inspection *out);
 
@@ -272,7 +288,7 @@ struct agent_telemetry {
 	char *out;
 	size_t size, len;
 	unsigned metrics;
-	bool failed;
+	bool failed, is_shadow;
 };
 /* model and version: both or NULL. */
 void agent_telemetry_begin(struct agent_telemetry *t, struct agent *a, char *out, size_t size, const char *model,
@@ -284,6 +300,9 @@ void agent_telemetry_ratio(struct agent_telemetry *t, const char *name, uint32_t
 void agent_telemetry_sketch(struct agent_telemetry *t, const char *name, const int16_t *keys, const uint32_t *counts,
                             size_t count);
 void agent_telemetry_histogram(struct agent_telemetry *t, const char *name, const uint32_t *counts, size_t count);
+/* The metrics that follow are those of the release in shadow, over the same inputs and interval as those before it; once
+ * in a report. False: none runs in shadow, and nothing more may be added. */
+bool agent_telemetry_shadow(struct agent_telemetry *t);
 /* Closes the report, takes the next telemetry seq and publishes it. Returns false when nothing was sent (not
  * connected, overflow, no metric). After true, out[0..len) is the report. */
 bool agent_telemetry_send(struct agent_telemetry *t);
@@ -303,6 +322,7 @@ struct agent_slot {
 	uint8_t marks[AGENT_COMPONENTS_MAX][8];
 	bool is_complete;  /* all parts were verified */
 	bool is_confirmed; /* ran and was confirmed; may be booted when the other one is damaged */
+	bool is_shadow;    /* sealed for a run in shadow: can never boot */
 };
 
 /* The persistent state record in memory (src/agent/state.c writes and reads it). */
@@ -311,7 +331,7 @@ struct agent_record {
 	uint64_t floor;
 	uint8_t active; /* AGENT_SLOT_* */
 	uint8_t trial;  /* slot in trial, or AGENT_SLOT_FACTORY for none */
-	uint8_t trial_boots;
+	uint8_t trial_boots;   /* into the trial, or with the shadow */
 	uint8_t part;          /* being downloaded into the inactive slot */
 	uint8_t part_mark[8];  /* of what it will hold */
 	uint64_t part_offset;  /* its bytes that are durable */
@@ -319,6 +339,7 @@ struct agent_record {
 	char deployment[AGENT_NAME_MAX + 1];
 	uint32_t attempt;
 	uint8_t deployment_state; /* enum agent_deployment */
+	bool is_shadow;           /* it runs in shadow; SUCCEEDED: it should be running */
 	uint32_t spent_ms;        /* of the deployment's timeout */
 	char reason[AGENT_REASON_MAX + 1];
 };
@@ -378,6 +399,10 @@ struct agent {
 	/* trial */
 	int64_t trial_deadline_ms;
 	uint8_t self_test; /* enum agent_self_test */
+
+	/* shadow */
+	bool shadow_is_running, shadow_is_resumed;
+	int64_t shadow_settles_ms; /* when it has run long enough for its restarts to be forgotten */
 
 	/* reports */
 	uint32_t seq, acknowledged_seq, identity_seq, telemetry_seq;

@@ -19,6 +19,7 @@ struct agent_offer {
 	int64_t rev, report_interval_ms;
 	struct agent_slice config;
 	char deployment[AGENT_NAME_MAX + 1]; /* empty: nothing is to be done */
+	bool is_shadow; /* the release is to run in shadow */
 	int64_t attempt, timeout_ms;
 	bool has_release;
 	char release[AGENT_NAME_MAX + 1];

@@ -27,14 +27,19 @@ const char *agent_release_check(struct agent *a, struct agent_slice manifest, co
                                 unsigned count, struct agent_release *release, int64_t *created_ms,
                                 int64_t *expires_ms);
 
+/* What a slot's release is there for: a number in its sealed record. What is sealed for a shadow was never allowed to run,
+ * so nothing that looks for a release to boot finds it, even when the state record is lost. */
+enum agent_seal { AGENT_SEAL_INSTALL = 1, AGENT_SEAL_SHADOW = 2 };
+
 /* Writes the sealed record into a slot and syncs it. */
-bool agent_release_seal(struct agent *a, int slot, struct agent_slice manifest, const uint8_t signature[64], int key,
-                        const struct agent_part *parts, unsigned count);
+bool agent_release_seal(struct agent *a, int slot, enum agent_seal seal, struct agent_slice manifest,
+                        const uint8_t signature[64], int key, const struct agent_part *parts, unsigned count);
 
 enum agent_opened { AGENT_OPENED, AGENT_OPEN_DAMAGED, AGENT_OPEN_NO_MEMORY };
-/* Reads and checks the sealed record of a slot (signature by a pinned key, coverage); with `hashes` also every part's
+/* Reads and checks the sealed record of a slot (purpose, signature by a pinned key, coverage); with `hashes` also every part's
  * stored bytes, however long that takes. release and parts may be NULL. */
-enum agent_opened agent_release_open(struct agent *a, int slot, bool hashes, struct agent_release *release,
-                                     struct agent_parts *parts, uint8_t manifest_hash[AGENT_SHA256_BYTES]);
+enum agent_opened agent_release_open(struct agent *a, int slot, enum agent_seal seal, bool hashes,
+                                     struct agent_release *release, struct agent_parts *parts,
+                                     uint8_t manifest_hash[AGENT_SHA256_BYTES]);
 
 #endif

@@ -11,6 +11,7 @@
 #include "agent/record.h"
 #include "agent/report.h"
 #include "agent/request.h"
+#include "agent/shadow.h"
 #include "agent/trial.h"
 
 enum { SAVE_RETRY_MS = 1000 };
@@ -36,7 +37,7 @@ const char *agent_deployment_name(enum agent_deployment state)
 const char *agent_event_name(enum agent_event event)
 {
 	static const char *const names[] = {"booted", "document", "accepted", "rejected", "resumed", "reused", "trial",
-	                                    "confirmed", "fell_back", "cancelled", "failed", "retry", "storage"};
+	                                    "confirmed", "fell_back", "cancelled", "failed", "retry", "shadow", "storage"};
 	assert((size_t)event < sizeof(names) / sizeof(names[0]));
 	return names[event];
 }
@@ -81,7 +82,8 @@ static bool has_ports(const struct agent_ports *p)
 {
 	return p->state_read && p->state_write && p->part_begin && p->part_write && p->part_read && p->slot_sync &&
 	       p->memory_borrow && p->memory_return && p->mono_ms && p->wall_ms && p->sha_init && p->sha_update &&
-	       p->sha_final && p->verify && p->random && p->publish && p->http_get && p->http_cancel && p->activate;
+	       p->sha_final && p->verify && p->random && p->publish && p->http_get && p->http_cancel && p->activate &&
+	       !p->shadow_start == !p->shadow_stop;
 }
 
 /* The bounds keep every report within AGENT_REPORT_BYTES; a name may double by escapes. */
@@ -130,8 +132,14 @@ bool agent_boot(struct agent *a)
 	if (!agent_trial_boot(a))
 		return false;
 	agent_tell(a, AGENT_EVENT_BOOTED, a->running.name);
+	agent_shadow_boot(a);
 	agent_report_soon(a);
 	return true;
+}
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
 }
 
 static void poll_work(struct agent *a)
@@ -143,17 +151,12 @@ static void poll_work(struct agent *a)
 		if (now_ms >= a->work_at_ms || now_ms >= a->trial_deadline_ms)
 			agent_trial_poll(a);
 	} else if (a->state == AGENT_IDLE) {
-		a->work_at_ms = INT64_MAX;
+		a->work_at_ms = agent_shadow_poll(a);
 		if (a->record_is_dirty && !agent_record_save(a))
-			a->work_at_ms = now_ms + SAVE_RETRY_MS;
+			a->work_at_ms = earlier(a->work_at_ms, now_ms + SAVE_RETRY_MS);
 	} else if (now_ms >= a->work_at_ms) {
 		agent_deployment_work(a);
 	}
-}
-
-static int64_t earlier(int64_t a, int64_t b)
-{
-	return a < b ? a : b;
 }
 
 int64_t agent_poll(struct agent *a)

@@ -10,6 +10,7 @@
 #include "agent/release.h"
 #include "agent/report.h"
 #include "agent/request.h"
+#include "agent/shadow.h"
 #include "agent/trial.h"
 
 enum { PROGRESS_PAUSE_MS = 5000, BAD_DOWNLOADS_MAX = 3 };
@@ -38,7 +39,9 @@ void agent_deployment_finish(struct agent *a, enum agent_deployment state, const
 	agent_copy(a->record.reason, sizeof(a->record.reason), reason ? reason : "");
 	(void)agent_record_save(a); /* where it fails, record_is_dirty has it tried again */
 	go(a, AGENT_IDLE);
-	agent_tell(a, events[state - AGENT_DEPLOYMENT_SUCCEEDED], reason);
+	agent_tell(a, state == AGENT_DEPLOYMENT_SUCCEEDED && a->record.is_shadow ? AGENT_EVENT_SHADOW
+	                                                                         : events[state - AGENT_DEPLOYMENT_SUCCEEDED],
+	           reason);
 	agent_report_soon(a);
 }
 
@@ -86,6 +89,8 @@ static const char *check(struct agent *a, const struct agent_offer *o, struct ch
 {
 	int64_t created_ms, expires_ms;
 	const char *reason;
+	if (o->is_shadow && !agent_shadow_is_possible(a))
+		return "this device runs nothing in shadow";
 	if (!o->has_release)
 		return "the document has no usable release";
 	if ((c->key = agent_release_key(a, o->key_id)) < 0)
@@ -104,17 +109,22 @@ static const char *check(struct agent *a, const struct agent_offer *o, struct ch
 	return NULL;
 }
 
-/* The slot's sealed record becomes the new release's, if it is not already. */
+/* The slot's sealed record becomes the new release's, if it is not already. One that was sealed for a shadow is not: its
+ * parts may serve, once they are hashed again, but what was never to boot must not become bootable by a bit. */
 static bool prepare_slot(struct agent *a, int slot, const struct checked *c, const uint8_t hash[AGENT_SHA256_BYTES])
 {
 	struct agent_slot *s = &a->record.slots[slot];
-	if (memcmp(s->manifest, hash, AGENT_SHA256_BYTES) == 0)
+	bool is_shadow = a->record.is_shadow;
+	if (memcmp(s->manifest, hash, AGENT_SHA256_BYTES) == 0 && s->is_shadow == is_shadow)
 		return true;
 	memset(s->manifest, 0, sizeof(s->manifest));
 	s->is_complete = s->is_confirmed = false;
-	if (!agent_record_save(a) || !agent_release_seal(a, slot, c->manifest, c->signature, c->key, a->parts, a->part_count))
+	if (!agent_record_save(a) ||
+	    !agent_release_seal(a, slot, is_shadow ? AGENT_SEAL_SHADOW : AGENT_SEAL_INSTALL, c->manifest, c->signature, c->key,
+	                        a->parts, a->part_count))
 		return false;
 	memcpy(s->manifest, hash, sizeof(s->manifest));
+	s->is_shadow = is_shadow;
 	return agent_record_save(a);
 }
 
@@ -129,7 +139,7 @@ static void begin(struct agent *a, const struct agent_offer *o, struct agent_rel
 	}
 	agent_sha256(a, c.manifest.text, c.manifest.len, hash);
 	int active = a->record.active;
-	if (active < AGENT_SLOT_FACTORY && memcmp(a->record.slots[active].manifest, hash, sizeof(hash)) == 0) {
+	if (!o->is_shadow && active < AGENT_SLOT_FACTORY && memcmp(a->record.slots[active].manifest, hash, sizeof(hash)) == 0) {
 		agent_deployment_finish(a, AGENT_DEPLOYMENT_SUCCEEDED, NULL); /* it runs already */
 		return;
 	}
@@ -145,10 +155,15 @@ static void begin(struct agent *a, const struct agent_offer *o, struct agent_rel
 		agent_deployment_finish(a, AGENT_DEPLOYMENT_FAILED, storage_failed);
 }
 
+static bool is_same(const struct agent_record *r, const struct agent_offer *o)
+{
+	return strcmp(r->deployment, o->deployment) == 0 && r->attempt == (uint32_t)o->attempt && r->is_shadow == o->is_shadow;
+}
+
 static void offer(struct agent *a, const struct agent_offer *o, struct agent_release *room)
 {
 	struct agent_record *r = &a->record;
-	bool is_known = strcmp(r->deployment, o->deployment) == 0 && r->attempt == (uint32_t)o->attempt;
+	bool is_known = is_same(r, o);
 	bool is_working = a->state > AGENT_IDLE;
 	if (is_known && (is_working || r->deployment_state >= AGENT_DEPLOYMENT_SUCCEEDED)) {
 		agent_report_soon(a); /* perhaps the server missed how it ended */
@@ -161,6 +176,7 @@ static void offer(struct agent *a, const struct agent_offer *o, struct agent_rel
 	memcpy(r->deployment, o->deployment, sizeof(r->deployment));
 	r->attempt = (uint32_t)o->attempt;
 	r->deployment_state = AGENT_DEPLOYMENT_ACCEPTED;
+	r->is_shadow = o->is_shadow;
 	r->reason[0] = '\0';
 	a->timeout_ms = o->timeout_ms > UINT32_MAX ? UINT32_MAX : (uint32_t)o->timeout_ms;
 	a->started_ms = agent_now_ms(a) - r->spent_ms;
@@ -181,6 +197,8 @@ void agent_deployment_take(struct agent *a, struct agent_slice text, struct agen
 	agent_tell(a, AGENT_EVENT_DOCUMENT, a->document_etag);
 	if (o.config.text && a->ports->config_changed)
 		a->ports->config_changed(a->host, o.config.text, o.config.len, o.rev);
+	if (!is_same(&a->record, &o))
+		agent_shadow_let_go(a); /* before anything touches its slot */
 	if (o.deployment[0])
 		offer(a, &o, room);
 	else if (a->record.deployment_state != AGENT_DEPLOYMENT_NONE &&
@@ -381,7 +399,10 @@ void agent_deployment_work(struct agent *a)
 		hash_slice(a);
 		break;
 	case AGENT_INSTALLING:
-		agent_trial_begin(a);
+		if (a->record.is_shadow)
+			agent_shadow_begin(a);
+		else
+			agent_trial_begin(a);
 		break;
 	default:
 		break;

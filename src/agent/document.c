@@ -48,12 +48,13 @@ bool agent_hint_read(struct agent_slice message, struct agent_hint *out)
 struct document {
 	char device[AGENT_NAME_MAX + 1];
 	int64_t rev, report_interval_ms;
-	struct agent_slice deployment, release, config;
+	struct agent_slice deployment, shadow, release, config;
 };
 static const struct agent_member document_members[] = {
 	{"device", AGENT_MEMBER_NAME, true, offsetof(struct document, device), AGENT_NAME_MAX + 1},
 	{"rev", AGENT_MEMBER_COUNT, true, offsetof(struct document, rev), 0},
 	{"deployment", AGENT_MEMBER_OBJECT, false, offsetof(struct document, deployment), 0},
+	{"shadow", AGENT_MEMBER_OBJECT, false, offsetof(struct document, shadow), 0},
 	{"release", AGENT_MEMBER_OBJECT, false, offsetof(struct document, release), 0},
 	{"config", AGENT_MEMBER_OBJECT, false, offsetof(struct document, config), 0},
 	{"report_interval_ms", AGENT_MEMBER_COUNT, false, offsetof(struct document, report_interval_ms), 0},
@@ -63,6 +64,12 @@ static const struct agent_member deployment_members[] = {
 	{"id", AGENT_MEMBER_NAME, true, offsetof(struct agent_offer, deployment), AGENT_NAME_MAX + 1},
 	{"attempt", AGENT_MEMBER_COUNT, true, offsetof(struct agent_offer, attempt), 0},
 	{"timeout_ms", AGENT_MEMBER_COUNT, false, offsetof(struct agent_offer, timeout_ms), 0},
+};
+struct shadow {
+	struct agent_slice release;
+};
+static const struct agent_member shadow_members[] = {
+	{"release", AGENT_MEMBER_OBJECT, false, offsetof(struct shadow, release), 0},
 };
 static const struct agent_member release_members[] = {
 	{"name", AGENT_MEMBER_NAME, true, offsetof(struct agent_offer, release), AGENT_NAME_MAX + 1},
@@ -86,6 +93,14 @@ const char *agent_document_read(struct agent_slice text, const char *device, str
 	out->rev = d.rev;
 	out->report_interval_ms = d.report_interval_ms;
 	out->config = d.config;
+	out->is_shadow = !d.deployment.text && d.shadow.text;
+	if (out->is_shadow) {
+		struct shadow shadow = {{NULL, 0}};
+		if ((fault = agent_json_bind(d.shadow, shadow_members, ROWS(shadow_members), &shadow)))
+			return fault;
+		d.release = shadow.release;
+		d.deployment = d.shadow;
+	}
 	if (d.deployment.text && (fault = agent_json_bind(d.deployment, deployment_members, ROWS(deployment_members), out)))
 		return fault;
 	if (out->attempt > UINT32_MAX)

@@ -9,15 +9,23 @@
 /* Little-endian, fixed offsets:
  *   "AVST" version:2 sequence:8 floor:8 active:1 trial:1 trial_boots:1 part:1 part_mark:8 part_offset:8
  *   2 x (manifest:32 marks:16*8 complete:1 confirmed:1)
- *   deployment:65 attempt:4 state:1 spent_ms:4 reason:121 sha256:32 */
+ *   deployment:65 attempt:4 state:1 spent_ms:4 reason:121 sha256:32
+ * `complete` and `state` have SHADOW_BIT beside their value. A program of before shadows refuses such a record and runs
+ * the newest release that was sealed for an install. */
 enum {
 	RECORD_VERSION = 1,
+	SHADOW_BIT = 0x80,
 	SLOT_BYTES = 32 + AGENT_COMPONENTS_MAX * 8 + 2,
 	BODY_BYTES = 4 + 2 + 8 + 8 + 4 + 8 + 8 + 2 * SLOT_BYTES + AGENT_NAME_MAX + 1 + 4 + 1 + 4 + AGENT_REASON_MAX + 1,
 	RECORD_BYTES = BODY_BYTES + AGENT_SHA256_BYTES
 };
 
 static const char magic[4] = {'A', 'V', 'S', 'T'};
+
+static uint64_t with_shadow(uint8_t value, bool is_shadow)
+{
+	return is_shadow ? value | SHADOW_BIT : value;
+}
 
 static void encode(const struct agent_record *r, uint8_t *out)
 {
@@ -35,15 +43,22 @@ static void encode(const struct agent_record *r, uint8_t *out)
 	for (int i = 0; i < 2; i++) {
 		agent_put_bytes(&c, r->slots[i].manifest, sizeof(r->slots[i].manifest));
 		agent_put_bytes(&c, r->slots[i].marks, sizeof(r->slots[i].marks));
-		agent_put_uint(&c, r->slots[i].is_complete, 1);
+		agent_put_uint(&c, with_shadow(r->slots[i].is_complete, r->slots[i].is_shadow), 1);
 		agent_put_uint(&c, r->slots[i].is_confirmed, 1);
 	}
 	agent_put_bytes(&c, r->deployment, sizeof(r->deployment));
 	agent_put_uint(&c, r->attempt, 4);
-	agent_put_uint(&c, r->deployment_state, 1);
+	agent_put_uint(&c, with_shadow(r->deployment_state, r->is_shadow), 1);
 	agent_put_uint(&c, r->spent_ms, 4);
 	agent_put_bytes(&c, r->reason, sizeof(r->reason));
 	assert(c.at == c.end);
+}
+
+static uint8_t get_with_shadow(struct agent_cursor *c, bool *is_shadow)
+{
+	uint8_t byte = (uint8_t)agent_get_uint(c, 1);
+	*is_shadow = (byte & SHADOW_BIT) != 0;
+	return (uint8_t)(byte & ~SHADOW_BIT);
 }
 
 /* The hash is right already, so a value out of range means another program's record, not damage. */
@@ -65,12 +80,12 @@ static bool decode(struct agent_record *r, uint8_t *in)
 	for (int i = 0; i < 2; i++) {
 		agent_get_bytes(&c, r->slots[i].manifest, sizeof(r->slots[i].manifest));
 		agent_get_bytes(&c, r->slots[i].marks, sizeof(r->slots[i].marks));
-		r->slots[i].is_complete = agent_get_uint(&c, 1) != 0;
+		r->slots[i].is_complete = get_with_shadow(&c, &r->slots[i].is_shadow) != 0;
 		r->slots[i].is_confirmed = agent_get_uint(&c, 1) != 0;
 	}
 	agent_get_bytes(&c, r->deployment, sizeof(r->deployment));
 	r->attempt = (uint32_t)agent_get_uint(&c, 4);
-	r->deployment_state = (uint8_t)agent_get_uint(&c, 1);
+	r->deployment_state = get_with_shadow(&c, &r->is_shadow);
 	r->spent_ms = (uint32_t)agent_get_uint(&c, 4);
 	agent_get_bytes(&c, r->reason, sizeof(r->reason));
 	r->deployment[AGENT_NAME_MAX] = r->reason[AGENT_REASON_MAX] = '\0';

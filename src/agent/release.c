@@ -155,8 +155,7 @@ const char *agent_release_check(struct agent *a, struct agent_slice manifest, co
 
 /* --- sealed record --- */
 
-/* "AVRL" version:2 parts:2 manifest_len:4 key_id:8 signature:64 then parts x (sha256:32 size:8) */
-enum { SEAL_VERSION = 1 };
+/* "AVRL" seal:2 parts:2 manifest_len:4 key_id:8 signature:64 then parts x (sha256:32 size:8) */
 static const char magic[4] = {'A', 'V', 'R', 'L'};
 
 /* Borrowed while a sealed record is read. */
@@ -168,8 +167,8 @@ struct opened {
 	struct agent_release release;
 };
 
-bool agent_release_seal(struct agent *a, int slot, struct agent_slice manifest, const uint8_t signature[64], int key,
-                        const struct agent_part *parts, unsigned count)
+bool agent_release_seal(struct agent *a, int slot, enum agent_seal seal, struct agent_slice manifest,
+                        const uint8_t signature[64], int key, const struct agent_part *parts, unsigned count)
 {
 	uint8_t hash[AGENT_SHA256_BYTES];
 	struct agent_cursor c = {a->scratch, a->scratch + AGENT_RECORD_HEAD_BYTES};
@@ -177,7 +176,7 @@ bool agent_release_seal(struct agent *a, int slot, struct agent_slice manifest, 
 	agent_sha256(a, a->config->keys[key], 32, hash);
 	memset(a->scratch, 0, AGENT_RECORD_HEAD_BYTES);
 	agent_put_bytes(&c, magic, sizeof(magic));
-	agent_put_uint(&c, SEAL_VERSION, 2);
+	agent_put_uint(&c, (uint64_t)seal, 2);
 	agent_put_uint(&c, count, 2);
 	agent_put_uint(&c, manifest.len, 4);
 	agent_put_bytes(&c, hash, 8);
@@ -192,14 +191,14 @@ bool agent_release_seal(struct agent *a, int slot, struct agent_slice manifest, 
 	       a->ports->slot_sync(a->host, slot);
 }
 
-static bool read_sealed(struct agent *a, int slot, struct opened *o, size_t *manifest_len)
+static bool read_sealed(struct agent *a, int slot, enum agent_seal seal, struct opened *o, size_t *manifest_len)
 {
 	char found[4];
 	struct agent_cursor c = {o->head, o->head + sizeof(o->head)};
 	if (!a->ports->part_read(a->host, slot, AGENT_PART_RELEASE, 0, o->head, sizeof(o->head)))
 		return false;
 	agent_get_bytes(&c, found, sizeof(found));
-	if (memcmp(found, magic, sizeof(magic)) != 0 || agent_get_uint(&c, 2) != SEAL_VERSION)
+	if (memcmp(found, magic, sizeof(magic)) != 0 || agent_get_uint(&c, 2) != (uint64_t)seal)
 		return false;
 	o->parts.count = (unsigned)agent_get_uint(&c, 2);
 	*manifest_len = (size_t)agent_get_uint(&c, 4);
@@ -245,15 +244,16 @@ static bool check_opened(struct agent *a, int slot, bool hashes, struct opened *
 	return true;
 }
 
-enum agent_opened agent_release_open(struct agent *a, int slot, bool hashes, struct agent_release *release,
-                                     struct agent_parts *parts, uint8_t manifest_hash[AGENT_SHA256_BYTES])
+enum agent_opened agent_release_open(struct agent *a, int slot, enum agent_seal seal, bool hashes,
+                                     struct agent_release *release, struct agent_parts *parts,
+                                     uint8_t manifest_hash[AGENT_SHA256_BYTES])
 {
 	size_t manifest_len = 0;
 	struct opened *o = a->ports->memory_borrow(a->host, sizeof(*o));
 	if (!o)
 		return AGENT_OPEN_NO_MEMORY;
 	memset(o, 0, sizeof(*o));
-	bool ok = read_sealed(a, slot, o, &manifest_len) && check_opened(a, slot, hashes, o, manifest_len);
+	bool ok = read_sealed(a, slot, seal, o, &manifest_len) && check_opened(a, slot, hashes, o, manifest_len);
 	if (ok && release)
 		*release = o->release;
 	if (ok && parts)

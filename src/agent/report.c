@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "agent/inside.h"
+#include "agent/shadow.h"
 #include "agent/writer.h"
 
 void agent_report_soon(struct agent *a)
@@ -82,6 +83,8 @@ static void put_identity(struct agent *a, struct agent_writer *w)
 	}
 	put_raw(w, "capabilities", "{");
 	put_int(w, "slot_bytes", (int64_t)c->slot_bytes);
+	if (agent_shadow_is_possible(a))
+		put_raw(w, "shadow", "true");
 	if (c->capabilities_json) {
 		agent_writer_text(w, ",");
 		agent_writer_text(w, c->capabilities_json);

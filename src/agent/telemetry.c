@@ -7,6 +7,8 @@
 
 enum { METRICS_MAX = 32, METRIC_NAME_MAX = 48, SKETCH_KEYS_MAX = 334, SKETCH_KEY_MAX = 1024, HISTOGRAM_MAX = 256 };
 #define VALUE_MAX 1e12
+static const char shadow_prefix[] = "shadow."; /* the server's, for what runs in shadow */
+#define SHADOW_LEN (sizeof(shadow_prefix) - 1)
 #define COUNT_MAX 2147483647u
 
 static struct agent_writer writer(struct agent_telemetry *t)
@@ -32,10 +34,12 @@ static bool is_metric_byte(char c)
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.';
 }
 
-static bool is_metric_name(const char *name)
+static bool is_metric_name(const struct agent_telemetry *t, const char *name)
 {
-	size_t len = strlen(name);
-	if (len == 0 || len > METRIC_NAME_MAX || (name[0] >= '0' && name[0] <= '9') || name[0] == '.')
+	size_t len = strlen(name), max = t->is_shadow ? METRIC_NAME_MAX - SHADOW_LEN : METRIC_NAME_MAX;
+	if (len >= SHADOW_LEN && memcmp(name, shadow_prefix, SHADOW_LEN) == 0)
+		return false;
+	if (len == 0 || len > max || (name[0] >= '0' && name[0] <= '9') || name[0] == '.')
 		return false;
 	for (size_t i = 0; i < len; i++)
 		if (!is_metric_byte(name[i]))
@@ -88,7 +92,7 @@ void agent_telemetry_begin(struct agent_telemetry *t, struct agent *a, char *out
 void agent_telemetry_number(struct agent_telemetry *t, const char *name, double value)
 {
 	struct agent_writer w = writer(t);
-	bool ok = is_metric_name(name) && is_value(value);
+	bool ok = is_metric_name(t, name) && is_value(value);
 	agent_writer_key(&w, name);
 	agent_writer_number(&w, ok ? value : 0);
 	finish(t, &w, ok);
@@ -97,7 +101,7 @@ void agent_telemetry_number(struct agent_telemetry *t, const char *name, double 
 void agent_telemetry_mean(struct agent_telemetry *t, const char *name, uint32_t n, double sum)
 {
 	struct agent_writer w = writer(t);
-	bool ok = is_metric_name(name) && n > 0 && is_count(n) && is_value(sum);
+	bool ok = is_metric_name(t, name) && n > 0 && is_count(n) && is_value(sum);
 	agent_writer_key(&w, name);
 	agent_writer_text(&w, "{\"n\":");
 	agent_writer_int(&w, n);
@@ -116,14 +120,14 @@ void agent_telemetry_ratio(struct agent_telemetry *t, const char *name, uint32_t
 	agent_writer_text(&w, ",\"k\":");
 	agent_writer_int(&w, k);
 	agent_writer_text(&w, "}");
-	finish(t, &w, is_metric_name(name) && n > 0 && is_count(n) && k <= n);
+	finish(t, &w, is_metric_name(t, name) && n > 0 && is_count(n) && k <= n);
 }
 
 void agent_telemetry_sketch(struct agent_telemetry *t, const char *name, const int16_t *keys, const uint32_t *counts,
                             size_t count)
 {
 	struct agent_writer w = writer(t);
-	bool ok = is_metric_name(name);
+	bool ok = is_metric_name(t, name);
 	size_t written = 0;
 	agent_writer_key(&w, name);
 	agent_writer_text(&w, "{\"sketch\":{");
@@ -144,7 +148,7 @@ void agent_telemetry_sketch(struct agent_telemetry *t, const char *name, const i
 void agent_telemetry_histogram(struct agent_telemetry *t, const char *name, const uint32_t *counts, size_t count)
 {
 	struct agent_writer w = writer(t);
-	bool ok = is_metric_name(name) && count >= 1 && count <= HISTOGRAM_MAX;
+	bool ok = is_metric_name(t, name) && count >= 1 && count <= HISTOGRAM_MAX;
 	agent_writer_key(&w, name);
 	agent_writer_text(&w, "{\"hist\":[");
 	for (size_t i = 0; i < count; i++) {
@@ -156,11 +160,30 @@ void agent_telemetry_histogram(struct agent_telemetry *t, const char *name, cons
 	finish(t, &w, ok);
 }
 
+bool agent_telemetry_shadow(struct agent_telemetry *t)
+{
+	struct agent_writer w = writer(t);
+	const char *id = agent_shadow(t->agent);
+	if (!id || t->is_shadow)
+		return false;
+	agent_writer_text(&w, "},\"shadow\":{\"id\":");
+	agent_writer_string(&w, id);
+	agent_writer_text(&w, ",\"metrics\":{");
+	if (w.failed) {
+		t->failed = true;
+		t->out[t->len] = '\0';
+		return false;
+	}
+	t->len = w.len;
+	t->is_shadow = true;
+	return true;
+}
+
 bool agent_telemetry_send(struct agent_telemetry *t)
 {
 	struct agent_writer w = writer(t);
 	struct agent *a = t->agent;
-	agent_writer_text(&w, "}}");
+	agent_writer_text(&w, t->is_shadow ? "}}}" : "}}");
 	if (w.failed || t->metrics == 0 || w.len > AGENT_TELEMETRY_BYTES)
 		return false;
 	t->len = w.len;

@@ -34,7 +34,7 @@ static bool choose(struct agent *a, bool hashes, struct choice *c)
 			break;
 		if (i == 1 && !a->record.slots[order[i]].is_confirmed)
 			continue;
-		enum agent_opened opened = agent_release_open(a, order[i], hashes, c->release, NULL, hash);
+		enum agent_opened opened = agent_release_open(a, order[i], AGENT_SEAL_INSTALL, hashes, c->release, NULL, hash);
 		c->slot = order[i];
 		if (opened == AGENT_OPENED)
 			return true;
@@ -63,7 +63,7 @@ static bool adopt_slots(struct agent *a)
 	struct agent_record *r = &a->record;
 	for (int slot = 0; slot < 2; slot++) {
 		uint8_t hash[AGENT_SHA256_BYTES];
-		enum agent_opened opened = agent_release_open(a, slot, true, &a->running, NULL, hash);
+		enum agent_opened opened = agent_release_open(a, slot, AGENT_SEAL_INSTALL, true, &a->running, NULL, hash);
 		if (opened == AGENT_OPEN_NO_MEMORY)
 			return false;
 		if (opened != AGENT_OPENED || a->running.counter < r->floor)
@@ -179,7 +179,7 @@ void agent_trial_begin(struct agent *a)
 	int slot = agent_trial_target(a);
 	uint8_t hash[AGENT_SHA256_BYTES];
 	struct agent_release old = a->running;
-	enum agent_opened opened = agent_release_open(a, slot, false, &a->running, NULL, hash);
+	enum agent_opened opened = agent_release_open(a, slot, AGENT_SEAL_INSTALL, false, &a->running, NULL, hash);
 	if (opened == AGENT_OPEN_NO_MEMORY) {
 		a->work_at_ms = agent_now_ms(a) + MEMORY_PAUSE_MS;
 		return;
@@ -270,7 +270,7 @@ static const char *resume_trial(struct agent *a, bool *no_memory)
 	uint8_t hash[AGENT_SHA256_BYTES];
 	if (r->trial_boots >= a->limits.trial_boots)
 		return "not confirmed within the allowed number of starts";
-	enum agent_opened opened = agent_release_open(a, r->trial, true, &a->running, NULL, hash);
+	enum agent_opened opened = agent_release_open(a, r->trial, AGENT_SEAL_INSTALL, true, &a->running, NULL, hash);
 	*no_memory = opened == AGENT_OPEN_NO_MEMORY;
 	if (opened != AGENT_OPENED) {
 		if (!*no_memory)
@@ -324,8 +324,9 @@ bool agent_inspect(struct agent *a, struct agent_inspection *out)
 	memcpy(out->deployment, r->deployment, sizeof(out->deployment));
 	out->attempt = r->attempt;
 	out->deployment_state = (enum agent_deployment)r->deployment_state;
+	out->is_shadow = r->is_shadow;
 	if (r->trial != AGENT_SLOT_NONE && r->trial_boots < a->limits.trial_boots) {
-		enum agent_opened opened = agent_release_open(a, r->trial, true, &out->release, NULL, hash);
+		enum agent_opened opened = agent_release_open(a, r->trial, AGENT_SEAL_INSTALL, true, &out->release, NULL, hash);
 		if (opened == AGENT_OPEN_NO_MEMORY)
 			return false;
 		out->slot = r->trial;

@@ -514,6 +514,276 @@ static void test_same_release_again(void **unused)
 	w_free(w);
 }
 
+/* What a control of a sham rollout is asked: the files that it runs, signed anew. */
+static void test_same_files_signed_anew(void **unused)
+{
+	(void)unused;
+	struct world *w = begin();
+	install(w, "d-1", 1, 0);
+	size_t downloaded = w->downloaded_bytes;
+	int self_tests = w->self_tests, slot = agent_running_slot(&w->agent);
+	install(w, "d-2", 1, 2); /* same name, same files, a higher counter */
+	assert_ends(w, " succeeded accepted installing trial succeeded");
+	assert_true(w_is_running(w, &w->releases[2]));
+	assert_int_equal(agent_running_slot(&w->agent), 1 - slot);
+	assert_int_equal(w->downloaded_bytes, downloaded); /* copied from the slot in use */
+	assert_int_equal(w->self_tests, self_tests + 1);
+	assert_int_equal(w->agent.record.floor, 7);
+	assert_non_null(strstr(w->last_report, "\"running\":{\"release\":\"kws-1\",\"counter\":7,"));
+	w_assert_whole(w);
+	w_free(w);
+}
+
+/* --- a release in shadow --- */
+
+static void run_in_shadow(struct world *w, const char *id, int attempt, int runs, int shadow)
+{
+	w_offer_shadow(w, id, attempt, &w->releases[runs], &w->releases[shadow]);
+	w_hint(w);
+	w_run(w, HOUR);
+}
+
+static void assert_shadow(struct world *w, int runs, const char *shadow)
+{
+	w_assert_whole(w);
+	assert_true(w_is_running(w, &w->releases[runs]));
+	assert_int_equal(w->agent.record.floor, w->releases[runs].counter);
+	assert_int_equal(agent_running_slot(&w->agent), w->activated_slot);
+	assert_int_equal(w->shadow_slot >= 0, shadow != NULL);
+	assert_int_equal(agent_shadow(&w->agent) != NULL, shadow != NULL);
+	if (shadow) {
+		assert_int_equal(w->shadow_slot, 1 - w->activated_slot);
+		assert_string_equal(w->shadow_release, shadow);
+	}
+}
+
+static void test_shadow_runs_beside(void **unused)
+{
+	(void)unused;
+	struct world *w = begin();
+	w_run(w, 1000);
+	assert_non_null(strstr(w->last_report, "\"capabilities\":{\"slot_bytes\":64000,\"shadow\":true,\"runtime\":"));
+	install(w, "d-1", 1, 0);
+	int self_tests = w->self_tests;
+	run_in_shadow(w, "d-2", 1, 0, 1);
+	assert_ends(w, " succeeded accepted downloading installing succeeded");
+	assert_shadow(w, 0, "kws-2");
+	assert_string_equal(agent_shadow(&w->agent), "d-2");
+	assert_int_equal(w->self_tests, self_tests);
+	assert_non_null(strstr(w->last_report, "\"running\":{\"release\":\"kws-1\",\"counter\":5,"));
+	size_t downloaded = w->downloaded_bytes;
+	w_reboot_now(w);
+	w_run(w, HOUR);
+	assert_shadow(w, 0, "kws-2");
+	w->server_is_down = true; /* what ran goes on without the server, too */
+	w_reboot_now(w);
+	w_run(w, HOUR);
+	assert_shadow(w, 0, "kws-2");
+	assert_int_equal(w->shadow_starts, 3);
+	w->server_is_down = false;
+	agent_on_mqtt_connected(&w->agent);
+	w_offer(w, NULL, 0, &w->releases[0]); /* vanishes */
+	w_hint(w);
+	w_run(w, HOUR);
+	assert_ends(w, " succeeded cancelled");
+	assert_shadow(w, 0, NULL);
+	w_reboot_now(w);
+	w_run(w, HOUR);
+	assert_shadow(w, 0, NULL);
+	install(w, "d-3", 1, 1); /* the bytes are there */
+	assert_true(w_is_running(w, &w->releases[1]));
+	assert_int_equal(w->downloaded_bytes, downloaded);
+	w_assert_whole(w);
+	w_free(w);
+}
+
+static void test_shadow_gives_way(void **unused)
+{
+	(void)unused;
+	struct world *w = begin();
+	install(w, "d-1", 1, 0);
+	run_in_shadow(w, "d-2", 1, 0, 1);
+	run_in_shadow(w, "d-3", 1, 0, 3); /* another one: the first ends before its slot is written (world.h asserts it) */
+	assert_shadow(w, 0, "full-1");
+	run_in_shadow(w, "d-3", 2, 0, 3); /* another attempt: anew, from the stored bytes */
+	assert_shadow(w, 0, "full-1");
+	assert_int_equal(w->shadow_starts, 3);
+	install(w, "d-4", 1, 1);
+	assert_shadow(w, 1, NULL);
+	w_offer_shadow(w, "d-5", 1, &w->releases[1], &w->releases[3]);
+	w->cut_download_after = 2;
+	w_hint(w);
+	for (int i = 0; i < 9; i++)
+		w_turn(w);
+	install(w, "d-6", 1, 3); /* before it has come into its slot */
+	assert_shadow(w, 3, NULL);
+	w_free(w);
+}
+
+static void assert_refused(struct world *w, const char *reason)
+{
+	assert_ends(w, " rejected");
+	assert_non_null(strstr(w->last_report, reason));
+	assert_shadow(w, 1, NULL);
+}
+
+static void test_shadow_is_refused(void **unused)
+{
+	(void)unused;
+	struct world *w = begin();
+	install(w, "d-1", 1, 1);
+	run_in_shadow(w, "d-2", 1, 1, 0); /* older than what was confirmed */
+	assert_refused(w, "the manifest's counter is lower than the confirmed one");
+	run_in_shadow(w, "d-3", 1, 1, 4);
+	assert_refused(w, "the release does not fit into a slot");
+	w->has_no_shadow = true;
+	w_reboot_now(w);
+	w_run(w, 1000);
+	assert_null(strstr(w->last_report, "\"shadow\""));
+	run_in_shadow(w, "d-4", 1, 1, 3);
+	assert_refused(w, "this device runs nothing in shadow");
+	w_free(w);
+}
+
+static void test_shadow_that_crashes(void **unused)
+{
+	(void)unused;
+	struct world *w = begin();
+	install(w, "d-1", 1, 0);
+	agent_on_shadow_ended(&w->agent, "not even there");
+	run_in_shadow(w, "d-2", 1, 0, 1);
+	agent_on_shadow_ended(&w->agent, "signal 11");
+	w_run(w, HOUR);
+	assert_ends(w, " succeeded failed");
+	assert_non_null(strstr(w->last_report, "\"reason\":\"signal 11\""));
+	assert_shadow(w, 0, NULL);
+	w_reboot_now(w);
+	w_run(w, HOUR);
+	assert_shadow(w, 0, NULL); /* not again within this attempt */
+	size_t downloaded = w->downloaded_bytes;
+	run_in_shadow(w, "d-2", 2, 0, 1);
+	assert_shadow(w, 0, "kws-2");
+	assert_int_equal(w->downloaded_bytes, downloaded);
+	w->shadow_fails = true;
+	run_in_shadow(w, "d-2", 3, 0, 1);
+	assert_ends(w, " failed");
+	assert_shadow(w, 0, NULL);
+	w_free(w);
+}
+
+static void test_shadow_that_takes_the_device_down(void **unused)
+{
+	(void)unused;
+	struct world *w = begin();
+	install(w, "d-1", 1, 0);
+	run_in_shadow(w, "d-2", 1, 0, 1);
+	for (int i = 0; i < 6; i++) { /* each time up long enough: never given up */
+		w_reboot_now(w);
+		w_run(w, 60000);
+		assert_shadow(w, 0, "kws-2");
+	}
+	for (int i = 0; i < 3; i++) {
+		w_reboot_now(w);
+		w_run(w, 2000);
+		assert_shadow(w, 0, "kws-2");
+	}
+	w_reboot_now(w);
+	w_run(w, HOUR);
+	assert_ends(w, " succeeded failed");
+	assert_shadow(w, 0, NULL);
+	assert_non_null(strstr(w->last_report, "restarted too often"));
+	w_free(w);
+}
+
+static void test_rot_in_the_shadow(void **unused)
+{
+	(void)unused;
+	struct world *w = begin();
+	install(w, "d-1", 1, 0);
+	run_in_shadow(w, "d-2", 1, 0, 1);
+	size_t downloaded = w->downloaded_bytes;
+	int slot = w->shadow_slot;
+	w->durable[slot][0].bytes[100] ^= 1;
+	w->written[slot][0].bytes[100] ^= 1;
+	w_reboot_now(w);
+	w_run(w, HOUR);
+	assert_shadow(w, 0, "kws-2");
+	assert_int_equal(w->downloaded_bytes, downloaded + 43000); /* that part only */
+	w_free(w);
+}
+
+/* Nothing but the state record says what is confirmed; a shadow has the higher counter, and a good signature. */
+static void test_state_record_lost_with_a_shadow(void **unused)
+{
+	(void)unused;
+	struct world *w = begin();
+	install(w, "d-1", 1, 0);
+	run_in_shadow(w, "d-2", 1, 0, 1);
+	w->state_len[0] = w->state_len[1] = 0;
+	w_reboot_now(w);
+	assert_true(w_is_running(w, &w->releases[0]));
+	assert_int_equal(w->agent.record.floor, 5);
+	w_run(w, HOUR); /* the document still wants it */
+	assert_shadow(w, 0, "kws-2");
+	w_free(w);
+}
+
+static void test_storage_fails_at_every_write_of_a_shadow(void **unused)
+{
+	(void)unused;
+	struct world *w = begin();
+	install(w, "d-1", 1, 0);
+	int before = w->writes;
+	run_in_shadow(w, "d-2", 1, 0, 1);
+	int writes = w->writes - before;
+	w_free(w);
+	assert_true(writes > 15);
+	for (int k = 1; k <= writes; k++) {
+		w = begin();
+		install(w, "d-1", 1, 0);
+		w->fail_writes_from = before + k;
+		w->fail_writes_to = before + k + 1;
+		run_in_shadow(w, "d-2", 1, 0, 1);
+		assert_true(w_is_running(w, &w->releases[0]));
+		run_in_shadow(w, "d-2", 2, 0, 1);
+		assert_shadow(w, 0, "kws-2");
+		w_free(w);
+	}
+}
+
+static void test_what_a_shadow_measures(void **unused)
+{
+	(void)unused;
+	struct agent_telemetry t;
+	char out[AGENT_TELEMETRY_BYTES];
+	struct world *w = begin();
+	install(w, "d-1", 1, 0);
+	agent_telemetry_begin(&t, &w->agent, out, sizeof(out), "kws", "1.0.0");
+	agent_telemetry_ratio(&t, "accuracy", 50, 46);
+	assert_false(agent_telemetry_shadow(&t)); /* none runs */
+	assert_true(agent_telemetry_send(&t));
+	assert_null(strstr(out, "shadow"));
+	run_in_shadow(w, "d-2", 1, 0, 1);
+	agent_telemetry_begin(&t, &w->agent, out, sizeof(out), "kws", "1.0.0");
+	agent_telemetry_ratio(&t, "accuracy", 50, 46);
+	assert_true(agent_telemetry_shadow(&t));
+	assert_false(agent_telemetry_shadow(&t)); /* once */
+	agent_telemetry_ratio(&t, "accuracy", 50, 40);
+	agent_telemetry_number(&t, "a2345678901234567890123456789012345678901", 1);
+	assert_true(agent_telemetry_send(&t));
+	assert_non_null(strstr(out, "\"metrics\":{\"accuracy\":{\"n\":50,\"k\":46}},\"shadow\":{\"id\":\"d-2\",\"metrics\":{"
+	                            "\"accuracy\":{\"n\":50,\"k\":40},\"a2345678901234567890123456789012345678901\":1}}}"));
+	agent_telemetry_begin(&t, &w->agent, out, sizeof(out), NULL, NULL);
+	agent_telemetry_number(&t, "shadow.x", 1); /* reserved */
+	agent_telemetry_number(&t, "x", 1);
+	assert_true(agent_telemetry_shadow(&t));
+	agent_telemetry_number(&t, "a23456789012345678901234567890123456789012", 1); /* too long with the server's prefix */
+	agent_telemetry_number(&t, "x", 2);
+	assert_false(agent_telemetry_send(&t));
+	assert_non_null(strstr(out, "\"metrics\":{\"x\":1},\"shadow\":{\"id\":\"d-2\",\"metrics\":{\"x\":2}}}"));
+	w_free(w);
+}
+
 static void test_repeats_until_acknowledged(void **unused)
 {
 	(void)unused;
@@ -758,6 +1028,16 @@ int main(void)
 		cmocka_unit_test(test_cancel_in_the_trial_finishes_it),
 		cmocka_unit_test(test_replaced_by_another_deployment),
 		cmocka_unit_test(test_same_release_again),
+		cmocka_unit_test(test_same_files_signed_anew),
+		cmocka_unit_test(test_shadow_runs_beside),
+		cmocka_unit_test(test_shadow_gives_way),
+		cmocka_unit_test(test_shadow_is_refused),
+		cmocka_unit_test(test_shadow_that_crashes),
+		cmocka_unit_test(test_shadow_that_takes_the_device_down),
+		cmocka_unit_test(test_rot_in_the_shadow),
+		cmocka_unit_test(test_state_record_lost_with_a_shadow),
+		cmocka_unit_test(test_storage_fails_at_every_write_of_a_shadow),
+		cmocka_unit_test(test_what_a_shadow_measures),
 		cmocka_unit_test(test_repeats_until_acknowledged),
 		cmocka_unit_test(test_foreign_acknowledgement),
 		cmocka_unit_test(test_server_gone_for_a_month),

@@ -1,18 +1,18 @@
-/* Power is cut at every write k of a life with two updates and a fall-back, for all k: after each cut the device runs
+/* Power is cut at every write k of a life with two updates, a fall-back and a release in shadow, for all k: after each cut the device runs
  * a whole, verified release, and in the end everything is as if nothing had happened. */
 #include "world.h"
 
 #define HOUR 3600000
 
-enum { STEPS = 4 };
+enum { STEPS = 5, SHADOW_STEP = 3 };
 
 /* A server that wants one release after the other and tries again what failed. Steps: install, install (its trial
- * fails on attempt 1), revert, install with firmware. */
+ * fails on attempt 1), revert, a release with firmware in shadow, its install. */
 struct plan {
 	int step, attempt;
 };
 
-static const int plan_releases[STEPS] = {0, 1, 2, 3};
+static const int plan_releases[STEPS] = {0, 1, 2, 3, 3};
 
 static bool last_report_says(const struct world *w, const char *id, int attempt, const char *state)
 {
@@ -26,7 +26,11 @@ static void offer(struct world *w, const struct plan *p)
 	char id[16];
 	snprintf(id, sizeof(id), "d-%d", p->step);
 	w->self_test_fails_on = p->step == 1 && p->attempt == 1 ? "kws-2" : NULL;
-	w_offer(w, id, p->attempt, &w->releases[plan_releases[p->step]]);
+	const struct test_release *r = &w->releases[plan_releases[p->step]];
+	if (p->step == SHADOW_STEP)
+		w_offer_shadow(w, id, p->attempt, &w->releases[plan_releases[p->step - 1]], r);
+	else
+		w_offer(w, id, p->attempt, r);
 	w_hint(w);
 }
 
@@ -41,8 +45,11 @@ static bool follow(struct world *w, struct plan *p)
 			return false;
 		w_assert_whole(w);
 		if (last_report_says(w, id, p->attempt, "succeeded")) {
-			assert_true(w_is_running(w, &w->releases[plan_releases[p->step]]));
-			assert_int_equal(w->agent.record.floor, w->releases[plan_releases[p->step]].counter);
+			bool is_shadow = p->step == SHADOW_STEP;
+			const struct test_release *r = &w->releases[plan_releases[is_shadow ? p->step - 1 : p->step]];
+			assert_true(w_is_running(w, r));
+			assert_int_equal(w->agent.record.floor, r->counter);
+			assert_int_equal(w->shadow_slot, is_shadow ? 1 - agent_running_slot(&w->agent) : -1);
 			p->step++;
 			p->attempt = 1;
 		} else {
@@ -91,6 +98,8 @@ static int live(uint64_t seed, int k, int again)
 		w_power_up(w);
 		if (!w->is_dead)
 			w_assert_whole(w);
+		if (!w->is_dead && p.step == SHADOW_STEP) /* the shadow never runs, whatever is left of it */
+			assert_true(strcmp(agent_running(&w->agent)->name, "kws-1") == 0 && w->agent.record.floor == 7);
 		(void)follow(w, &p);
 	}
 	assert_int_equal(p.step, STEPS);

@@ -95,6 +95,10 @@ struct world {
 	int events[AGENT_EVENT_STORAGE + 1], wrong_hashes;
 	char last_config[128];
 	bool wants_reboot;
+	int shadow_slot; /* -1: none runs */
+	int shadow_starts;
+	char shadow_release[AGENT_NAME_MAX + 1];
+	bool shadow_fails, has_no_shadow;
 };
 
 static uint32_t w_random(struct world *w) /* splitmix64 */
@@ -164,6 +168,7 @@ static bool w_part_begin(void *host, int slot, int part, uint64_t size_bytes, co
 	bool last;
 	assert_true((sha256 == NULL) == (part == AGENT_PART_RELEASE));
 	assert_int_not_equal(slot, w->agent.record.active); /* never the slot in use */
+	assert_int_not_equal(slot, w->shadow_slot);         /* nor the one that runs in shadow */
 	if (!w_write_begins(w, &last) || size_bytes > PART_MAX)
 		return false;
 	struct image *i = &w->written[slot][part];
@@ -365,6 +370,26 @@ static bool w_self_test_start(void *host, int slot)
 	return true;
 }
 
+static bool w_shadow_start(void *host, int slot, const struct agent_release *release)
+{
+	struct world *w = host;
+	assert_int_equal(w->shadow_slot, -1);
+	assert_int_not_equal(slot, w->activated_slot);
+	if (w->shadow_fails)
+		return false;
+	w->shadow_slot = slot;
+	w->shadow_starts++;
+	snprintf(w->shadow_release, sizeof(w->shadow_release), "%s", release->name);
+	return true;
+}
+
+static void w_shadow_stop(void *host)
+{
+	struct world *w = host;
+	assert_int_not_equal(w->shadow_slot, -1);
+	w->shadow_slot = -1;
+}
+
 static void w_config_changed(void *host, const char *json, size_t len, int64_t rev)
 {
 	struct world *w = host;
@@ -385,7 +410,13 @@ static const struct agent_ports w_ports = {
 	w_state_read, w_state_write, w_part_begin, w_part_write, w_part_read, w_slot_sync, w_memory_borrow,
 	w_memory_return, w_mono_ms, w_wall_ms, w_sha_init, w_sha_update, w_sha_final, w_verify, w_fill_random,
 	w_publish, w_http_get, w_http_cancel, w_is_compatible, w_activate, w_reboot, w_self_test_start, NULL,
-	w_config_changed, w_event,
+	w_config_changed, w_event, w_shadow_start, w_shadow_stop,
+};
+static const struct agent_ports w_ports_without_shadow = {
+	w_state_read, w_state_write, w_part_begin, w_part_write, w_part_read, w_slot_sync, w_memory_borrow,
+	w_memory_return, w_mono_ms, w_wall_ms, w_sha_init, w_sha_update, w_sha_final, w_verify, w_fill_random,
+	w_publish, w_http_get, w_http_cancel, w_is_compatible, w_activate, w_reboot, w_self_test_start, NULL,
+	w_config_changed, w_event, NULL, NULL,
 };
 
 /* --- server --- */
@@ -419,11 +450,11 @@ static void w_manifest(const struct test_release *r, struct buf *out)
 	buf_str(out, "],\"config\":{}}");
 }
 
-/* Sets the desired document: `mangle` may change manifest bytes or signature after signing. deployment NULL: none. */
-static inline void w_offer_mangled(struct world *w, const char *deployment, int attempt, const struct test_release *r,
-                            void (*mangle)(struct buf *manifest, uint8_t *signature), uint64_t timeout_ms)
+/* The signed release as an object of the document; `mangle` may change manifest bytes or signature after signing. */
+static void w_put_release(struct world *w, struct buf *d, const struct test_release *r,
+                          void (*mangle)(struct buf *manifest, uint8_t *signature))
 {
-	struct buf m = BUF_INIT, d = BUF_INIT;
+	struct buf m = BUF_INIT;
 	uint8_t signature[64], hash[32];
 	char key_id[65], text[128];
 	w_manifest(r, &m);
@@ -432,30 +463,63 @@ static inline void w_offer_mangled(struct world *w, const char *deployment, int 
 		mangle(&m, signature);
 	crypto_sha256(w->public_key[0], 32, hash);
 	hex_encode(hash, 8, key_id);
+	char *base64 = malloc(base64_encoded_len(m.len) + 1);
+	base64_encode(m.data, m.len, base64);
+	base64_encode(signature, 64, text);
+	buf_printf(d, "\"release\":{\"name\":\"%s\",\"counter\":%llu,\"manifest\":\"%s\",\"signature\":\"%s\",\"key_id\":\"%s\",\"artifacts\":[", r->name,
+	           (unsigned long long)r->counter, base64, text, key_id);
+	for (unsigned i = 0; i < r->count; i++)
+		buf_printf(d, "%s{\"sha256\":\"%s\",\"size_bytes\":%zu,\"url\":\"/device/v1/dev-1/artifacts/%s\"}", i ? "," : "",
+		           r->blobs[i].sha256,
+		           r->blobs[i].size, r->blobs[i].sha256);
+	buf_str(d, "]}");
+	free(base64);
+	buf_done(&m);
+}
+
+static void w_open_document(struct world *w, struct buf *d)
+{
 	w->rev++;
-	buf_printf(&d, "{\"device\":\"dev-1\",\"rev\":%lld,", (long long)w->rev);
+	buf_printf(d, "{\"device\":\"dev-1\",\"rev\":%lld,", (long long)w->rev);
+}
+
+static void w_close_document(struct world *w, struct buf *d)
+{
+	uint8_t hash[32];
+	buf_printf(d, ",\"config\":{\"light\":%lld},\"report_interval_ms\":30000}", (long long)w->rev);
+	assert_true(d->len < sizeof(w->document));
+	memcpy(w->document, d->data, d->len);
+	w->document_len = d->len;
+	crypto_sha256(d->data, d->len, hash);
+	hex_encode(hash, 8, w->etag);
+	buf_done(d);
+}
+
+/* Sets the desired document. deployment NULL: none. */
+static inline void w_offer_mangled(struct world *w, const char *deployment, int attempt, const struct test_release *r,
+                            void (*mangle)(struct buf *manifest, uint8_t *signature), uint64_t timeout_ms)
+{
+	struct buf d = BUF_INIT;
+	w_open_document(w, &d);
 	if (deployment)
 		buf_printf(&d, "\"deployment\":{\"id\":\"%s\",\"attempt\":%d,\"action\":\"install\",\"timeout_ms\":%llu},",
 		           deployment, attempt,
 		           (unsigned long long)timeout_ms);
-	char *base64 = malloc(base64_encoded_len(m.len) + 1);
-	base64_encode(m.data, m.len, base64);
-	base64_encode(signature, 64, text);
-	buf_printf(&d, "\"release\":{\"name\":\"%s\",\"counter\":%llu,\"manifest\":\"%s\",\"signature\":\"%s\",\"key_id\":\"%s\",\"artifacts\":[", r->name,
-	           (unsigned long long)r->counter, base64, text, key_id);
-	for (unsigned i = 0; i < r->count; i++)
-		buf_printf(&d, "%s{\"sha256\":\"%s\",\"size_bytes\":%zu,\"url\":\"/device/v1/dev-1/artifacts/%s\"}", i ? "," : "",
-		           r->blobs[i].sha256,
-		           r->blobs[i].size, r->blobs[i].sha256);
-	buf_printf(&d, "]},\"config\":{\"light\":%lld},\"report_interval_ms\":30000}", (long long)w->rev);
-	assert_true(d.len < sizeof(w->document));
-	memcpy(w->document, d.data, d.len);
-	w->document_len = d.len;
-	crypto_sha256(d.data, d.len, hash);
-	hex_encode(hash, 8, w->etag);
-	free(base64);
-	buf_done(&m);
-	buf_done(&d);
+	w_put_release(w, &d, r, mangle);
+	w_close_document(w, &d);
+}
+
+/* The same with a release in shadow beside the one that is to run. */
+static inline void w_offer_shadow(struct world *w, const char *id, int attempt, const struct test_release *runs,
+                                  const struct test_release *shadow)
+{
+	struct buf d = BUF_INIT;
+	w_open_document(w, &d);
+	w_put_release(w, &d, runs, NULL);
+	buf_printf(&d, ",\"shadow\":{\"id\":\"%s\",\"attempt\":%d,\"timeout_ms\":600000,", id, attempt);
+	w_put_release(w, &d, shadow, NULL);
+	buf_str(&d, "}");
+	w_close_document(w, &d);
 }
 
 static inline void w_offer(struct world *w, const char *deployment, int attempt, const struct test_release *r)
@@ -554,13 +618,15 @@ static inline void w_power_up(struct world *w)
 	w->is_dead = false;
 	w->wants_reboot = false;
 	w->self_test_is_due = false;
+	w->shadow_slot = -1; /* nothing outlives the power */
 	w->will_ack[0] = '\0';
 	if (w->memory_is_lent)
 		w_memory_return(w, w->memory);
-	assert_true(agent_init(&w->agent, &w->config, &w_ports, w));
+	const struct agent_ports *ports = w->has_no_shadow ? &w_ports_without_shadow : &w_ports;
+	assert_true(agent_init(&w->agent, &w->config, ports, w));
 	while (!agent_boot(&w->agent)) {
 		assert_true(w->memory_is_scarce);
-		assert_true(agent_init(&w->agent, &w->config, &w_ports, w));
+		assert_true(agent_init(&w->agent, &w->config, ports, w));
 	}
 	if (!w->server_is_down) {
 		agent_on_mqtt_connected(&w->agent);
@@ -690,7 +756,7 @@ static inline struct world *w_new(uint64_t seed)
 	memcpy(w->secret, secret, 32);
 	ed25519_public(w->secret, w->public_key[0]);
 	w->random = seed;
-	w->activated_slot = -1;
+	w->activated_slot = w->shadow_slot = -1;
 	w->now_ms = 1000000;
 	w->until_ms = INT64_MAX;
 	w->wall_ms = 1700000000000;
