@@ -1,4 +1,4 @@
-/* The insides of struct telemetry, shared by telemetry.c and observe.c only. */
+/* The insides of struct telemetry, shared by telemetry.c, observe.c and self_windows.c only. */
 #ifndef AVIARY_SERVICE_TELEMETRY_INSIDE_H
 #define AVIARY_SERVICE_TELEMETRY_INSIDE_H
 
