@@ -37,26 +37,39 @@ static void put_latency(struct agent_telemetry *t, const struct measurement *m)
 	agent_telemetry_sketch(t, "latency_ms", keys, counts, count);
 }
 
+/* What a model version makes of its inputs: in the same words for the one that runs and the one in shadow. */
+static void put_model(struct agent_telemetry *t, const struct measurement *m)
+{
+	agent_telemetry_ratio(t, "accuracy", PHYSICS_INFERENCES, m->correct);
+	put_latency(t, m);
+	agent_telemetry_mean(t, "energy_mj", PHYSICS_INFERENCES, m->energy_mj);
+	agent_telemetry_mean(t, "confidence", PHYSICS_INFERENCES, m->confidence);
+	agent_telemetry_histogram(t, "classes", m->classes, PHYSICS_CLASSES);
+	if (m->crashes)
+		agent_telemetry_number(t, "crash", m->crashes);
+}
+
 static void send_report(struct device *d)
 {
 	const char *version, *model = device_model(d, &version);
-	struct measurement m;
+	const struct faults *f = &d->sim->options.faults;
+	struct physics same = d->physics; /* inputs: both versions meet the same draws */
+	int64_t wall_ms = clock_wall_ms();
+	struct measurement m, shadow;
 	struct agent_telemetry t;
-	physics_measure(&d->physics, faults_effect(&d->sim->options.faults, model ? model : "", model ? version : ""), clock_wall_ms(), &m);
+	physics_measure(&d->physics, faults_effect(f, model ? model : "", model ? version : ""), wall_ms, &m);
 	agent_telemetry_begin(&t, &d->agent, d->sim->telemetry, sizeof d->sim->telemetry, model, version);
-	agent_telemetry_ratio(&t, "accuracy", PHYSICS_INFERENCES, m.correct);
-	put_latency(&t, &m);
-	agent_telemetry_mean(&t, "energy_mj", PHYSICS_INFERENCES, m.energy_mj);
-	agent_telemetry_mean(&t, "confidence", PHYSICS_INFERENCES, m.confidence);
+	put_model(&t, &m);
 	agent_telemetry_number(&t, "temperature_c", m.temperature_c);
 	agent_telemetry_number(&t, "battery", m.battery);
 	agent_telemetry_number(&t, "link_rssi_dbm", m.rssi_dbm);
-	agent_telemetry_histogram(&t, "classes", m.classes, PHYSICS_CLASSES);
-	if (m.crashes)
-		agent_telemetry_number(&t, "crash", m.crashes);
+	if (agent_telemetry_shadow(&t)) {
+		physics_measure(&same, faults_effect(f, d->shadow_model, d->shadow_version), wall_ms, &shadow);
+		put_model(&t, &shadow);
+	}
 	if (!agent_telemetry_send(&t))
 		return;
-	if (faults_hit(&d->sim->options.faults, FAULT_DUPLICATE, d->seed, NULL, NULL)) {
+	if (faults_hit(f, FAULT_DUPLICATE, d->seed, NULL, NULL)) {
 		enum err e = mqtt_publish(d->mqtt, d->topic_telemetry, t.out, t.len, 1, false, NULL);
 		(void)e; /* a duplicate that is not sent is none */
 	}
@@ -155,7 +168,8 @@ static void boot(struct device *d)
 	d->is_cut = false;
 	d->telemetry_seq = 0;
 	device_return_memory(d);
-	if (!agent_init(&d->agent, &d->config, &device_ports, d) || !agent_boot(&d->agent)) {
+	device_forget_shadow(d);
+	if (!agent_init(&d->agent, &d->config, device_ports(d), d) || !agent_boot(&d->agent)) {
 		fprintf(stderr, "aviary-sim: %s does not boot\n", d->id);
 		exit(1);
 	}
@@ -194,6 +208,11 @@ static void on_test(void *ctx)
 	struct device *d = ctx;
 	const char *version, *model = device_model(d, &version);
 	const struct faults *f = &d->sim->options.faults;
+	if (agent_shadow(&d->agent)) {
+		agent_on_shadow_ended(&d->agent, "the release in shadow crashed");
+		device_wake(d);
+		return;
+	}
 	if (faults_hit(f, FAULT_BRICK, d->seed, model, version)) {
 		brick(d);
 		return;
@@ -246,6 +265,20 @@ static const char *pick_class(const struct options *o, uint64_t seed)
 	return o->classes[0].name;
 }
 
+/* As --shadow says, else as the class can. */
+static bool can_shadow(const struct options *o, const char *hardware)
+{
+	size_t len = strlen(hardware);
+	if (!o->shadow)
+		return hardware_profile(hardware)->has_shadow;
+	if (strcmp(o->shadow, "all") == 0)
+		return true;
+	for (const char *at = o->shadow; (at = strstr(at, hardware)) != NULL; at += len)
+		if ((at == o->shadow || at[-1] == ',') && (at[len] == '\0' || at[len] == ','))
+			return true;
+	return false;
+}
+
 static void name_device(struct device *d, uint32_t number)
 {
 	const struct options *o = &d->sim->options;
@@ -271,6 +304,7 @@ void device_init(struct device *d, struct sim *s, uint32_t number)
 	d->sim = s;
 	name_device(d, number);
 	d->rng.state = seed_mix(d->seed, "life");
+	d->has_shadow = can_shadow(&s->options, d->hardware);
 	physics_init(&d->physics, seed_mix(d->seed, "physics"), hardware_profile(d->hardware));
 	d->cuts_left = faults_hit(&s->options.faults, FAULT_CUT, d->seed, NULL, NULL) ? 3 : 0;
 	d->config = (struct agent_config){.device = d->id,

@@ -15,6 +15,7 @@
 #define FAULT_TABLE(X)                                                                                                 \
 	X(BRICK, "brick", "installs the release and is never heard of again")                                              \
 	X(CRASHLOOP, "crashloop", "the self-test fails in the trial")                                                      \
+	X(SHADOWCRASH, "shadowcrash", "crashes soon after its start in shadow")                                            \
 	X(OFFLINE, "offline", "goes away now and then; after / how long, 30s by default")                                  \
 	X(WRONGCLOCK, "wrongclock", "its clock says 1970 or 2100")                                                         \
 	X(FLAPPING, "flapping", "loses its connection every few seconds")                                                  \

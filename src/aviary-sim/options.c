@@ -30,6 +30,7 @@ static void fail(const char *fmt, ...)
 	X("seed", 's', "N", "the same seed gives the same fleet [1]")                                                     \
 	X("classes", 'c', "LIST", "hardware classes with weights [esp32s3:60,nrf52:30,jetson:10]")                        \
 	X("regions", 'r', "LIST", "values of attribute region, with commas")                                              \
+	X("shadow", 'w', "LIST", "classes that run releases in shadow; all, none [all but nrf52]")                        \
 	X("enrol", 'e', "TOKEN", "enrolment token")                                                                       \
 	X("key", 'k', "FILE", "pinned public key, 64 hex digits [asked from the server]")                                 \
 	X("factory-release", 'f', "NAME", "what devices run before their first update")                                   \
@@ -124,6 +125,7 @@ static void take(struct options *o, int letter, char *arg)
 	case 's': o->seed = number("seed", arg, 0, UINT64_MAX); break;
 	case 'c': classes(o, arg); break;
 	case 'r': regions(o, arg); break;
+	case 'w': o->shadow = arg; break;
 	case 'e': o->enrol_token = arg; break;
 	case 'k': o->key_file = arg; break;
 	case 'f': o->factory_release = arg; break;

@@ -24,6 +24,7 @@ uint64_t seed_mix(uint64_t seed, const char *text); /* another stream for each t
 struct hardware_profile {
 	const char *name;
 	double latency_ms, energy_mj, temperature_c;
+	bool has_shadow; /* room and time for a second release beside its own */
 };
 const struct hardware_profile *hardware_profile(const char *name); /* a default one for unknown names */
 
@@ -48,6 +49,7 @@ struct measurement {
 	uint32_t classes[PHYSICS_CLASSES];
 	uint32_t crashes;
 };
+/* The same state of *p and another effect: another version over the same inputs. */
 void physics_measure(struct physics *p, const struct model_effect *e, int64_t wall_ms, struct measurement *m);
 
 #endif

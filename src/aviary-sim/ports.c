@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/crypto.h"
+#include "base/str.h"
 #include "sim.h"
 
 #define CUT_PAUSE_MS 400
@@ -298,12 +299,40 @@ static void event(void *host, enum agent_event what, const char *detail)
 	t->fell_back += what == AGENT_EVENT_FELL_BACK;
 	t->rejected += what == AGENT_EVENT_REJECTED;
 	t->boots += what == AGENT_EVENT_BOOTED;
+	t->shadows += what == AGENT_EVENT_SHADOW;
 	if (d->sim->log)
 		fprintf(d->sim->log, "{\"at\":%lld,\"device\":\"%s\",\"event\":\"%s\",\"detail\":\"%s\"}\n", (long long)clock_wall_ms(), d->id,
 			agent_event_name(what), detail ? detail : "");
 }
 
-const struct agent_ports device_ports = {
+static bool shadow_start(void *host, int slot, const struct agent_release *release)
+{
+	struct device *d = host;
+	(void)slot;
+	str_copy(d->shadow_release, sizeof d->shadow_release, release->name);
+	for (unsigned i = 0; i < release->component_count && !d->shadow_model[0]; i++) {
+		if (release->components[i].is_firmware)
+			continue;
+		str_copy(d->shadow_model, sizeof d->shadow_model, release->components[i].name);
+		str_copy(d->shadow_version, sizeof d->shadow_version, release->components[i].version);
+	}
+	if (faults_hit(&d->sim->options.faults, FAULT_SHADOWCRASH, d->seed, d->shadow_model, d->shadow_version))
+		loop_timer_start(d->test, d->sim->options.self_test_ms, 0);
+	return true;
+}
+
+void device_forget_shadow(struct device *d)
+{
+	d->shadow_release[0] = d->shadow_model[0] = d->shadow_version[0] = '\0';
+	loop_timer_stop(d->test);
+}
+
+static void shadow_stop(void *host)
+{
+	device_forget_shadow(host);
+}
+
+static const struct agent_ports ports = {
 	.state_read = state_read,
 	.state_write = state_write,
 	.part_begin = part_begin,
@@ -326,4 +355,17 @@ const struct agent_ports device_ports = {
 	.self_test_start = self_test_start,
 	.self_test_cancel = self_test_cancel,
 	.event = event,
+	.shadow_start = shadow_start,
+	.shadow_stop = shadow_stop,
 };
+
+const struct agent_ports *device_ports(const struct device *d)
+{
+	static struct agent_ports without_shadow;
+	if (d->has_shadow)
+		return &ports;
+	without_shadow = ports;
+	without_shadow.shadow_start = NULL;
+	without_shadow.shadow_stop = NULL;
+	return &without_shadow;
+}

@@ -34,6 +34,7 @@ struct options {
 	unsigned class_count;
 	char regions[SIM_REGIONS_MAX][65];
 	unsigned region_count;
+	const char *shadow; /* classes that run releases in shadow: all, none or a list; NULL: as their profiles say */
 	const char *enrol_token;
 	const char *key_file; /* NULL: asked from the server */
 	const char *factory_release, *factory_model;
@@ -51,7 +52,7 @@ struct options {
 void options_parse(struct options *o, int argc, char **argv);
 
 struct totals {
-	uint64_t telemetry_sent, telemetry_acknowledged, reports_sent, downloads, bytes_downloaded, confirmed, fell_back, rejected, bricked, boots, cuts;
+	uint64_t telemetry_sent, telemetry_acknowledged, reports_sent, downloads, bytes_downloaded, confirmed, fell_back, rejected, bricked, boots, cuts, shadows;
 };
 
 struct sim {
@@ -84,7 +85,9 @@ struct device {
 	struct loop_timer *wake, *telemetry, *test, *fault;
 	struct fetch *fetch;
 	uint32_t fetch_id;
-	bool is_corrupt_fetch, is_bricked, is_cut, is_away;
+	bool is_corrupt_fetch, is_bricked, is_cut, is_away, has_shadow;
+	/* what runs in shadow; empty: nothing */
+	char shadow_release[AGENT_NAME_MAX + 1], shadow_model[AGENT_NAME_MAX + 1], shadow_version[AGENT_NAME_MAX + 1];
 	uint32_t cuts_left;
 	int64_t telemetry_seq;
 	void *borrowed; /* by the agent, at this moment */
@@ -101,8 +104,9 @@ void device_start(struct device *d); /* connects and boots */
 void device_done(struct device *d);
 bool device_is_connected(const struct device *d);
 /* ports.c */
-extern const struct agent_ports device_ports;
+const struct agent_ports *device_ports(const struct device *d); /* some can run a release in shadow, some cannot */
 void device_wake(struct device *d);
+void device_forget_shadow(struct device *d); /* it ended, or went with the power */
 void device_return_memory(struct device *d); /* power was cut while the agent held some */
 const char *device_model(const struct device *d, const char **version); /* first model of the running release, or NULL */
 /* status.c */

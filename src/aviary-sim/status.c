@@ -47,6 +47,7 @@ static void put_totals(struct buf *b, const struct sim *s)
 	json_int(b, "fell_back", (int64_t)t->fell_back);
 	json_int(b, "rejected", (int64_t)t->rejected);
 	json_int(b, "bricked", (int64_t)t->bricked);
+	json_int(b, "shadows", (int64_t)t->shadows);
 	json_int(b, "boots", (int64_t)t->boots);
 	json_int(b, "power_cuts", (int64_t)t->cuts);
 	json_int(b, "rss_kib", usage.ru_maxrss);
@@ -56,8 +57,8 @@ static void put_totals(struct buf *b, const struct sim *s)
 
 static unsigned put_fleet(struct buf *b, const struct sim *s)
 {
-	struct tally releases[SIM_RELEASES_MAX], states[SIM_RELEASES_MAX];
-	size_t release_count = 0, state_count = 0;
+	struct tally releases[SIM_RELEASES_MAX], states[SIM_RELEASES_MAX], shadows[SIM_RELEASES_MAX];
+	size_t release_count = 0, state_count = 0, shadow_count = 0;
 	unsigned connected = 0;
 	for (uint32_t i = 0; i < s->options.devices; i++) {
 		const struct device *d = &s->devices[i];
@@ -65,12 +66,15 @@ static unsigned put_fleet(struct buf *b, const struct sim *s)
 			continue;
 		connected += device_is_connected(d);
 		tally_add(releases, &release_count, agent_running(&d->agent)->name);
+		if (d->shadow_release[0])
+			tally_add(shadows, &shadow_count, d->shadow_release);
 		tally_add(states, &state_count, agent_state_name(agent_state(&d->agent)));
 	}
 	json_int(b, "devices", s->options.devices);
 	json_int(b, "connected", connected);
 	put_tally(b, "running", releases, release_count);
 	put_tally(b, "states", states, state_count);
+	put_tally(b, "shadow", shadows, shadow_count);
 	return connected;
 }
 
