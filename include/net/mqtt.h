@@ -56,7 +56,7 @@ struct mqtt_config {
 	unsigned backoff_max_ms;  /* 60000 */
 	unsigned max_inflight;    /* QoS 1 publications without PUBACK; over: ERR_TOO_MANY; 1000 */
 	unsigned read_pause_ms;   /* rest after a drained socket, so that messages gather; 0 = none */
-	unsigned max_messages_per_turn; /* then other events have their turn; 2000 */
+	unsigned max_messages_per_turn; /* then other events have their turn, as after 4 ms; 2000 */
 };
 
 /* Does not connect yet. */

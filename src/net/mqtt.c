@@ -27,6 +27,7 @@
 #include <sys/socket.h>
 #include <uv.h>
 
+#include "base/clock.h"
 #include "base/crypto.h"
 #include "sockbuf.h"
 
@@ -41,6 +42,7 @@ enum {
 	MAX_INFLIGHT = 60000, /* message ids are 16 bits */
 	MAX_PAYLOAD = 268435455,
 	DEFAULT_TURN = 2000,
+	TURN_NS = 4000000, /* of handlers, whatever they do: commands write to the database, and their commit comes on top */
 	SILENT_PACKETS = 64, /* PINGRESP and the like handled in a row before the socket's turn ends */
 	TLS_READ_AHEAD = 65536
 };
@@ -287,13 +289,14 @@ static void read_more(struct mqtt *m)
 {
 	unsigned messages = 0, silent = 0;
 	bool is_drained = false;
+	uint64_t end_ns = clock_mono_ns() + TURN_NS;
 	sockbuf_look_again(m->buffer);
 	while (is_alive(m) && (m->state == CONNECTING || may_read(m))) {
 		uint64_t before = m->stats.messages;
 		if (!read_packet(m, &is_drained)) return;
 		if (is_drained || m->state == CONNECTING) break;
 		messages += m->stats.messages > before;
-		if ((!m->saw_packet && ++silent > SILENT_PACKETS) || messages >= m->config.max_messages_per_turn) {
+		if ((!m->saw_packet && ++silent > SILENT_PACKETS) || messages >= m->config.max_messages_per_turn || clock_mono_ns() > end_ns) {
 			loop_timer_start(m->again, 0, 0);
 			break;
 		}
