@@ -28,6 +28,7 @@ static const struct column columns[] = {
 static const struct column stage_columns[] = {
 	{"STAGE", "stage", CELL_NUMBER, false},
 	{"NAME", "name", CELL_TEXT, false},
+	{"MODE", "mode", CELL_TEXT, false},
 	{"STATUS", "status", CELL_STATUS, false},
 	{"DEVICES", "planned", CELL_NUMBER, false},
 	{"DEPLOYMENTS", "deployments", CELL_TEXT, false},
@@ -42,6 +43,7 @@ static const struct column deployment_columns[] = {
 	{"ID", "id", CELL_NUMBER, false},
 	{"DEVICE", "device", CELL_TEXT, false},
 	{"STAGE", "stage", CELL_NUMBER, false},
+	{"KIND", "kind", CELL_TEXT, false},
 	{"ROLE", "role", CELL_TEXT, false},
 	{"STATE", "state", CELL_STATUS, false},
 	{"TRY", "attempt", CELL_NUMBER, false},
@@ -86,6 +88,8 @@ static const struct column event_columns[] = {
 
 /* ---- options that stand for objects ---- */
 
+static const char *const default_stages[] = {"5%", "30%", "100%"}; /* the server's */
+
 static bool is_number(const char *text, size_t len, double *out)
 {
 	char *end;
@@ -94,7 +98,7 @@ static bool is_number(const char *text, size_t len, double *out)
 }
 
 /* "5%" of the target when the stage is done, "200" devices; "canary=5%" with a name. */
-static bool put_stage(struct buf *out, const char *text, struct fault *f)
+static bool put_stage_of(struct buf *out, const char *text, bool is_shadow, struct fault *f)
 {
 	const char *eq = strchr(text, '='), *value = eq ? eq + 1 : text;
 	size_t len = strlen(value);
@@ -108,8 +112,15 @@ static bool put_stage(struct buf *out, const char *text, struct fault *f)
 		json_put_strn(out, text, (size_t)(eq - text));
 	}
 	json_num(out, is_percent ? "percent" : "count", v);
+	if (is_shadow)
+		json_str(out, "mode", "shadow");
 	json_close_object(out);
 	return true;
+}
+
+static bool put_stage(struct buf *out, const char *text, struct fault *f)
+{
+	return put_stage_of(out, text, false, f);
 }
 
 /* One row a member of a gate. */
@@ -209,6 +220,8 @@ static const struct command_option create_options[] = {
 	{.name = "stage", .kind = OPTION_EACH, .value = "[NAME=]SIZE", .use = USE_BODY, .member = "stages",
 	 .put = put_stage,
 	 .help = "5% of the target (cumulative) or 200 devices; repeated, in order; 5%, 30%, 100% when absent"},
+	{.name = "shadow", .kind = OPTION_TEXT, .value = "SIZE",
+	 .help = "before all stages: so many devices run it beside their own release, without acting on it (40, or 5%)"},
 	{.name = "gate", .kind = OPTION_EACH, .value = "METRIC[:KEY=VALUE,...]", .use = USE_BODY, .member = "gates",
 	 .put = put_gate,
 	 .help = "what must not get worse; keys: kind worse quantile margin ni weight; may be repeated"},
@@ -244,6 +257,8 @@ static const struct command_option create_options[] = {
 	 .choices = "hold promote revert"},
 	{.name = "hard-stop", .kind = OPTION_INT, .value = "N", .use = USE_BODY, .member = "judge.hard_stop.silent",
 	 .help = "revert at once when so many canaries are silent"},
+	{.name = "sham", .kind = OPTION_FLAG, .use = USE_BODY, .member = "judge.sham",
+	 .help = "controls install what they run already, so that installing as such is no difference"},
 	{.name = "stratum", .kind = OPTION_TEXTS, .value = "FIELD", .use = USE_BODY, .member = "strata",
 	 .help = "hardware or attribute.NAME: blocks never mix these; may be repeated"},
 	{.name = "device", .kind = OPTION_TEXTS, .value = "DEVICE", .use = USE_BODY, .member = "devices",
@@ -360,27 +375,51 @@ static enum result show(struct ctl *c)
 	return output_flush(result);
 }
 
-/* A body without a name gets its release's: everything but name and release has a default. */
-static enum result complete_name(const char *body, struct buf *out)
+/* The stages that were given, or the server's own, after one in shadow. */
+static enum result put_shadow_first(const struct json *stages, const char *size, struct buf *out)
+{
+	struct fault f = {"", ""};
+	json_key(out, "stages");
+	json_open_array(out);
+	if (!put_stage_of(out, size, true, &f))
+		return complain(RESULT_USAGE, "--shadow %s: %s", size, f.detail);
+	for (const struct json *s = json_first(stages); s != NULL; s = json_next(s)) {
+		struct buf one = BUF_INIT;
+		json_print(s, &one);
+		json_put_raw(out, buf_cstr(&one));
+		buf_done(&one);
+	}
+	for (size_t i = 0; json_first(stages) == NULL && i < sizeof default_stages / sizeof default_stages[0]; i++)
+		put_stage(out, default_stages[i], &f);
+	json_close_array(out);
+	return RESULT_OK;
+}
+
+/* A body without a name gets its release's: everything but name and release has a default. And the stage of --shadow. */
+static enum result complete(const char *body, const char *shadow, struct buf *out)
 {
 	struct json *j = NULL;
 	struct fault f;
 	struct buf name = BUF_INIT;
+	enum result result = RESULT_OK;
 	if (json_parse(body, strlen(body), &j, &f) != ERR_OK)
 		abort(); /* written by ourselves */
 	const char *release = json_text(json_get(j, "release"));
 	json_open_object(&name);
 	if (json_get(j, "name") == NULL && release != NULL)
 		json_str(&name, "name", release);
+	if (shadow != NULL)
+		result = put_shadow_first(json_get(j, "stages"), shadow, &name);
 	json_close_object(&name);
 	struct json *over = NULL;
-	if (json_parse(name.data, name.len, &over, &f) != ERR_OK)
+	if (result == RESULT_OK && json_parse(name.data, name.len, &over, &f) != ERR_OK)
 		abort();
-	json_write_merged(out, j, over);
+	if (result == RESULT_OK)
+		json_write_merged(out, j, over);
 	json_free(over);
 	json_free(j);
 	buf_done(&name);
-	return RESULT_OK;
+	return result;
 }
 
 static void show_created(struct ctl *c, const struct reply *r, bool is_dry)
@@ -410,7 +449,7 @@ static enum result create(struct ctl *c)
 	if (result == RESULT_OK)
 		result = option_body(c, base.data, &body);
 	if (result == RESULT_OK)
-		result = complete_name(body.data, &whole);
+		result = complete(body.data, option_text(c, "shadow"), &whole);
 	if (result == RESULT_OK) {
 		struct request q = {.method = "POST", .path = is_dry ? "/rollouts?dryRun=true" : "/rollouts",
 			.body = whole.data};

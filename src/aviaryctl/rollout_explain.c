@@ -191,13 +191,51 @@ static void tell_summary(const struct facts *f, struct story *s)
 	buf_char(out, '.');
 }
 
+static bool is_shadow(const struct json *stage)
+{
+	return strcmp(text_of(stage, "mode"), "shadow") == 0;
+}
+
+/* Devices of live stages in a state: who ran the release in shadow never had it. */
+static int64_t live_count(const struct facts *f, const char *state)
+{
+	int64_t sum = 0;
+	for (const struct json *s = json_first(json_get(f->rollout, "stages")); s != NULL; s = json_next(s))
+		if (!is_shadow(s))
+			sum += count_of(json_get(s, "deployments"), state);
+	return sum;
+}
+
 static int64_t failed_of(const struct json *d)
 {
 	return count_of(d, "failed") + count_of(d, "timed_out");
 }
 
+static void tell_shadow(const struct facts *f, struct story *s)
+{
+	struct buf *out = paragraph(s);
+	const struct json *d = json_get(f->stage, "deployments");
+	int64_t runs = count_of(d, "succeeded"), ran = runs + count_of(d, "reverted");
+	bool is_over = json_get(f->stage, "ended_at") != NULL || json_get(f->rollout, "ended_at") != NULL;
+	buf_printf(out, "Stage %lld of %lld, \"", (long long)f->stage_at + 1, (long long)f->stage_count);
+	clean_text(out, text_of(f->stage, "name"));
+	buf_printf(out, "\", is %s: ", text_of(f->stage, "status"));
+	write_count(out, is_over ? ran : runs, "device", "devices");
+	buf_printf(out, " of %lld %s %s beside the release that each of them %s, on the same inputs, and nobody %s what it said.",
+		(long long)count_of(f->stage, "planned"), is_over ? "ran" : "run", text_of(f->rollout, "release"), is_over ? "had" : "has",
+		is_over ? "acted on" : "acts on");
+	if (failed_of(d) > 0)
+		buf_printf(out, " On %lld it could not be brought to run, or crashed: what they run was not touched.", (long long)failed_of(d));
+	if (is_over)
+		buf_str(out, " They run it no more.");
+}
+
 static void tell_stage(const struct facts *f, struct story *s)
 {
+	if (is_shadow(f->stage)) {
+		tell_shadow(f, s);
+		return;
+	}
 	struct buf *out = paragraph(s);
 	const struct json *d = json_get(f->stage, "deployments");
 	int64_t back = count_of(d, "reverted");
@@ -222,6 +260,13 @@ static void tell_comparison(const struct facts *f, struct story *s)
 		buf_str(out, "No devices are compared in this stage: only installations that fail count.");
 		return;
 	}
+	if (is_shadow(f->stage)) {
+		buf_str(out, "The judge compares the two releases within each of ");
+		write_count(out, blocks, "device", "devices");
+		buf_str(out, ", report by report, where both have measured the same inputs: so devices need not be alike, and the judge's error "
+			"bound holds whoever they are. No device can be harmed in this stage.");
+		return;
+	}
 	buf_str(out, "The judge compares ");
 	write_count(out, blocks, "canary", "canaries");
 	buf_printf(out, " with about %lld devices that keep the old release, ", (long long)(blocks * controls));
@@ -229,8 +274,30 @@ static void tell_comparison(const struct facts *f, struct story *s)
 	if (strncmp(guarantee, "none", 4) != 0)
 		buf_str(out, "Which device of a block became the canary was drawn at random, with a seed that was committed "
 			"before.");
+	if (json_is_true(json_get(json_get(f->spec, "judge"), "sham")))
+		buf_str(out, " The controls install again what they run when their canary installs, so that installing as such makes no difference.");
 	if (strncmp(guarantee, "exact", 5) != 0)
 		buf_printf(out, "%sThe guarantee is: %s.", strncmp(guarantee, "none", 4) != 0 ? " " : "", guarantee);
+}
+
+static void tell_pair(struct buf *out, const char *kind, const struct json *d)
+{
+	double effect = number_of(d, "effect"), margin = number_of(d, "margin");
+	buf_str(out, "in shadow it stands at ");
+	write_value(out, kind, number_of(d, "canary"));
+	buf_str(out, ", what the devices run at ");
+	write_value(out, kind, number_of(d, "control"));
+	buf_str(out, ". ");
+	if (isnan(effect))
+		return;
+	buf_printf(out, "On the same inputs the new release is %s", effect > 0 ? "worse by " : effect < 0 ? "better by " : "neither better nor worse");
+	if (effect != 0)
+		write_difference(out, kind, fabs(effect));
+	if (margin > 0) {
+		buf_str(out, "; tolerated is ");
+		write_difference(out, kind, margin);
+	}
+	buf_str(out, ". ");
 }
 
 static void tell_values(struct buf *out, const char *kind, const struct json *d)
@@ -297,10 +364,13 @@ static void tell_gate(const struct facts *f, struct story *s, int64_t gate)
 		*opinion = text_of(d, "opinion");
 	struct buf *out = paragraph(s);
 	buf_printf(out, "%s, at look %lld", metric, (long long)count_of(look, "look"));
-	buf_printf(out, " after %lld reports of %lld canaries and %lld controls: ", (long long)count_of(look, "reports"),
-	           (long long)count_of(d, "canaries"), (long long)count_of(d, "controls"));
+	if (is_shadow(f->stage))
+		buf_printf(out, " after %lld reports of %lld devices with both: ", (long long)count_of(look, "reports"), (long long)count_of(d, "canaries"));
+	else
+		buf_printf(out, " after %lld reports of %lld canaries and %lld controls: ", (long long)count_of(look, "reports"),
+		           (long long)count_of(d, "canaries"), (long long)count_of(d, "controls"));
 	if (strcmp(opinion, "no_data") != 0) {
-		tell_values(out, kind, d);
+		(is_shadow(f->stage) ? tell_pair : tell_values)(out, kind, d);
 		tell_probability(out, look, d);
 	}
 	for (size_t i = 0; i < sizeof opinions / sizeof opinions[0]; i++)
@@ -363,7 +433,9 @@ static void tell_after_bake(const struct facts *f, struct buf *out)
 	} else {
 		buf_str(out, "It is the last stage: then the rollout is finished. ");
 	}
-	if (json_is_true(json_get(f->stage, "judged")))
+	if (is_shadow(f->stage))
+		buf_str(out, "If a look finds harm, the rollout ends here: nothing has to go back, because no device has ever run it.");
+	else if (json_is_true(json_get(f->stage, "judged")))
 		buf_str(out, "If a look finds harm, every device goes back to the release it ran before, without anybody "
 			"doing anything.");
 }
@@ -390,17 +462,20 @@ static void tell_running(const struct facts *f, struct buf *out)
 
 static void tell_reverting(const struct facts *f, struct buf *out)
 {
-	const struct json *d = json_get(f->rollout, "deployments");
-	buf_printf(out, "%lld devices are on their way back, %lld are back.", (long long)count_of(d, "reverting"),
-		(long long)count_of(d, "reverted"));
+	buf_printf(out, "%lld devices are on their way back, %lld are back.", (long long)live_count(f, "reverting"),
+		(long long)live_count(f, "reverted"));
 }
 
 static void tell_reverted(const struct facts *f, struct buf *out)
 {
-	const struct json *d = json_get(f->rollout, "deployments");
-	int64_t stuck = count_of(d, "revert_failed") + count_of(d, "not_revertible");
-	write_count(out, count_of(d, "reverted"), "device is", "devices are");
-	buf_str(out, " back on the release of before. This release is not offered again: fix it and make a new one.");
+	int64_t stuck = live_count(f, "revert_failed") + live_count(f, "not_revertible"), back = live_count(f, "reverted");
+	if (back == 0 && stuck == 0)
+		buf_str(out, "No device runs the release.");
+	else {
+		write_count(out, back, "device is", "devices are");
+		buf_str(out, " back on the release of before.");
+	}
+	buf_str(out, " This release is not offered again: fix it and make a new one.");
 	if (stuck > 0)
 		buf_printf(out, " %lld could NOT go back: aviaryctl rollout deployments %lld --state revert_failed, or "
 			"--state not_revertible.",
@@ -421,12 +496,12 @@ static void tell_stopped(const struct facts *f, struct buf *out)
 
 static void tell_finished(const struct facts *f, struct buf *out)
 {
-	const struct json *d = json_get(f->rollout, "deployments");
-	write_count(out, count_of(d, "succeeded"), "device has", "devices have");
+	int64_t failed = live_count(f, "failed") + live_count(f, "timed_out");
+	write_count(out, live_count(f, "succeeded"), "device has", "devices have");
 	buf_str(out, " it. Nothing more happens.");
-	if (failed_of(d) > 0)
+	if (failed > 0)
 		buf_printf(out, " %lld could not install it: aviaryctl rollout deployments %lld --state failed, and retry.",
-			(long long)failed_of(d),
+			(long long)failed,
 		           (long long)count_of(f->rollout, "id"));
 }
 
@@ -566,6 +641,7 @@ enum result rollout_explain(struct ctl *c)
 
 static const struct column plan_stages[] = {
 	{"STAGE", "name", CELL_TEXT, false},
+	{"MODE", "mode", CELL_TEXT, false},
 	{"DEVICES", "devices", CELL_NUMBER, false},
 	{"JUDGED", "judged", CELL_YES, false},
 	{"BLOCKS", "blocks", CELL_NUMBER, false},
@@ -594,6 +670,19 @@ static void print_items(const struct ctl *c, const struct column *columns, const
 	table_free(t);
 }
 
+static void tell_plan_aside(const struct json *plan)
+{
+	const struct json *t = json_get(plan, "target"), *stages = json_get(plan, "stages");
+	for (const struct json *s = json_first(stages); s != NULL; s = json_next(s))
+		if (is_shadow(s))
+			printf("%s: %lld of %lld devices that can run it in shadow (%lld of them are online now); at least %lld are needed.\n",
+				text_of(s, "name"), (long long)count_of(s, "devices"), (long long)count_of(t, "can_shadow"),
+				(long long)count_of(t, "shadow_ready"), (long long)count_of(s, "blocks_needed"));
+	if (count_of(t, "unknown_release") > 0)
+		printf("%lld run a release that this server does not have: no revert brings it back, and as controls they install nothing.\n",
+			(long long)count_of(t, "unknown_release"));
+}
+
 void plan_print(const struct ctl *c, const struct json *plan)
 {
 	const struct json *t = json_get(plan, "target"), *j = json_get(plan, "judge");
@@ -606,6 +695,7 @@ void plan_print(const struct ctl *c, const struct json *plan)
 		printf("%lld devices of hardware %s are left out: %s has no file for them.\n",
 			(long long)count_of(i, "devices"), text_of(i, "hardware"),
 		       text_of(i, "missing"));
+	tell_plan_aside(plan);
 	putchar('\n');
 	print_items(c, plan_stages, json_get(plan, "stages"));
 	if (json_first(json_get(j, "gates")) != NULL) {

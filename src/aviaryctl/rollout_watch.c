@@ -105,15 +105,16 @@ static void write_stage(const struct watch *w, const struct json *s, struct buf 
 	for (size_t width = text_width(out->data + from); width < 13; width++)
 		buf_char(out, ' ');
 	write_bar(&n, out);
-	buf_printf(out, " %s%-9s%s %lld of %lld have it", colour ? status_colour(status) : "", status,
+	bool is_shadow = strcmp(text_of(s, "mode"), "shadow") == 0;
+	buf_printf(out, " %s%-9s%s %lld of %lld %s", colour ? status_colour(status) : "", status,
 		colour && status_colour(status)[0] ? COLOUR_END : "",
-	           (long long)n.succeeded, (long long)n.total);
+	           (long long)n.succeeded, (long long)n.total, is_shadow ? "run it in shadow" : "have it");
 	if (n.active > 0)
 		buf_printf(out, ", %lld under way", (long long)n.active);
 	if (n.failed > 0)
 		buf_printf(out, ", %lld failed", (long long)n.failed);
 	if (n.back > 0)
-		buf_printf(out, ", %lld back", (long long)n.back);
+		buf_printf(out, is_shadow ? ", %lld have dropped it" : ", %lld back", (long long)n.back);
 	if (json_is_true(json_get(s, "judged")) && json_get(s, "started_at") != NULL)
 		buf_printf(out, "; judge: %s%s%s after %.0f looks", colour ? status_colour(verdict) : "", verdict,
 		           colour && status_colour(verdict)[0] ? COLOUR_END : "", json_number(json_get(s, "looks")));
