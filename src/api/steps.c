@@ -8,6 +8,8 @@
 
 #define STEPS_MAX 4         /* requests under way at once: each may hold a scan of the whole fleet */
 #define AT_ONCE_NS 2000000u /* what a handler does before it becomes one of them */
+#define IDLE_NS 200000u     /* a round in less was of those who wait for a job: the next one may wait, too */
+#define IDLE_MS 2
 
 struct item {
 	struct item *next;
@@ -72,12 +74,13 @@ static void step(struct steps *s, struct item *i, const struct timebox *box)
 static void on_timer(void *ctx)
 {
 	struct steps *s = ctx;
-	const struct timebox box = timebox_begin(TIMEBOX_NS);
+	const struct timebox box = timebox_begin(TIMEBOX_NS), idle = timebox_begin(IDLE_NS);
+	size_t left = s->count; /* each once */
 	do
 		step(s, pop(s), &box);
-	while (s->first != NULL && !timebox_is_over(&box));
+	while (--left > 0 && s->first != NULL && !timebox_is_over(&box));
 	if (s->first != NULL)
-		loop_timer_start(s->timer, 0, 0);
+		loop_timer_start(s->timer, timebox_is_over(&idle) ? 0 : IDLE_MS, 0);
 }
 
 enum err api_in_steps(struct api_request *rq, const struct api_steps *how, void *state)
