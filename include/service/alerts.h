@@ -31,6 +31,9 @@ AVIARY_MUST_CHECK enum err alert_install_failed(struct call *c, const char *devi
 /* A device is deleted: its alerts are resolved. */
 AVIARY_MUST_CHECK enum err alerts_forget_device(struct call *c, const char *device_id);
 
+/* Since when devices could be heard: nobody is silent for longer. 0: always. */
+int64_t alerts_listening_since(const struct call *c);
+
 /* Time passes (about once a second): silent devices, rules whose for_ms has run out. In its own unit of work. */
 AVIARY_MUST_CHECK enum err alerts_tick(struct call *c);
 

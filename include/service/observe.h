@@ -49,6 +49,15 @@ bool observe_window(struct call *c, int64_t rollout, int64_t stage, int64_t devi
 int64_t observe_device_reports(struct call *c, int64_t rollout, int64_t stage, int64_t device);
 int64_t observe_report_count(struct call *c, int64_t rollout, int64_t stage);
 
+/* The same for those who read many cells: a metric's number (observe_metric) and a device's window, looked up once. A window is
+ * valid until devices are followed, unfollowed or deleted, or a batch is settled; NULL: not followed, and has nothing. */
+struct window;
+const struct window *observe_find_window(struct call *c, int64_t rollout, int64_t stage, int64_t device);
+int64_t observe_window_reports(const struct window *w);
+bool observe_window_cell(const struct window *w, int64_t metric, struct metric_accum *a, struct ddsketch *s); /* s may be NULL */
+/* Whether the device is followed from since_ms on already, so that observe_follow would do nothing. */
+bool observe_is_followed(struct call *c, int64_t rollout, int64_t stage, int64_t device, int64_t since_ms);
+
 /* Times of receipt: the last report and the usual gaps. false when the device never sent telemetry. */
 bool observe_habit(struct call *c, int64_t device, struct silence_habit *h);
 

@@ -90,6 +90,12 @@ static enum err sweep(struct call *c, struct change *changes, size_t *count)
 	return ERR_OK;
 }
 
+int64_t alerts_listening_since(const struct call *c)
+{
+	const struct alerts *a = c->s->alerts;
+	return a == NULL || a->listening_ms > c->now_ms ? 0 : a->listening_ms;
+}
+
 enum err alerts_sweep_silent(struct call *c)
 {
 	struct alerts *a = c->s->alerts;

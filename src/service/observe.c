@@ -198,25 +198,41 @@ void observe_unfollow_device(struct call *c, int64_t rollout, int64_t stage, int
 		track_close_window(t->tracks, k, w);
 }
 
-bool observe_window(struct call *c, int64_t rollout, int64_t stage, int64_t device, const char *metric, struct metric_accum *a, struct ddsketch *s)
+const struct window *observe_find_window(struct call *c, int64_t rollout, int64_t stage, int64_t device)
 {
-	struct telemetry *t = c->s->telemetry;
-	telemetry_catch_up(t);
-	const struct window *w = window_of(t, device, rollout, stage);
-	const struct symbol *y = symbols_find_metric(t->symbols, metric);
+	telemetry_catch_up(c->s->telemetry);
+	return window_of(c->s->telemetry, device, rollout, stage);
+}
+
+int64_t observe_window_reports(const struct window *w)
+{
+	return w != NULL ? w->reports : 0;
+}
+
+bool observe_window_cell(const struct window *w, int64_t metric, struct metric_accum *a, struct ddsketch *s)
+{
 	empty(a, s);
-	for (size_t i = 0; w != NULL && y != NULL && i < w->metric_count; i++) {
-		if (w->metrics[i].metric == y->id)
+	for (size_t i = 0; w != NULL && metric != 0 && i < w->metric_count; i++) {
+		if (w->metrics[i].metric == metric)
 			cell_merge(&w->metrics[i].cell, a, s);
 	}
 	return a->reports > 0;
 }
 
+bool observe_is_followed(struct call *c, int64_t rollout, int64_t stage, int64_t device, int64_t since_ms)
+{
+	const struct window *w = window_of(c->s->telemetry, device, rollout, stage);
+	return w != NULL && w->since_ms == since_ms;
+}
+
+bool observe_window(struct call *c, int64_t rollout, int64_t stage, int64_t device, const char *metric, struct metric_accum *a, struct ddsketch *s)
+{
+	return observe_window_cell(observe_find_window(c, rollout, stage, device), observe_metric(c, metric), a, s);
+}
+
 int64_t observe_device_reports(struct call *c, int64_t rollout, int64_t stage, int64_t device)
 {
-	telemetry_catch_up(c->s->telemetry);
-	const struct window *w = window_of(c->s->telemetry, device, rollout, stage);
-	return w != NULL ? w->reports : 0;
+	return observe_window_reports(observe_find_window(c, rollout, stage, device));
 }
 
 int64_t observe_report_count(struct call *c, int64_t rollout, int64_t stage)
