@@ -38,7 +38,8 @@ AVIARY_MUST_CHECK enum err rollouts_create(struct call *c, const struct rollout_
 /* ERR_CONFLICT with the status in the detail when the action is not allowed now; the same action again is no error where the goal is
  * already reached. Writes the rollout as JSON. */
 AVIARY_MUST_CHECK enum err rollouts_act(struct call *c, int64_t id, enum rollout_command command, struct buf *out);
-AVIARY_MUST_CHECK enum err rollouts_delete(struct call *c, int64_t id); /* only one that has ended, or never started */
+/* Only one that has ended, or never started. Nobody sees it from then on; its rows are deleted in pieces. */
+AVIARY_MUST_CHECK enum err rollouts_delete(struct call *c, int64_t id);
 
 /* ---- reads, as JSON ---- */
 AVIARY_MUST_CHECK enum err rollouts_show(struct call *c, int64_t id, struct buf *out, int64_t *revision);
@@ -60,6 +61,11 @@ struct desired_target {
 	const char *action;  /* "install" or "revert" */
 	int64_t timeout_ms;
 	bool has_deployment; /* something is to be done */
+	struct {             /* what it should run beside that, without acting on it */
+		int64_t release;    /* row id; 0: nothing */
+		int64_t counter, deployment, timeout_ms;
+		int attempt;
+	} shadow;
 };
 AVIARY_MUST_CHECK enum err rollouts_desired(struct call *c, int64_t device, struct desired_target *out);
 /* A device's word about its deployment (protocol.md, /report); unknown, old or doubled ones change nothing. `state` as in the message. */
@@ -70,7 +76,7 @@ AVIARY_MUST_CHECK enum err rollouts_forget_device(struct call *c, int64_t device
 /* Whether the device takes part in a rollout that has not ended; its id, or 0. */
 AVIARY_MUST_CHECK enum err rollouts_of_device(struct call *c, int64_t device, int64_t *rollout);
 
-/* Time passes: at most every 100 ms. */
-AVIARY_MUST_CHECK enum err rollouts_tick(struct call *c);
+/* Time passes: every 100 ms, or at once when *more says so. Works for one timebox at most, in turn for all rollouts. */
+AVIARY_MUST_CHECK enum err rollouts_tick(struct call *c, bool *more);
 
 #endif

@@ -25,6 +25,11 @@ struct units *units_new(void);
 void units_free(struct units *u); /* NULL is allowed */
 void units_listen(struct units *u, struct unit_listener listener); /* called in order of registration */
 
+/* Units are numbered as they begin. What was written when unit_newest said n is gone when a unit from number <= n was undone, and only then:
+ * for those who remember over several ticks what they have written. */
+uint64_t unit_newest(const struct services *s);
+uint64_t unit_undone_from(const struct services *s); /* in `undone`: the number of the unit that was rolled back */
+
 AVIARY_MUST_CHECK enum err unit_begin(struct services *s, struct fault *f);
 /* Keeps or undoes what was done since unit_begin. `e` of the work itself decides and is returned, unless keeping fails.
  * The fault of the work is left as it is. */

@@ -31,11 +31,17 @@ AVIARY_MUST_CHECK enum err deployment_update(struct deployment_store *s, const s
 AVIARY_MUST_CHECK enum err deployment_get(struct deployment_store *s, int64_t id, struct deployment_row *out, struct arena *a, struct fault *f);
 /* The newest of a device; ERR_NOT_FOUND when it has none. */
 AVIARY_MUST_CHECK enum err deployment_newest(struct deployment_store *s, int64_t device, struct deployment_row *out, struct arena *a, struct fault *f);
+/* The newest that was to change what it runs. */
+AVIARY_MUST_CHECK enum err deployment_newest_install(struct deployment_store *s, int64_t device, struct deployment_row *out, struct arena *a,
+	struct fault *f);
 /* Whether the device has an install in this rollout. */
 AVIARY_MUST_CHECK enum err deployment_exists(struct deployment_store *s, int64_t rollout, int64_t device, bool *exists, struct fault *f);
 /* In one state of a stage, oldest first; installs or shadows, whichever the stage has. Not shams. */
 AVIARY_MUST_CHECK enum err deployment_in_state(struct deployment_store *s, int64_t rollout, int64_t stage, enum deployment_status state,
 	int64_t limit, struct deployment_row **rows, size_t *count, struct arena *a, struct fault *f);
+/* The same, with an id above `after`: where not all of them will move, who asks again goes on behind the last one. */
+AVIARY_MUST_CHECK enum err deployment_in_state_after(struct deployment_store *s, int64_t rollout, int64_t stage, enum deployment_status state,
+	int64_t after, int64_t limit, struct deployment_row **rows, size_t *count, struct arena *a, struct fault *f);
 /* Shadows and shams of a stage in any state, of devices above `after`, by device. */
 AVIARY_MUST_CHECK enum err deployment_aside(struct deployment_store *s, int64_t rollout, int64_t stage, int64_t after, int64_t limit,
 	struct deployment_row **rows, size_t *count, struct arena *a, struct fault *f);
@@ -45,6 +51,9 @@ AVIARY_MUST_CHECK enum err deployment_shams_of_block(struct deployment_store *s,
 /* How many deployments of a block's members, canary and shams, are not over. */
 AVIARY_MUST_CHECK enum err deployment_unfinished_of_block(struct deployment_store *s, int64_t rollout, int64_t stage, int64_t block, int64_t *count,
 	struct fault *f);
+/* Canaries of a stage that wait to be offered, oldest first. */
+AVIARY_MUST_CHECK enum err deployment_waiting_canaries(struct deployment_store *s, int64_t rollout, int64_t stage, int64_t limit,
+	struct deployment_row **rows, size_t *count, struct arena *a, struct fault *f);
 /* Deadlines that have passed, any rollout. */
 AVIARY_MUST_CHECK enum err deployment_overdue(struct deployment_store *s, int64_t now_ms, int64_t limit, struct deployment_row **rows,
 	size_t *count, struct arena *a, struct fault *f);

@@ -140,8 +140,10 @@ static void on_rollouts(void *ctx)
 	struct call c;
 	struct fault f;
 	loop_mark(d->loop, "rollouts.tick");
+	bool more = false;
 	call_init(d, &c, &f);
-	report("rollouts.tick", rollouts_tick(&c), &f);
+	report("rollouts.tick", rollouts_tick(&c, &more), &f);
+	loop_timer_start(d->rollouts_timer, more && d->commit == ERR_OK ? 0 : ROLLOUTS_EVERY_MS, 0);
 }
 
 /* After a failed commit something has to be written, or nobody would notice that there is room again. */
@@ -223,7 +225,7 @@ enum err daemon_start_timers(struct daemon *d)
 	d->minute_timer = loop_timer_new(d->loop, on_minute, d);
 	d->watchdog_timer = loop_timer_new(d->loop, on_watchdog, d);
 	loop_on_hold(d->loop, note_hold, d);
-	loop_timer_start(d->rollouts_timer, ROLLOUTS_EVERY_MS, ROLLOUTS_EVERY_MS);
+	loop_timer_start(d->rollouts_timer, ROLLOUTS_EVERY_MS, 0);
 	loop_timer_start(d->second_timer, 1000, 1000);
 	loop_timer_start(d->retain_timer, 10000, 0);
 	loop_timer_start(d->minute_timer, MINUTE_MS, MINUTE_MS);

@@ -6,15 +6,15 @@
 #include "service/alerts.h"
 #include "service/metrics.h"
 #include "service/observe.h"
+#include "service/registry.h"
 #include "service/rollout_parts.h"
 #include "service/unit.h"
 
-#define JOIN_EVERY_MS 5000    /* late joiners: a scan of the filter */
-#define DRAW_EVERY_MS 5000    /* a stage that could not begin: a scan of the filter, too */
-#define OVERDUE_A_TICK 1000   /* bounds one tick; the rest comes with the next */
-#define OFFERS_A_TICK 2000
-#define MOVES_A_TICK 2000     /* taken back or cancelled: 60 ms; 100,000 at once held everybody for 3 s */
+#define PAGE 32               /* rows read at once, of which a piece may do only some */
 #define DECISIONS_A_TICK 8    /* a stage that is empty is passed at once, and the next one too */
+/* Turns of a round: first the deadlines, then rollouts by number, then those that are deleted. */
+#define TURN_OVERDUE 0
+#define TURN_DELETED (INT64_MAX / 2)
 
 static enum rollout_policy policy_of(const char *text)
 {
@@ -34,6 +34,7 @@ static enum err gather_state(struct call *c, struct rollout_rows *x, struct roll
 	out->error_action = policy_of(q->error.action);
 	out->on_inconclusive = policy_of(q->judge.on_inconclusive);
 	out->auto_revert = true;
+	out->hold_all = strcmp(q->judge.hold, "all") == 0;
 	out->window_is_open = window_is_open(x->live->windows, x->live->window_count, c->now_ms);
 	for (size_t i = 0; i < x->stage_count; i++) {
 		struct rollout_stage *s = &out->stages[i];
@@ -51,13 +52,10 @@ static enum err gather_state(struct call *c, struct rollout_rows *x, struct roll
 		s->soak_ms = q->soak_ms;
 		s->baking_since_ms = row->baking_at;
 		s->has_gates = row->is_judged;
-		/* One that could not begin is tried again later; what waits in the stages before it is offered meanwhile. */
-		s->needs_approval = s->status == STAGE_SCHEDULED && c->now_ms - x->live->drawn_at_ms < DRAW_EVERY_MS;
+		s->retry_at_ms = rollout_begin_is_open(x->live, row->stage) ? INT64_MAX : x->live->begin_at_ms;
 		succeeded += s->counts[DEPLOYMENT_SUCCEEDED];
 	}
 	out->rate_allowance = rate_allowance(&x->live->rate, &x->live->rate_state, c->now_ms, x->live->notified, succeeded);
-	if (out->rate_allowance > OFFERS_A_TICK)
-		out->rate_allowance = OFFERS_A_TICK;
 	return ERR_OK;
 }
 
@@ -76,8 +74,32 @@ static enum err note_stage(struct call *c, const struct rollout_rows *x, const s
 	return e;
 }
 
+static enum err let_go(struct call *c, struct rollout_rows *x, struct rollout_piece *p, bool *is_done)
+{
+	enum err e = rollout_let_go(c, x, &p->box, is_done);
+	p->more = p->more || (!e && !*is_done);
+	return e;
+}
+
+static enum err begin_stage(struct call *c, struct rollout_rows *x, struct stage_row *stage, struct rollout_piece *p, bool *is_ready)
+{
+	char reason[200];
+	enum begun begun;
+	enum err e = let_go(c, x, p, is_ready); /* or who ran the stage before in shadow would be busy */
+	if (e || !*is_ready)
+		return e;
+	e = rollout_begin_stage(c, x, stage, p, &begun, reason, sizeof reason);
+	*is_ready = !e && begun == BEGUN;
+	if (!e && begun == BEGUN_PARTLY)
+		snprintf(reason, sizeof reason, "stage %lld begins: its devices are looked up, drawn and written", (long long)stage->stage + 1);
+	if (e || *is_ready || strcmp(reason, x->row.reason) == 0)
+		return e;
+	return rollout_set_status(c, x, x->status, reason);
+}
+
 /* Carries out one move of a stage. *is_ready false: it cannot begin yet. */
-static enum err move_stage(struct call *c, struct rollout_rows *x, const struct rollout_stage_move *m, const char *text, bool *is_ready)
+static enum err move_stage(struct call *c, struct rollout_rows *x, const struct rollout_stage_move *m, const char *text, struct rollout_piece *p,
+	bool *is_ready)
 {
 	struct stage_row *stage = &x->stages[m->stage];
 	enum stage_status status;
@@ -86,16 +108,9 @@ static enum err move_stage(struct call *c, struct rollout_rows *x, const struct 
 	if (!is_known)
 		return ERR_INTERNAL;
 	if (m->to == STAGE_RUNNING && status == STAGE_SCHEDULED) {
-		char reason[200];
-		enum err e = rollout_draw_stage(c, x, stage, is_ready, reason, sizeof reason);
-		if (e)
+		enum err e = begin_stage(c, x, stage, p, is_ready);
+		if (e || !*is_ready)
 			return e;
-		if (!*is_ready) {
-			x->live->drawn_at_ms = c->now_ms;
-			if (strcmp(reason, x->row.reason) == 0)
-				return ERR_OK;
-			return rollout_set_status(c, x, x->status, reason);
-		}
 		stage->started_at = c->now_ms;
 		stage->verdict = verdict_name(VERDICT_CONTINUE);
 	}
@@ -115,22 +130,42 @@ static enum err move_stage(struct call *c, struct rollout_rows *x, const struct 
 	return e ? e : note_stage(c, x, stage, text);
 }
 
-/* Of at most *left, which goes down: what remains comes with the next tick, which decides the same again. */
-static enum err each_in_state(struct call *c, struct rollout_rows *x, enum deployment_status state, int64_t *left,
-	enum err (*fn)(struct call *c, struct rollout_rows *x, struct deployment_row *d))
+static bool has_begun(const struct stage_row *s)
 {
-	for (size_t i = 0; i < x->stage_count && *left > 0; i++) {
+	return s->started_at != 0; /* rows of one that has not are taken away, not moved */
+}
+
+/* As many as the piece has room for: what remains comes with the next one, which decides the same again. */
+static enum err each_in_state(struct call *c, struct rollout_rows *x, int64_t stage, enum deployment_status state, uint32_t most,
+	struct rollout_piece *p, uint32_t *moved, enum err (*fn)(struct call *c, struct rollout_rows *x, struct deployment_row *d))
+{
+	int64_t after = 0; /* whoever does not move is not met again */
+	*moved = 0;
+	for (;;) {
 		struct deployment_row *rows;
 		size_t count;
-		enum err e = deployment_in_state(c->s->rollouts->deployments, x->row.id, (int64_t)i, state, *left, &rows, &count, c->arena,
+		enum err e = deployment_in_state_after(c->s->rollouts->deployments, x->row.id, stage, state, after, PAGE, &rows, &count, c->arena,
 			c->fault);
-		*left -= e ? 0 : (int64_t)count;
-		for (size_t n = 0; n < count && !e; n++)
-			e = fn(c, x, &rows[n]);
-		if (e)
+		for (size_t i = 0; i < count && !e; i++, ++*moved) {
+			if (*moved == most || rollout_piece_is_over(p))
+				return ERR_OK;
+			e = fn(c, x, &rows[i]);
+			after = rows[i].id;
+		}
+		if (e || count < PAGE)
 			return e;
 	}
-	return ERR_OK;
+}
+
+static enum err each_of_all(struct call *c, struct rollout_rows *x, enum deployment_status state, struct rollout_piece *p,
+	enum err (*fn)(struct call *c, struct rollout_rows *x, struct deployment_row *d))
+{
+	enum err e = ERR_OK;
+	uint32_t moved;
+	for (size_t i = 0; i < x->stage_count && !p->more && !e; i++)
+		if (has_begun(&x->stages[i]))
+			e = each_in_state(c, x, (int64_t)i, state, UINT32_MAX, p, &moved, fn);
+	return e;
 }
 
 static enum err cancel_one(struct call *c, struct rollout_rows *x, struct deployment_row *d)
@@ -144,39 +179,88 @@ static enum err take_back_one(struct call *c, struct rollout_rows *x, struct dep
 	return deployment_take_back(c, x->live, d);
 }
 
-static enum err carry_out_all(struct call *c, struct rollout_rows *x, const struct rollout_decision *d, int64_t *left)
+static enum err offer_one(struct call *c, struct rollout_rows *x, struct deployment_row *d)
+{
+	return deployment_offer(c, x->live, d);
+}
+
+static enum err carry_out_all(struct call *c, struct rollout_rows *x, const struct rollout_decision *d, struct rollout_piece *p)
 {
 	enum err e = ERR_OK;
 	enum deployment_status to;
 	/* from the end: what runs the release goes back before what was never offered is cancelled */
 	for (int s = DEPLOYMENT_STATUS_COUNT - 1; d->revert_begun && s >= 0 && !e; s--)
 		if (deployment_on_revert((enum deployment_status)s, true, &to))
-			e = each_in_state(c, x, (enum deployment_status)s, left, take_back_one);
+			e = each_of_all(c, x, (enum deployment_status)s, p, take_back_one);
 	if (!e && d->cancel_waiting)
-		e = each_in_state(c, x, DEPLOYMENT_WAITING, left, cancel_one);
+		e = each_of_all(c, x, DEPLOYMENT_WAITING, p, cancel_one);
 	if (!e && d->cancel_offered)
-		e = each_in_state(c, x, DEPLOYMENT_OFFERED, left, cancel_one);
+		e = each_of_all(c, x, DEPLOYMENT_OFFERED, p, cancel_one);
 	return e;
 }
 
-static enum err offer_some(struct call *c, struct rollout_rows *x, const struct rollout_decision *d)
+/* Canaries first: when they begin must not depend on whether others wait. */
+static enum err offer_canaries(struct call *c, struct rollout_rows *x, int64_t stage, uint32_t most, struct rollout_piece *p, uint32_t *moved)
 {
-	uint32_t offered = 0;
-	for (size_t i = 0; i < x->stage_count; i++) {
+	for (;;) {
 		struct deployment_row *rows;
 		size_t count;
-		if (!d->offers[i])
-			continue;
-		enum err e = deployment_in_state(c->s->rollouts->deployments, x->row.id, (int64_t)i, DEPLOYMENT_WAITING, d->offers[i], &rows,
-			&count, c->arena, c->fault);
-		for (size_t n = 0; n < count && !e; n++)
-			e = deployment_offer(c, x->live, &rows[n]);
-		if (e)
+		enum err e = deployment_waiting_canaries(c->s->rollouts->deployments, x->row.id, stage, PAGE, &rows, &count, c->arena, c->fault);
+		for (size_t i = 0; i < count && !e; i++, ++*moved) {
+			if (*moved == most || rollout_piece_is_over(p))
+				return ERR_OK;
+			e = deployment_offer(c, x->live, &rows[i]);
+		}
+		if (e || count < PAGE)
 			return e;
-		offered += (uint32_t)count;
+	}
+}
+
+static enum err offer_some(struct call *c, struct rollout_rows *x, const struct rollout_decision *d, struct rollout_piece *p)
+{
+	uint32_t offered = 0;
+	enum err e = ERR_OK;
+	for (int i = 0; i < (int)x->stage_count && !e && !p->more; i++) {
+		uint32_t canaries = 0, others = 0;
+		if (d->offers[i])
+			e = offer_canaries(c, x, i, d->offers[i], p, &canaries);
+		if (!e && canaries < d->offers[i] && !p->more && i != d->held_stage)
+			e = each_in_state(c, x, i, DEPLOYMENT_WAITING, d->offers[i] - canaries, p, &others, offer_one);
+		offered += canaries + others;
 	}
 	rate_take(&x->live->rate, &x->live->rate_state, offered);
 	x->live->notified += offered;
+	return e;
+}
+
+/* The rollout is about to end: its devices may take part in another one. By number, so that nobody is missed who moves meanwhile. */
+static enum err free_devices(struct call *c, struct rollout_rows *x, struct rollout_piece *p, bool *is_done)
+{
+	struct rollouts *r = c->s->rollouts;
+	*is_done = false;
+	for (;;) {
+		struct deployment_row *rows;
+		size_t count;
+		enum err e = deployment_page(r->deployments, x->row.id, -1, DEPLOYMENT_STATUS_COUNT, x->live->freed_after, PAGE, &rows, &count,
+			c->arena, c->fault);
+		for (size_t i = 0; i < count && !e; i++) {
+			if (rollout_piece_is_over(p))
+				return ERR_OK;
+			const struct device_state *d = registry_by_row(c->s->registry, rows[i].device);
+			if (d && d->deployment == rows[i].id) {
+				deployment_set_active(c, rows[i].device, 0);
+				e = deployment_deactivate(r->deployments, rows[i].device, c->fault);
+			}
+			x->live->freed_after = rows[i].id;
+			x->live->wrote = unit_newest(c->s);
+		}
+		if (e)
+			return e;
+		if (count < PAGE)
+			break;
+	}
+	x->live->freed_after = 0;
+	*is_done = true;
 	return ERR_OK;
 }
 
@@ -189,7 +273,28 @@ static enum err after_end(struct call *c, struct rollout_rows *x, const char *te
 	return ERR_OK;
 }
 
-static enum err carry_out(struct call *c, struct rollout_rows *x, const struct rollout_decision *d, int64_t *left, bool *is_ready)
+static enum err move_rollout(struct call *c, struct rollout_rows *x, const struct rollout_decision *d, const char *text, struct rollout_piece *p,
+	bool *is_ready)
+{
+	bool ends = d->moves && rollout_status_is_final(d->status);
+	if (!ends)
+		x->live->freed_after = 0;
+	enum err e = ends ? let_go(c, x, p, is_ready) : ERR_OK; /* which tells them, before they are free */
+	if (!e && *is_ready && ends)
+		e = free_devices(c, x, p, is_ready);
+	if (e || !*is_ready)
+		return e;
+	/* A revert keeps the words of its cause: the verdict's sentence is worth more than "devices are going back". */
+	bool keeps_words = x->status == ROLLOUT_REVERTING;
+	if (d->moves) {
+		e = rollout_set_status(c, x, d->status, keeps_words ? x->row.reason : text);
+		return e ? e : after_end(c, x, text);
+	}
+	bool says_nothing = d->reason == ROLLOUT_REASON_NONE || d->reason == ROLLOUT_REASON_WAITS_BEGIN || d->reason == x->live->last_reason;
+	return keeps_words || says_nothing ? ERR_OK : rollout_set_status(c, x, x->status, text);
+}
+
+static enum err carry_out(struct call *c, struct rollout_rows *x, const struct rollout_decision *d, struct rollout_piece *p, bool *is_ready)
 {
 	char text[400];
 	rollout_explain(d, text, sizeof text);
@@ -197,22 +302,15 @@ static enum err carry_out(struct call *c, struct rollout_rows *x, const struct r
 		snprintf(text, sizeof text, "%s", x->live->verdict_text);
 	*is_ready = true;
 	for (unsigned i = 0; i < d->stage_move_count; i++) {
-		enum err e = move_stage(c, x, &d->stage_moves[i], text, is_ready);
+		enum err e = move_stage(c, x, &d->stage_moves[i], text, p, is_ready);
 		if (e || !*is_ready)
 			return e;
 	}
-	enum err e = carry_out_all(c, x, d, left);
-	/* A revert keeps the words of its cause: the verdict's sentence is worth more than "devices are going back". */
-	bool keeps_words = x->status == ROLLOUT_REVERTING;
-	if (!e && d->moves) {
-		e = rollout_set_status(c, x, d->status, keeps_words ? x->row.reason : text);
-		if (!e)
-			e = after_end(c, x, text);
-	} else if (!e && !keeps_words && d->reason != ROLLOUT_REASON_WAITS_APPROVAL && d->reason != ROLLOUT_REASON_NONE && d->reason != x->live->last_reason) {
-		e = rollout_set_status(c, x, x->status, text);
-	}
+	enum err e = carry_out_all(c, x, d, p);
+	if (!e)
+		e = move_rollout(c, x, d, text, p, is_ready);
 	x->live->last_reason = d->reason;
-	return e ? e : offer_some(c, x, d);
+	return e || !*is_ready ? e : offer_some(c, x, d, p);
 }
 
 static struct stage_row *open_stage(struct rollout_rows *x)
@@ -223,81 +321,164 @@ static struct stage_row *open_stage(struct rollout_rows *x)
 	return NULL;
 }
 
-static enum err watch(struct call *c, struct rollout_rows *x)
+static enum err watch(struct call *c, struct rollout_rows *x, struct rollout_piece *p)
 {
 	struct stage_row *stage = open_stage(x);
 	if (!stage || (x->status != ROLLOUT_RUNNING && x->status != ROLLOUT_PAUSED))
 		return ERR_OK;
-	enum err e = rollout_judge_stage(c, x, stage);
-	bool is_last = (size_t)stage->stage + 1 == x->stage_count;
-	if (e || !is_last || x->status != ROLLOUT_RUNNING || c->now_ms - x->live->joined_at_ms < JOIN_EVERY_MS)
-		return e;
-	x->live->joined_at_ms = c->now_ms;
-	return rollout_join_late(c, x, stage);
+	return rollout_judge_stage(c, x, stage, p);
 }
 
-static enum err run_one(struct call *c, int64_t id)
+/* A retry goes before all decisions: halfway through it the stage looks as if it had failed, or as if nothing were left to do. */
+static enum err retry(struct call *c, struct rollout_rows *x, struct rollout_piece *p)
 {
-	struct rollout_rows x;
-	int64_t left = MOVES_A_TICK;
-	enum err e = rollout_load(c, id, &x);
-	if (!e)
-		e = watch(c, &x);
-	for (int round = 0; round < DECISIONS_A_TICK && left > 0 && !e; round++) {
+	if (!x->row.retry_at)
+		return ERR_OK;
+	bool is_harmful = false;
+	for (size_t i = 0; i < x->stage_count; i++)
+		is_harmful = is_harmful || strcmp(x->stages[i].verdict, verdict_name(VERDICT_REVERT)) == 0;
+	enum err e = ERR_OK;
+	if ((is_harmful && x->status != ROLLOUT_REVERTING) || x->status == ROLLOUT_STOPPING)
+		x->row.retry_at = 0; /* what counts now is that it ends */
+	else
+		e = rollout_retry_some(c, x, p);
+	return e || x->row.retry_at ? e : rollout_update(c->s->rollouts->store, &x->row, c->fault);
+}
+
+static enum err decide(struct call *c, struct rollout_rows *x, struct rollout_piece *p)
+{
+	for (int round = 0; round < DECISIONS_A_TICK && (round == 0 || !p->more); round++) {
 		struct rollout_state state;
 		struct rollout_decision d;
 		bool is_ready;
-		e = gather_state(c, &x, &state);
+		enum err e = gather_state(c, x, &state);
 		if (e)
 			return e;
 		rollout_decide(&state, &d);
-		e = carry_out(c, &x, &d, &left, &is_ready);
+		e = carry_out(c, x, &d, p, &is_ready);
 		if (e || !is_ready || !d.again)
 			return e;
 	}
+	return ERR_OK;
+}
+
+/* Each part of a turn does something, however long the others take. */
+static enum err take_part(struct call *c, struct rollout_rows *x, struct rollout_piece *p,
+	enum err (*fn)(struct call *c, struct rollout_rows *x, struct rollout_piece *p))
+{
+	struct rollout_piece part = {.box = p->box};
+	enum err e = fn(c, x, &part);
+	p->more = p->more || part.more;
 	return e;
 }
 
-static enum err run_overdue(struct call *c)
+static enum err run_one(struct call *c, int64_t id, struct rollout_piece *p)
 {
-	struct deployment_row *rows;
-	size_t count;
-	enum err e = deployment_overdue(c->s->rollouts->deployments, c->now_ms, OVERDUE_A_TICK, &rows, &count, c->arena, c->fault);
-	for (size_t i = 0; i < count && !e; i++) {
-		struct rollout_rows x;
-		e = rollout_load(c, rows[i].rollout, &x);
-		if (!e)
-			e = deployment_timed_out(c, &x, &rows[i]);
+	struct rollout_rows x;
+	bool has_let_go = false;
+	enum err e = rollout_load(c, id, &x);
+	if (!e)
+		e = rollout_let_go(c, &x, &p->box, &has_let_go);
+	if (e || !has_let_go) {
+		p->more = true;
+		return e;
 	}
-	return e;
+	rollout_begin_settle(&x);
+	e = take_part(c, &x, p, watch);
+	if (!e)
+		e = take_part(c, &x, p, retry);
+	if (e || x.row.retry_at)
+		return e;
+	e = take_part(c, &x, p, decide);
+	return e ? e : take_part(c, &x, p, rollout_begin_step);
+}
+
+static enum err run_overdue(struct call *c, struct rollout_piece *p)
+{
+	struct rollout_rows x = {0};
+	for (int64_t first = 0;;) {
+		struct deployment_row *rows;
+		size_t count;
+		enum err e = deployment_overdue(c->s->rollouts->deployments, c->now_ms, PAGE, &rows, &count, c->arena, c->fault);
+		for (size_t i = 0; i < count && !e; i++) {
+			if (rollout_piece_is_over(p))
+				return ERR_OK;
+			if (x.row.id != rows[i].rollout)
+				e = rollout_load(c, rows[i].rollout, &x);
+			if (!e)
+				e = deployment_timed_out(c, &x, &rows[i]);
+		}
+		if (e || count < PAGE || rows[0].id == first) /* nobody's deadline stays where it was; if it does, not for ever */
+			return e;
+		first = rows[0].id;
+	}
 }
 
 /* One rollout in a unit of work of its own: what is broken in one must not stop the others. */
-static enum err in_unit(struct call *c, int64_t id, enum err (*fn)(struct call *c, int64_t id))
+static enum err take_turn(struct call *c, int64_t turn, const struct timebox *box)
 {
+	struct rollouts *r = c->s->rollouts;
+	struct rollout_piece p = {.box = *box};
 	enum err e = unit_begin(c->s, c->fault);
-	return e ? e : unit_end(c->s, fn(c, id), c->fault);
-}
-
-static enum err overdue_unit(struct call *c, int64_t id)
-{
-	(void)id;
-	return run_overdue(c);
-}
-
-enum err rollouts_tick(struct call *c)
-{
-	int64_t *ids;
-	size_t count;
-	enum err first = in_unit(c, 0, overdue_unit);
-	enum err e = rollout_active_ids(c->s->rollouts->store, &ids, &count, c->arena, c->fault);
 	if (e)
 		return e;
-	metric_set(METER_ROLLOUTS_ACTIVE, (int64_t)count);
-	for (size_t i = 0; i < count; i++) {
-		e = in_unit(c, ids[i], run_one);
+	if (turn == TURN_OVERDUE)
+		e = run_overdue(c, &p);
+	else if (turn > TURN_DELETED)
+		e = rollout_purge_some(c, turn - TURN_DELETED, &p);
+	else
+		e = run_one(c, turn, &p);
+	e = unit_end(c->s, e, c->fault);
+	r->has_more = r->has_more || (p.more && !e);
+	return e;
+}
+
+static enum err list_turns(struct call *c, int64_t **turns, size_t *count)
+{
+	struct rollout_store *store = c->s->rollouts->store;
+	int64_t *active, *hidden;
+	size_t active_count, hidden_count;
+	enum err e = rollout_active_ids(store, &active, &active_count, c->arena, c->fault);
+	if (!e)
+		e = rollout_hidden_ids(store, &hidden, &hidden_count, c->arena, c->fault);
+	if (e)
+		return e;
+	metric_set(METER_ROLLOUTS_ACTIVE, (int64_t)active_count);
+	*turns = arena_array(c->arena, 1 + active_count + hidden_count, sizeof **turns);
+	*count = 0;
+	(*turns)[(*count)++] = TURN_OVERDUE;
+	for (size_t i = 0; i < active_count; i++)
+		(*turns)[(*count)++] = active[i];
+	for (size_t i = 0; i < hidden_count; i++)
+		(*turns)[(*count)++] = TURN_DELETED + hidden[i];
+	return ERR_OK;
+}
+
+enum err rollouts_tick(struct call *c, bool *more)
+{
+	struct rollouts *r = c->s->rollouts;
+	struct timebox box = timebox_begin(r->piece_ns);
+	int64_t *turns;
+	size_t count, i = 0;
+	*more = false;
+	enum err first = list_turns(c, &turns, &count);
+	if (first)
+		return first;
+	while (i < count && turns[i] <= r->turn)
+		i++;
+	for (bool is_first = true; i < count && (is_first || !timebox_is_over(&box)); i++, is_first = false) {
+		enum err e = take_turn(c, turns[i], &box);
+		r->turn = turns[i];
 		if (e && !first)
 			first = e;
 	}
-	return first;
+	*more = i < count || r->has_more;
+	if (i == count) { /* the round is over */
+		r->turn = -1;
+		r->has_more = false;
+	}
+	bool counts_on;
+	enum err e = silence_history_tick(c, r->silence, &box, &counts_on);
+	*more = *more || counts_on;
+	return first ? first : e;
 }

@@ -31,6 +31,7 @@ static void write_stage(struct call *c, const struct stage_row *s, struct buf *o
 	json_open_object(out);
 	json_int(out, "stage", s->stage);
 	json_str(out, "name", s->name);
+	json_str(out, "mode", s->is_shadow ? "shadow" : "live");
 	json_str(out, "status", s->status);
 	json_int(out, "planned", s->planned);
 	json_bool(out, "judged", s->is_judged);
@@ -89,7 +90,7 @@ void rollout_write(struct call *c, const struct rollout_rows *x, struct buf *out
 enum err rollouts_show(struct call *c, int64_t id, struct buf *out, int64_t *revision)
 {
 	struct rollout_rows x;
-	enum err e = rollout_load(c, id, &x);
+	enum err e = rollout_open(c, id, &x);
 	if (e)
 		return e;
 	*revision = x.row.revision;
@@ -122,7 +123,7 @@ enum err rollouts_list(struct call *c, const char *status, int64_t after, int64_
 enum err rollouts_stages(struct call *c, int64_t id, struct buf *out)
 {
 	struct rollout_rows x;
-	enum err e = rollout_load(c, id, &x);
+	enum err e = rollout_open(c, id, &x);
 	for (size_t i = 0; !e && i < x.stage_count; i++)
 		write_stage(c, &x.stages[i], out, NULL);
 	return e;
@@ -136,7 +137,8 @@ static void write_deployment(struct call *c, const struct deployment_row *d, str
 	json_int(out, "id", d->id);
 	json_str(out, "device", device ? device->id : "");
 	json_int(out, "stage", d->stage);
-	json_str(out, "role", d->is_canary ? "canary" : "wave");
+	json_str(out, "kind", deployment_kind_text(d->kind));
+	json_str(out, "role", d->is_canary ? "canary" : d->kind == DEPLOYMENT_SHAM ? "control" : "wave");
 	json_str(out, "state", deployment_status_text(d->state));
 	json_int(out, "attempt", d->attempt);
 	json_int(out, "progress", d->progress);
@@ -153,14 +155,14 @@ static void write_deployment(struct call *c, const struct deployment_row *d, str
 enum err rollouts_deployments(struct call *c, int64_t id, const char *state, int64_t stage, int64_t after, int64_t limit, struct buf *out,
 	int64_t *next)
 {
-	struct rollout_row row;
+	struct rollout_rows x;
 	struct deployment_row *rows;
 	size_t count;
 	enum deployment_status s = DEPLOYMENT_STATUS_COUNT;
 	*next = 0;
 	if (state && !deployment_status_parse(state, &s))
 		return fault_set(c->fault, ERR_BAD_REQUEST, "/state", "no such state");
-	enum err e = rollout_get(c->s->rollouts->store, id, &row, c->arena, c->fault);
+	enum err e = rollout_open(c, id, &x);
 	if (!e)
 		e = deployment_page(c->s->rollouts->deployments, id, stage, s, after, limit + 1, &rows, &count, c->arena, c->fault);
 	for (size_t i = 0; !e && i < count; i++) {
@@ -175,10 +177,10 @@ enum err rollouts_deployments(struct call *c, int64_t id, const char *state, int
 
 enum err rollouts_verdicts(struct call *c, int64_t id, struct buf *out)
 {
-	struct rollout_row row;
+	struct rollout_rows x;
 	struct look_row *rows;
 	size_t count;
-	enum err e = rollout_get(c->s->rollouts->store, id, &row, c->arena, c->fault);
+	enum err e = rollout_open(c, id, &x);
 	if (!e)
 		e = look_list(c->s->rollouts->store, id, &rows, &count, c->arena, c->fault);
 	for (size_t i = 0; !e && i < count; i++) {
@@ -205,10 +207,10 @@ enum err rollouts_verdicts(struct call *c, int64_t id, struct buf *out)
 
 enum err rollouts_blocks(struct call *c, int64_t id, int64_t stage, struct buf *out)
 {
-	struct rollout_row row;
+	struct rollout_rows x;
 	struct block_row *rows;
 	size_t count;
-	enum err e = rollout_get(c->s->rollouts->store, id, &row, c->arena, c->fault);
+	enum err e = rollout_open(c, id, &x);
 	if (!e)
 		e = block_list(c->s->rollouts->store, id, stage, &rows, &count, c->arena, c->fault);
 	for (size_t i = 0; !e && i < count; i++) {

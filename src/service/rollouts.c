@@ -14,12 +14,17 @@
 #include "service/observe.h"
 #include "service/registry.h"
 #include "service/releases.h"
+#include "service/rollout_judged.h"
 #include "service/rollout_parts.h"
+#include "service/rollout_self.h"
 #include "service/unit.h"
+#include "store/silence_store.h"
 
 /* Plans and specs are small; a thousand blocks of ten with baselines are a few hundred KiB. */
 #define LIVE_ARENA_BYTES (1 << 20)
 #define PLAN_ARENA_BYTES (1 << 20)
+#define RETRY_PAGE 32 /* rows read at once, of which a piece may do only some */
+#define PURGE_PAGE 32
 
 static void mark_active(void *ctx, int64_t device, int64_t deployment, int64_t rollout)
 {
@@ -32,9 +37,19 @@ static void mark_active(void *ctx, int64_t device, int64_t deployment, int64_t r
 
 static void live_free(struct rollout_live *live)
 {
+	rollout_begin_free(live);
 	rollout_judged_free(live);
 	arena_free(live->arena);
 	free(live);
+}
+
+static void forget_progress(struct rollout_live *live)
+{
+	rollout_begin_free(live);
+	live->freed_after = 0;
+	live->retry.turn = 0;
+	live->retry.after = 0;
+	live->wrote = 0;
 }
 
 /* A unit was rolled back: what came since the last commit may be of it, a rollout too, whose number will be given again. */
@@ -48,8 +63,10 @@ static void on_undone(void *ctx)
 			live_free(live);
 			continue;
 		}
-		if (live->judged && !live->judged->is_durable)
-			rollout_judged_free(live);
+		if (live->wrote >= unit_undone_from(r->s)) /* walks that have written begin anew */
+			forget_progress(live);
+		rollout_judged_undone(live);
+		rollout_let_go_undone(live);
 		live->last_reason = ROLLOUT_REASON_NONE; /* its words may not have been written */
 		at = &live->next;
 	}
@@ -60,8 +77,7 @@ static void on_committed(void *ctx)
 	struct rollouts *r = ctx;
 	for (struct rollout_live *live = r->live; live; live = live->next) {
 		live->is_durable = true;
-		if (live->judged)
-			live->judged->is_durable = true;
+		rollout_judged_committed(live);
 	}
 }
 
@@ -76,9 +92,16 @@ struct rollouts *rollouts_open(struct services *s, struct fault *f)
 	if (!r)
 		abort();
 	r->s = s;
+	r->turn = -1;
+	r->piece_ns = TIMEBOX_NS;
+	r->small_cells = JUDGED_SMALL_CELLS;
 	enum err e = rollout_store_open(s->db, &r->store, f);
 	if (!e)
 		e = deployment_store_open(s->db, &r->deployments, f);
+	if (!e)
+		e = self_store_open(s->db, &r->self, f);
+	if (!e)
+		e = silence_history_open(s, &r->silence, f);
 	if (!e)
 		e = deployment_active_each(r->deployments, mark_active, r, f);
 	if (!e) {
@@ -106,6 +129,8 @@ void rollouts_close(struct rollouts *r)
 	rollouts_reload(r);
 	rollout_store_close(r->store);
 	deployment_store_close(r->deployments);
+	self_store_close(r->self);
+	silence_history_close(r->silence);
 	free(r->workspace);
 	free(r);
 }
@@ -196,8 +221,18 @@ static enum err live_rate(struct rollout_live *live, struct fault *f)
 static enum err live_derive(struct rollout_live *live, struct fault *f)
 {
 	live->gate_count = rollout_request_gates(&live->spec, live->gates);
+	rollout_pair_gates(live);
+	rollout_let_go_undone(live);
 	enum err e = live_windows(live, f);
 	return e ? e : live_rate(live, f);
+}
+
+/* Of rollouts from before there was a history: none, which means the default. */
+static enum err load_silence(struct call *c, struct rollout_live *live)
+{
+	struct silence_store *store = silence_history_store(c->s->rollouts->silence);
+	enum err e = silence_rate_get(store, live->id, &live->silence.rate, &live->silence.days, c->fault);
+	return e == ERR_NOT_FOUND ? ERR_OK : e;
 }
 
 static enum err live_get(struct call *c, const struct rollout_row *row, struct rollout_live **out)
@@ -216,6 +251,8 @@ static enum err live_get(struct call *c, const struct rollout_row *row, struct r
 	enum err e = rollout_request_read(row->spec, &live->spec, live->arena, c->fault);
 	if (!e)
 		e = live_derive(live, c->fault);
+	if (!e)
+		e = load_silence(c, live);
 	if (e) {
 		live_free(live);
 		return ERR_INTERNAL;
@@ -242,28 +279,10 @@ enum err rollout_load(struct call *c, int64_t id, struct rollout_rows *out)
 	return ERR_OK;
 }
 
-struct ended {
-	struct registry *registry;
-	int64_t rollout;
-};
-
-static void mark_free(void *ctx, int64_t device, int64_t deployment, int64_t rollout)
+enum err rollout_open(struct call *c, int64_t id, struct rollout_rows *out)
 {
-	const struct ended *ended = ctx;
-	struct device_state *d = registry_by_row(ended->registry, device);
-	if (rollout != ended->rollout || !d || d->deployment != deployment)
-		return;
-	registry_touch(ended->registry, d);
-	d->deployment = 0;
-}
-
-/* Its devices may take part in another rollout. */
-static enum err release_devices(struct call *c, int64_t rollout)
-{
-	struct rollouts *r = c->s->rollouts;
-	struct ended ended = {c->s->registry, rollout};
-	enum err e = deployment_active_each(r->deployments, mark_free, &ended, c->fault);
-	return e ? e : deployment_deactivate_rollout(r->deployments, rollout, c->fault);
+	enum err e = rollout_load(c, id, out);
+	return e || !out->row.deleted_at ? e : fault_set(c->fault, ERR_NOT_FOUND, "", "no rollout %lld", (long long)id);
 }
 
 static enum err resolve_alerts(struct call *c, int64_t rollout, enum rollout_status from, enum rollout_status to)
@@ -289,9 +308,7 @@ enum err rollout_set_status(struct call *c, struct rollout_rows *x, enum rollout
 		observe_unfollow(c, x->row.id);
 		rollout_judged_free(x->live);
 	}
-	enum err e = rollout_status_is_final(to) ? release_devices(c, x->row.id) : ERR_OK;
-	if (!e)
-		e = resolve_alerts(c, x->row.id, from, to);
+	enum err e = resolve_alerts(c, x->row.id, from, to);
 	if (!e)
 		e = rollout_update(r->store, &x->row, c->fault);
 	if (e || from == to)
@@ -362,12 +379,15 @@ static enum err insert_rows(struct call *c, const struct rollout_live *live, con
 	prng_commit(row.seed, row.seed_sha256);
 	enum err e = rollout_insert(r->store, &row, id, c->fault);
 	buf_done(&spec);
+	if (!e)
+		e = silence_rate_insert(silence_history_store(r->silence), *id, live->silence.rate, live->silence.days, c->fault);
 	for (size_t i = 0; i < count && !e; i++) {
 		struct stage_row stage = {.rollout = *id,
 			.stage = (int64_t)i,
 			.name = stages[i].name,
 			.status = stage_status_text(STAGE_SCHEDULED),
-			.planned = stages[i].planned};
+			.planned = stages[i].planned,
+			.is_shadow = stages[i].is_shadow};
 		e = stage_insert(r->store, &stage, c->fault);
 	}
 	return e;
@@ -382,6 +402,9 @@ struct rollout_planning {
 	struct rollout_scan *scan;
 	bool is_scanned;
 	struct rollout_plan plan;
+	struct self_measure *past; /* control: self */
+	size_t past_asked;
+	bool has_past;
 };
 
 static enum err plan_check(struct call *c, struct rollout_planning *p, const struct rollout_request *q)
@@ -394,7 +417,13 @@ static enum err plan_check(struct call *c, struct rollout_planning *p, const str
 		e = check_release(c, &p->live.spec, &p->release);
 	if (!e)
 		e = check_target(c, &p->live.spec, &p->group);
-	return e ? e : rollout_scan_new(c, &p->live, p->release.id, p->group, &p->scan);
+	if (!e)
+		e = silence_history_rate(c, c->s->rollouts->silence, &p->live.silence);
+	if (!e)
+		e = rollout_scan_new(c, &p->live, p->release.id, p->group, &p->scan);
+	if (!e)
+		rollout_scan_count_only(p->scan);
+	return e;
 }
 
 enum err rollouts_plan_new(struct call *c, const struct rollout_request *q, bool dry_run, struct rollout_planning **out)
@@ -413,6 +442,31 @@ enum err rollouts_plan_new(struct call *c, const struct rollout_request *q, bool
 	return e;
 }
 
+static void ask_past(struct call *c, struct rollout_planning *p)
+{
+	int64_t devices[SELF_DEVICES_MAX];
+	size_t stride = p->plan.targets->count / SELF_DEVICES_MAX + 1;
+	for (size_t i = 0; i < p->plan.targets->count && p->past_asked < SELF_DEVICES_MAX; i += stride)
+		devices[p->past_asked++] = p->plan.targets->devices[i].device;
+	p->past = self_measure_new(c, &p->live, devices, p->past_asked);
+}
+
+/* How much of a past the devices have: from the log, in a job; at once where nobody waits for the loop. */
+static enum err measure_past(struct call *c, struct rollout_planning *p, const struct timebox *box, bool *is_done)
+{
+	const struct self_job *job;
+	if (!rollout_is_self(&p->live) || p->has_past)
+		return ERR_OK;
+	*is_done = false;
+	if (!p->past)
+		ask_past(c, p);
+	enum err e = self_measure_step(c, p->past, box->end_ns == UINT64_MAX, &job);
+	if (e || !job)
+		return e;
+	*is_done = p->has_past = true;
+	return rollout_plan_past(c, &p->plan, job, p->past_asked);
+}
+
 enum err rollouts_plan_step(struct call *c, struct rollout_planning *p, const struct timebox *box, bool *is_done)
 {
 	*is_done = false;
@@ -425,7 +479,8 @@ enum err rollouts_plan_step(struct call *c, struct rollout_planning *p, const st
 	}
 	if (p->is_scanned)
 		*is_done = rollout_plan_step(c, &p->plan, box);
-	return ERR_OK;
+	enum err e = *is_done ? measure_past(c, p, box, is_done) : ERR_OK;
+	return !e && *is_done ? rollout_plan_settle(c, &p->live, &p->plan) : e;
 }
 
 /* Whom the plan is about may have gone since it began. */
@@ -479,6 +534,7 @@ void rollouts_plan_free(struct rollout_planning *p)
 {
 	if (!p)
 		return;
+	self_measure_free(p->past);
 	rollout_scan_free(p->scan);
 	arena_free(p->arena);
 	free(p);
@@ -502,10 +558,13 @@ enum err rollouts_create(struct call *c, const struct rollout_request *q, bool d
 /* ---- acting ---- */
 
 /* Failed and timed out deployments wait for another try; of a rollout that is taken back, reverts that failed are attempted anew. */
-static enum err retry_install(struct call *c, struct rollout_rows *x, struct deployment_row *d)
+static enum err retry_one(struct call *c, struct rollout_rows *x, struct deployment_row *d)
 {
 	bool is_free;
-	(void)x;
+	if (d->ended_at > x->row.retry_at) /* its next attempt has failed already */
+		return ERR_OK;
+	if (d->state == DEPLOYMENT_REVERT_FAILED)
+		return deployment_retry_revert(c, x->live, d);
 	enum err e = deployment_rejoin(c, d, &is_free);
 	if (e || !is_free)
 		return e; /* in another rollout by now */
@@ -513,39 +572,58 @@ static enum err retry_install(struct call *c, struct rollout_rows *x, struct dep
 	return deployment_set(c, d, DEPLOYMENT_WAITING, "retried by an operator");
 }
 
-static enum err retry_revert(struct call *c, struct rollout_rows *x, struct deployment_row *d)
+static enum err retry_in_state(struct call *c, struct rollout_rows *x, int64_t stage, enum deployment_status state, struct rollout_piece *p)
 {
-	return deployment_retry_revert(c, x->live, d);
-}
-
-static enum err each_in_state(struct call *c, struct rollout_rows *x, enum deployment_status state,
-	enum err (*fn)(struct call *c, struct rollout_rows *x, struct deployment_row *d))
-{
-	for (size_t i = 0; i < x->stage_count; i++) {
+	struct rollout_live *live = x->live;
+	for (;;) {
 		struct deployment_row *rows;
 		size_t count;
-		enum err e = deployment_in_state(c->s->rollouts->deployments, x->row.id, (int64_t)i, state, INT64_MAX, &rows, &count, c->arena,
-			c->fault);
-		for (size_t n = 0; n < count && !e; n++)
-			e = fn(c, x, &rows[n]);
-		if (e)
+		enum err e = deployment_in_state_after(c->s->rollouts->deployments, x->row.id, stage, state, live->retry.after, RETRY_PAGE, &rows,
+			&count, c->arena, c->fault);
+		for (size_t n = 0; n < count && !e; n++) {
+			if (rollout_piece_is_over(p))
+				return ERR_OK;
+			e = retry_one(c, x, &rows[n]);
+			live->retry.after = rows[n].id;
+			live->wrote = unit_newest(c->s);
+		}
+		if (e || count < RETRY_PAGE)
 			return e;
 	}
+}
+
+enum err rollout_retry_some(struct call *c, struct rollout_rows *x, struct rollout_piece *p)
+{
+	static const enum deployment_status installs[] = {DEPLOYMENT_FAILED, DEPLOYMENT_TIMED_OUT}, reverts[] = {DEPLOYMENT_REVERT_FAILED};
+	struct rollout_live *live = x->live;
+	bool is_revert = x->status == ROLLOUT_REVERTING || x->status == ROLLOUT_REVERTED;
+	for (size_t turns = x->stage_count * (is_revert ? 1 : 2); live->retry.turn < turns; live->retry.turn++) {
+		size_t state = live->retry.turn / x->stage_count;
+		enum err e = retry_in_state(c, x, (int64_t)(live->retry.turn % x->stage_count), is_revert ? reverts[state] : installs[state], p);
+		if (e || p->more)
+			return e;
+		live->retry.after = 0;
+	}
+	live->retry.turn = 0;
+	x->row.retry_at = 0;
 	return ERR_OK;
 }
 
+/* The first piece at once, so that small ones are done with the request. */
 static enum err retry_failed(struct call *c, struct rollout_rows *x)
 {
-	if (x->status == ROLLOUT_REVERTING || x->status == ROLLOUT_REVERTED)
-		return each_in_state(c, x, DEPLOYMENT_REVERT_FAILED, retry_revert);
-	for (size_t i = 0; i < x->stage_count; i++) {
+	struct rollout_piece piece = {.box = timebox_begin(c->s->rollouts->piece_ns)};
+	bool is_revert = x->status == ROLLOUT_REVERTING || x->status == ROLLOUT_REVERTED;
+	for (size_t i = 0; !is_revert && i < x->stage_count; i++) {
 		x->stages[i].error_floor = 0; /* the errors that were seen are gone */
 		enum err e = stage_update(c->s->rollouts->store, &x->stages[i], c->fault);
 		if (e)
 			return e;
 	}
-	enum err e = each_in_state(c, x, DEPLOYMENT_FAILED, retry_install);
-	return e ? e : each_in_state(c, x, DEPLOYMENT_TIMED_OUT, retry_install);
+	x->row.retry_at = c->now_ms;
+	x->live->retry.turn = 0;
+	x->live->retry.after = 0;
+	return rollout_retry_some(c, x, &piece);
 }
 
 static enum err check_approver(struct call *c, const struct rollout_rows *x)
@@ -624,7 +702,7 @@ static enum err act(struct call *c, struct rollout_rows *x, enum rollout_command
 enum err rollouts_act(struct call *c, int64_t id, enum rollout_command command, struct buf *out)
 {
 	struct rollout_rows x;
-	enum err e = rollout_load(c, id, &x);
+	enum err e = rollout_open(c, id, &x);
 	if (e)
 		return e;
 	size_t from = out->len;
@@ -651,7 +729,7 @@ enum err rollouts_act(struct call *c, int64_t id, enum rollout_command command, 
 enum err rollouts_delete(struct call *c, int64_t id)
 {
 	struct rollout_rows x;
-	enum err e = rollout_load(c, id, &x);
+	enum err e = rollout_open(c, id, &x);
 	if (e)
 		return e;
 	bool never_started = x.status == ROLLOUT_READY || x.status == ROLLOUT_WAITING_FOR_APPROVAL || x.status == ROLLOUT_CREATING;
@@ -662,8 +740,34 @@ enum err rollouts_delete(struct call *c, int64_t id)
 	e = audit_append(c, "rollout.delete", rollout_resource(c, id), buf_cstr(&before), NULL);
 	buf_done(&before);
 	if (!e)
-		e = rollout_delete(c->s->rollouts->store, id, c->fault);
+		e = rollout_hide(c->s->rollouts->store, id, c->now_ms, c->fault);
 	if (!e)
 		rollout_live_forget(c->s->rollouts, id);
+	return e;
+}
+
+enum err rollout_purge_some(struct call *c, int64_t id, struct rollout_piece *p)
+{
+	struct rollouts *r = c->s->rollouts;
+	for (bool is_empty = false; !is_empty;) {
+		if (rollout_piece_is_over(p))
+			return ERR_OK;
+		enum err e = rollout_purge(r->store, id, -1, PURGE_PAGE, &is_empty, c->fault);
+		if (e)
+			return e;
+	}
+	for (size_t count = PURGE_PAGE; count == PURGE_PAGE;) {
+		struct deployment_row *rows;
+		enum err e = deployment_page(r->deployments, id, -1, DEPLOYMENT_STATUS_COUNT, 0, PURGE_PAGE, &rows, &count, c->arena, c->fault);
+		for (size_t i = 0; i < count && !e; i++) {
+			if (rollout_piece_is_over(p))
+				return ERR_OK;
+			e = rollout_remove_deployment(c, &rows[i]);
+		}
+		if (e)
+			return e;
+	}
+	enum err e = rollout_delete(r->store, id, c->fault);
+	rollout_live_forget(r, id); /* a device may have asked for its document meanwhile */
 	return e;
 }

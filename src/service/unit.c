@@ -14,7 +14,9 @@ struct units {
 	struct unit_listener listeners[UNIT_LISTENERS_MAX];
 	size_t count;
 	struct outbox_mark marks[DEPTH_MAX]; /* of the units that are open */
+	uint64_t numbers[DEPTH_MAX];
 	size_t depth;
+	uint64_t newest, undone_from;
 };
 
 struct units *units_new(void)
@@ -41,9 +43,21 @@ enum err unit_begin(struct services *s, struct fault *f)
 	struct units *u = s->units;
 	assert(u->depth < DEPTH_MAX);
 	enum err e = db_begin(s->db, f);
-	if (e == ERR_OK)
+	if (e == ERR_OK) {
+		u->numbers[u->depth] = ++u->newest;
 		u->marks[u->depth++] = outbox_mark(s->outbox);
+	}
 	return e;
+}
+
+uint64_t unit_newest(const struct services *s)
+{
+	return s->units->newest;
+}
+
+uint64_t unit_undone_from(const struct services *s)
+{
+	return s->units->undone_from;
 }
 
 enum err unit_end(struct services *s, enum err e, struct fault *f)
@@ -55,6 +69,7 @@ enum err unit_end(struct services *s, enum err e, struct fault *f)
 	if (e == ERR_OK && end == ERR_OK)
 		return ERR_OK;
 	outbox_undo(s->outbox, mark);
+	u->undone_from = u->numbers[u->depth];
 	for (size_t i = 0; i < u->count; i++) {
 		if (u->listeners[i].undone != NULL)
 			u->listeners[i].undone(u->listeners[i].ctx);

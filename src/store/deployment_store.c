@@ -19,8 +19,10 @@ enum {
 	ST_UPDATE,
 	ST_GET,
 	ST_NEWEST,
+	ST_NEWEST_INSTALL,
 	ST_EXISTS,
 	ST_IN_STATE,
+	ST_WAITING_CANARIES,
 	ST_ASIDE,
 	ST_SHAMS_OF_BLOCK,
 	ST_UNFINISHED_OF_BLOCK,
@@ -47,9 +49,12 @@ static const struct statement statements[ST_COUNT] = {
 		"ended_at = ?9, reverts = ?10, counter = ?11, updated_at = ?12 WHERE id = ?1", false},
 	[ST_GET] = {"SELECT " COLUMNS " FROM deployment WHERE id = ?1", false},
 	[ST_NEWEST] = {"SELECT " COLUMNS " FROM deployment WHERE device = ?1 ORDER BY id DESC LIMIT 1", false},
+	[ST_NEWEST_INSTALL] = {"SELECT " COLUMNS " FROM deployment WHERE device = ?1 AND kind = 'install' ORDER BY id DESC LIMIT 1", false},
 	[ST_EXISTS] = {"SELECT 1 FROM deployment WHERE rollout = ?1 AND device = ?2 AND kind = 'install'", false},
 	[ST_IN_STATE] = {"SELECT " COLUMNS " FROM deployment WHERE rollout = ?1 AND stage = ?2 AND state = ?3 AND kind = ?5 "
-		"ORDER BY id LIMIT ?4", false},
+		"AND id > ?6 ORDER BY id LIMIT ?4", false},
+	[ST_WAITING_CANARIES] = {"SELECT " COLUMNS " FROM deployment WHERE rollout = ?1 AND stage = ?2 AND state = 'waiting' AND role = 'canary' "
+		"ORDER BY id LIMIT ?3", false},
 	[ST_ASIDE] = {"SELECT " COLUMNS " FROM deployment WHERE rollout = ?1 AND stage = ?2 AND device > ?3 AND kind <> 'install' "
 		"ORDER BY device LIMIT ?4", false},
 	[ST_SHAMS_OF_BLOCK] = {"SELECT " COLUMNS_D " FROM block_member b JOIN deployment d ON d.rollout = b.rollout AND d.stage = b.stage AND "
@@ -230,6 +235,12 @@ enum err deployment_newest(struct deployment_store *s, int64_t device, struct de
 	return read_one(s->st[ST_NEWEST], out, a, f);
 }
 
+enum err deployment_newest_install(struct deployment_store *s, int64_t device, struct deployment_row *out, struct arena *a, struct fault *f)
+{
+	stmt_bind_int(s->st[ST_NEWEST_INSTALL], 1, device);
+	return read_one(s->st[ST_NEWEST_INSTALL], out, a, f);
+}
+
 enum err deployment_exists(struct deployment_store *s, int64_t rollout, int64_t device, bool *exists, struct fault *f)
 {
 	struct stmt *st = s->st[ST_EXISTS];
@@ -241,8 +252,24 @@ enum err deployment_exists(struct deployment_store *s, int64_t rollout, int64_t 
 	return e;
 }
 
+enum err deployment_waiting_canaries(struct deployment_store *s, int64_t rollout, int64_t stage, int64_t limit,
+	struct deployment_row **rows, size_t *count, struct arena *a, struct fault *f)
+{
+	struct stmt *st = s->st[ST_WAITING_CANARIES];
+	stmt_bind_int(st, 1, rollout);
+	stmt_bind_int(st, 2, stage);
+	stmt_bind_int(st, 3, limit);
+	return read_all(st, rows, count, a, f);
+}
+
 enum err deployment_in_state(struct deployment_store *s, int64_t rollout, int64_t stage, enum deployment_status state, int64_t limit,
 	struct deployment_row **rows, size_t *count, struct arena *a, struct fault *f)
+{
+	return deployment_in_state_after(s, rollout, stage, state, 0, limit, rows, count, a, f);
+}
+
+enum err deployment_in_state_after(struct deployment_store *s, int64_t rollout, int64_t stage, enum deployment_status state, int64_t after,
+	int64_t limit, struct deployment_row **rows, size_t *count, struct arena *a, struct fault *f)
 {
 	static const enum deployment_kind counted[] = {DEPLOYMENT_INSTALL, DEPLOYMENT_SHADOW};
 	struct stmt *st = s->st[ST_IN_STATE];
@@ -254,6 +281,7 @@ enum err deployment_in_state(struct deployment_store *s, int64_t rollout, int64_
 		stmt_bind_text(st, 3, deployment_status_text(state));
 		stmt_bind_int(st, 4, limit);
 		stmt_bind_text(st, 5, deployment_kind_text(counted[k]));
+		stmt_bind_int(st, 6, after);
 		e = read_all(st, rows, count, a, f);
 	}
 	return e;

@@ -44,6 +44,7 @@ enum {
 	ST_PURGE_BLOCK,
 	ST_PURGE_START,
 	ST_PURGE_BASELINE,
+	ST_PURGE_SELF,
 	ST_PURGE_LOOK,
 	ST_COUNT
 };
@@ -62,7 +63,7 @@ static const struct statement statements[ST_COUNT] = {
 		"ended_at = ?8, retry_at = ?9, revision = revision + 1 WHERE id = ?1", false},
 	[ST_ROLLOUT_DELETE] = {"DELETE FROM rollout WHERE id = ?1", false},
 	[ST_ROLLOUT_HIDE] = {"UPDATE rollout SET deleted_at = ?2, revision = revision + 1 WHERE id = ?1", false},
-	[ST_ROLLOUT_HIDDEN] = {"SELECT id FROM rollout WHERE deleted_at IS NOT NULL ORDER BY id", false},
+	[ST_ROLLOUT_HIDDEN] = {"SELECT id FROM rollout WHERE deleted_at IS NOT NULL ORDER BY id", true},
 	[ST_ROLLOUT_REVERTED] = {"SELECT max(id) FROM rollout WHERE release = ?1 AND status IN ('reverting', 'reverted') AND deleted_at IS NULL", false},
 	[ST_STAGE_INSERT] = {"INSERT INTO stage (rollout, stage, name, status, planned, mode) VALUES (?1, ?2, ?3, ?4, ?5, ?6)", false},
 	[ST_STAGE_UPDATE] = {"UPDATE stage SET status = ?3, is_judged = ?4, started_at = ?5, baking_at = ?6, ended_at = ?7, error_floor = ?8, "
@@ -94,6 +95,8 @@ static const struct statement statements[ST_COUNT] = {
 		"WHERE rollout = ?1 AND stage >= ?2 AND stage <= ?3 LIMIT ?4)", false},
 	[ST_PURGE_BASELINE] = {"DELETE FROM baseline WHERE (rollout, stage, device, gate) IN (SELECT rollout, stage, device, gate FROM baseline "
 		"WHERE rollout = ?1 AND stage >= ?2 AND stage <= ?3 LIMIT ?4)", false},
+	[ST_PURGE_SELF] = {"DELETE FROM self_window WHERE (rollout, stage, device, place) IN (SELECT rollout, stage, device, place FROM self_window "
+		"WHERE rollout = ?1 AND stage BETWEEN ?2 AND ?3 LIMIT ?4)", false},
 	[ST_PURGE_LOOK] = {"DELETE FROM look WHERE (rollout, stage, look, gate) IN (SELECT rollout, stage, look, gate FROM look "
 		"WHERE rollout = ?1 AND stage >= ?2 AND stage <= ?3 LIMIT ?4)", false},
 	[ST_LOOK_INSERT] = {"INSERT INTO look (rollout, stage, look, gate, at, reports, blocks, devices, statistic, p, p_ni, alpha_look, spent, "
