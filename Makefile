@@ -195,6 +195,10 @@ bench-judge: $(B)/bench/judge_sim ## false reverts and speed of detection of the
 	@$< $(BENCH)
 .PHONY: bench-judge
 
+bench-nab: all ## score of `aviaryctl detect` on the Numenta Anomaly Benchmark (NAB=a checkout of it)
+	@$(PYTHON) tests/bench/detect_nab.py --build $(B) --nab $(NAB)
+.PHONY: bench-nab
+
 # Who holds the loop, and how long: a rollout over a fleet of a million, phase by phase; less of it: PLAN='--devices 50000'.
 $(B)/bench/seed_fleet: tests/bench/seed_fleet.c $(call lib,service store core base)
 	@mkdir -p $(@D)

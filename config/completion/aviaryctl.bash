@@ -1,6 +1,6 @@
 # Completion of aviaryctl for bash; written by `aviaryctl completion bash`.
 
-_aviaryctl_groups() { echo "device group model version artifact release rollout telemetry alert rule token audit events stats health backup restore judge completion help"; }
+_aviaryctl_groups() { echo "device group model version artifact release rollout telemetry alert rule token audit events stats health backup restore judge detect completion help"; }
 _aviaryctl_global() { echo "--url --token-file --ca --config --timeout --idempotency-key --json --quiet --colour --help --version"; }
 
 _aviaryctl_values() {
@@ -39,6 +39,7 @@ _aviaryctl_commands() {
 	backup) commands="" ;;
 	restore) commands="" ;;
 	judge) commands="" ;;
+	detect) commands="" ;;
 	completion) commands="" ;;
 	help) commands="" ;;
 	esac
@@ -86,7 +87,7 @@ _aviaryctl_of_command() {
 	"release verify") options="--key --artifact --least-counter" args="FILE" ;;
 	"rollout list") options="--status --limit --all" args="" ;;
 	"rollout show") options="" args="ROLLOUT" ;;
-	"rollout create") options="--name --release --filter --group --stage --gate --start --approval --soak --install-timeout --retries --rate --window --success --error --on-error --alpha --beta --reports-planned --max-bake --on-inconclusive --hard-stop --stratum --device --dry-run --watch" args="[FILE]" ;;
+	"rollout create") options="--name --release --filter --group --stage --shadow --gate --start --approval --soak --install-timeout --retries --rate --window --success --error --on-error --alpha --beta --reports-planned --max-bake --on-inconclusive --hard-stop --sham --stratum --device --dry-run --watch" args="[FILE]" ;;
 	"rollout watch") options="" args="ROLLOUT" ;;
 	"rollout explain") options="" args="ROLLOUT" ;;
 	"rollout stages") options="" args="ROLLOUT" ;;
@@ -124,6 +125,7 @@ _aviaryctl_of_command() {
 	"backup ") options="" args="" ;;
 	"restore ") options="--check --replace" args="BACKUP_DIR [STATE_DIR]" ;;
 	"judge ") options="--scores --integer --paired --kind --worse --margin --ni-margin --weight --scale --alpha --beta --hold-p --alpha-look" args="FILE" ;;
+	"detect ") options="--compact --age-after" args="" ;;
 	"completion ") options="" args="SHELL" ;;
 	"help ") options="--man" args="[COMMAND...]" ;;
 	esac
@@ -183,6 +185,7 @@ _aviaryctl_of_command() {
 	"rollout create --filter") wants="RSQL" choices="" ;;
 	"rollout create --group") wants="GROUP" choices="" ;;
 	"rollout create --stage") wants="[NAME=]SIZE" choices="" ;;
+	"rollout create --shadow") wants="SIZE" choices="" ;;
 	"rollout create --gate") wants="METRIC[:KEY=VALUE,...]" choices="" ;;
 	"rollout create --soak") wants="DURATION" choices="" ;;
 	"rollout create --install-timeout") wants="DURATION" choices="" ;;
@@ -260,6 +263,7 @@ _aviaryctl_of_command() {
 	"judge  --beta") wants="P" choices="" ;;
 	"judge  --hold-p") wants="P" choices="" ;;
 	"judge  --alpha-look") wants="P" choices="" ;;
+	"detect  --age-after") wants="N" choices="" ;;
 	esac
 	case $previous in
 	--url) wants="URL" choices="" ;;

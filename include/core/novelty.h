@@ -1,0 +1,61 @@
+/* Density novelty: how unusual is this sample of this series? A score in constant memory, for ranking and for the eye.
+ *
+ * Each series has a histogram of its levels, whose range grows with what it has seen; a sample is as novel as its
+ * neighbourhood is empty: s = ln((n + K a) / (c + a)). The full form has a second histogram, of the smoothed residual
+ * from the hour-of-day mean. The score alone never pages: on stationary noise a series breaks its own record about
+ * ln n times (core/page.h pages).
+ *
+ * Pure and causal: the state after m samples does not depend on later ones. States are plain memory, zeroed = new; a
+ * device keeps its series side by side, so that one message touches neighbouring cache lines (novelty_prefetch).
+ */
+#ifndef AVIARY_CORE_NOVELTY_H
+#define AVIARY_CORE_NOVELTY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define NOVELTY_BINS 40
+#define NOVELTY_HOURS 24
+
+/* What both forms begin with: 56 bytes. */
+struct novelty_level {
+	uint32_t n;        /* effective samples: halved by ageing */
+	float lo, hi;      /* range of the histogram */
+	uint16_t timer;    /* samples since the last one that was over the limit, saturating */
+	uint16_t events;   /* how many events there were, 8.8 fixed point, halved by ageing: who cries often is heard less */
+	uint8_t bins[NOVELTY_BINS]; /* counters of one byte, see novelty.c */
+};
+
+struct novelty_compact { /* 64 bytes */
+	struct novelty_level level;
+	uint8_t spare[8];
+};
+
+struct novelty_full { /* 192 bytes, 168 of them used */
+	struct novelty_level level;
+	float residual_lo, residual_hi, residual; /* range, and smoothed residual */
+	float mean;              /* of all samples: the expectation for an hour that was not seen yet */
+	float hour_sum;          /* of the current hour ... */
+	uint16_t hour_count;     /* ... and its samples */
+	uint8_t hour, days;      /* the current hour + 1 (0: none yet); days seen, saturating */
+	uint8_t residual_bins[NOVELTY_BINS];
+	uint16_t season[NOVELTY_HOURS]; /* hour-of-day means on [lo, hi], 0xffff: none */
+	uint8_t spare[24];
+};
+
+struct novelty_result {
+	float score;    /* 0..1; above 0.5 only for events */
+	bool is_event;
+	bool is_refused; /* not finite: nothing was changed */
+};
+
+/* hour: of the day, local, 0..23. n_max: effective samples at which the past is halved (14 to 28 days' worth), 0: never. */
+struct novelty_result novelty_update_compact(struct novelty_compact *s, float x, uint32_t n_max);
+struct novelty_result novelty_update_full(struct novelty_full *s, float x, unsigned hour, uint32_t n_max);
+/* A metric whose physical range is known warms up faster: sets the range of a new state. lo < hi. */
+void novelty_set_range(struct novelty_level *s, float lo, float hi);
+
+/* Asks for the lines of `count` neighbouring states before the first is updated. */
+void novelty_prefetch(const void *states, uint32_t bytes);
+
+#endif
