@@ -188,6 +188,8 @@ static const struct field judge_plan_fields[] = {
 	{.name = "first_look_reports", .type = FIELD_INT, .doc = "of a device"},
 	{.name = "last_look_reports", .type = FIELD_INT, .doc = "of a device"},
 	{.name = "hard_stop_suggested", .type = FIELD_INT, .doc = "silent canaries that would be priced fairly"},
+	{.name = "silence_rate", .type = FIELD_NUM, .doc = "How many devices fall silent by themselves in a day, at most; prices the hard stop."},
+	{.name = "silence_rate_from", .type = FIELD_STR, .doc = "\"30 days of history\" of this fleet, or \"default\""},
 	{.name = "gates", .type = FIELD_OBJECTS, .fields = gate_plan_fields, .doc = "in order"},
 	END};
 
