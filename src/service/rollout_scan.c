@@ -30,13 +30,16 @@ struct rollout_scan {
 	int64_t release;
 	uint32_t release_text; /* its number in the registry; 0: nobody runs it */
 	struct arena *texts, *scratch;
-	struct rollout_targets targets; /* devices by malloc, which grows without touching what is there */
+	struct rollout_targets targets; /* devices by malloc */
 	size_t room;
 	struct hardware_fit *fits; /* by number of the hardware */
 	size_t fit_room;
+	uint8_t *releases; /* by number of the release that a device runs */
+	size_t release_room;
 	struct stratum_slot *strata;
 	size_t strata_room; /* a power of two */
 	bool is_by_hardware; /* no attribute takes part in strata */
+	bool is_counting;    /* nobody will be drawn from it */
 	/* gates that need a baseline */
 	struct observe_wanted wanted[JUDGE_GATES_MAX];
 	uint32_t wanted_gates[JUDGE_GATES_MAX];
@@ -75,6 +78,34 @@ static enum err fit_of(struct rollout_scan *s, uint32_t hardware, struct hardwar
 	enum err e = releases_covers(&own, s->release, registry_text(s->c->s->registry, hardware), &fit->is_covered, &fit->missing);
 	if (!e)
 		fit->hardware = hardware;
+	return e;
+}
+
+/* ---- what runs now ---- */
+
+enum { NOT_ASKED, IS_KNOWN, IS_UNKNOWN };
+
+/* Whether this server has the release that the device runs: a revert, or a sham, could bring it again. */
+static enum err knows_release(struct rollout_scan *s, uint32_t release, bool *is_known)
+{
+	if (release >= s->release_room) {
+		size_t room = release + 64;
+		s->releases = must(realloc(s->releases, room));
+		memset(s->releases + s->release_room, NOT_ASKED, room - s->release_room);
+		s->release_room = room;
+	}
+	enum err e = ERR_OK;
+	if (s->releases[release] == NOT_ASKED) {
+		struct release_row row;
+		struct call own = *s->c;
+		own.arena = s->texts;
+		const char *name = registry_text(s->c->s->registry, release);
+		e = name[0] ? releases_find(&own, name, &row) : ERR_NOT_FOUND;
+		if (!e || e == ERR_NOT_FOUND)
+			s->releases[release] = e ? IS_UNKNOWN : IS_KNOWN;
+		e = e == ERR_NOT_FOUND ? ERR_OK : e;
+	}
+	*is_known = s->releases[release] == IS_KNOWN;
 	return e;
 }
 
@@ -199,7 +230,7 @@ static void baseline_of(struct rollout_scan *s, const struct device_state *d, st
 		if (!rollout_gate_has_baseline(&live->gates[i]))
 			s->targets.with_metric[i]++;
 	/* only events and silence: any order of neighbours is as good */
-	p->baseline = of ? baseline_value(s->c, p->device, of) : has_all ? 0 : (double)NAN;
+	p->baseline = of && !s->is_counting ? baseline_value(s->c, p->device, of) : has_all && !of ? 0 : (double)NAN;
 	if (!has_all)
 		s->targets.no_baseline++;
 	p->is_eligible = has_all && d->online;
@@ -207,12 +238,17 @@ static void baseline_of(struct rollout_scan *s, const struct device_state *d, st
 
 /* ---- the scan ---- */
 
+/* Room for everybody from the beginning: what is never written costs nothing, but a growing array would be copied in one go. */
+static void targets_reserve(struct rollout_scan *s, size_t room)
+{
+	s->room = room;
+	s->targets.devices = must(realloc(s->targets.devices, room * sizeof *s->targets.devices));
+}
+
 static struct plan_device *targets_add(struct rollout_scan *s)
 {
-	if (s->targets.count == s->room) {
-		s->room = s->room ? s->room * 2 : 1024;
-		s->targets.devices = must(realloc(s->targets.devices, s->room * sizeof *s->targets.devices));
-	}
+	if (s->targets.count == s->room)
+		targets_reserve(s, s->room * 2); /* a rolled back deletion brought devices back */
 	return &s->targets.devices[s->targets.count++];
 }
 
@@ -238,12 +274,20 @@ static enum err scan_one(void *ctx, struct device_state *d)
 		return ERR_OK;
 	}
 	struct plan_device *p = targets_add(s);
-	*p = (struct plan_device){.device = d->row};
+	*p = (struct plan_device){.device = d->row, .can_shadow = d->can_shadow && d->online};
 	s->targets.online += d->online;
+	s->targets.can_shadow += d->can_shadow;
+	s->targets.shadow_ready += p->can_shadow;
+	bool is_known = true;
+	e = knows_release(s, d->release, &is_known);
+	if (e)
+		return e;
+	s->targets.no_release += !is_known;
 	if (arena_used_bytes(s->scratch))
 		arena_reset(s->scratch);
-	e = stratum_of(s, d, fit, &p->stratum);
-	if (!e)
+	if (!s->is_counting)
+		e = stratum_of(s, d, fit, &p->stratum);
+	if (!e && !s->is_counting)
 		e = unit_of(s, d, &p->unit);
 	if (!e)
 		baseline_of(s, d, p);
@@ -279,12 +323,18 @@ enum err rollout_scan_new(struct call *c, const struct rollout_live *live, int64
 	s->texts = arena_new(TEXTS_BYTES);
 	s->scratch = arena_new(SCRATCH_BYTES);
 	prepare(c, s);
+	targets_reserve(s, registry_size(c->s->registry) + 1);
 	e = registry_scan_new(c, live->spec.filter, group, &s->walk);
 	if (e)
 		rollout_scan_free(s);
 	else
 		*out = s;
 	return e;
+}
+
+void rollout_scan_count_only(struct rollout_scan *s)
+{
+	s->is_counting = true;
 }
 
 static void write_gaps(struct rollout_scan *s)
@@ -324,6 +374,7 @@ void rollout_scan_free(struct rollout_scan *s)
 	arena_free(s->scratch);
 	free(s->targets.devices);
 	free(s->fits);
+	free(s->releases);
 	free(s->strata);
 	free(s);
 }

@@ -565,6 +565,8 @@ static enum err retry_one(struct call *c, struct rollout_rows *x, struct deploym
 		return ERR_OK;
 	if (d->state == DEPLOYMENT_REVERT_FAILED)
 		return deployment_retry_revert(c, x->live, d);
+	if (d->kind == DEPLOYMENT_SHADOW && strcmp(x->stages[d->stage].status, stage_status_text(STAGE_FINISHED)) == 0)
+		return ERR_OK; /* it was compared without this one, and is over */
 	enum err e = deployment_rejoin(c, d, &is_free);
 	if (e || !is_free)
 		return e; /* in another rollout by now */

@@ -2,6 +2,7 @@
 #include "registry_world.h"
 
 #include "core/rsql.h"
+#include "service/timebox.h"
 #include "store/filter_sql.h"
 
 #define DEVICES 60
@@ -126,8 +127,28 @@ static enum err collect(void *ctx, struct device_state *d)
 	return ERR_OK;
 }
 
+/* The same in the smallest pieces there are. Returns how many. */
+static int scan(struct world *w, const char *filter, int64_t group, bool *seen)
+{
+	struct registry_scan *s;
+	const struct timebox over = {0};
+	bool is_done = false;
+	int steps = 0;
+	if (registry_scan_new(&w->c, filter, group, &s) != ERR_OK)
+		fail_msg("%s: %s", filter, w->fault.detail);
+	while (!is_done) {
+		if (registry_scan_step(&w->c, s, &over, collect, seen, &is_done) != ERR_OK)
+			fail_msg("%s: %s", filter, w->fault.detail);
+		steps++;
+	}
+	registry_scan_free(s);
+	return steps;
+}
+
 static int compare(struct world *w, const char *filter)
 {
+	bool scanned[DEVICES] = {false};
+	scan(w, filter, 0, scanned); /* first: nobody else has written what it asks for */
 	static struct rsql q;
 	bool seen[DEVICES] = {false};
 	int matches = 0;
@@ -142,6 +163,8 @@ static int compare(struct world *w, const char *filter)
 		if (expected != seen[n])
 			fail_msg("%s: device %s (%s, %s, %s, seen %lld): expected %d", filter, m.id, m.hardware, m.region ? m.region : "-",
 			         m.release ? m.release : "-", (long long)m.seen, expected);
+		if (expected != scanned[n])
+			fail_msg("%s: device %s, in pieces: expected %d", filter, m.id, expected);
 		if (registry_matches(&w->c, registry_find(w->s.registry, m.id), filter, 0, &one) != ERR_OK)
 			fail_msg("%s: %s", filter, w->fault.detail);
 		assert_int_equal(one, expected);
@@ -355,11 +378,62 @@ static void test_dynamic_group(void **state)
 	assert_int_equal(group_count(w, NULL, row.id), world_count(w, "attribute.region==us"));
 }
 
+static int64_t scan_count(struct world *w, const char *filter, int64_t group)
+{
+	bool seen[DEVICES] = {false};
+	int64_t count = 0;
+	scan(w, filter, group, seen);
+	for (unsigned n = 0; n < DEVICES; n++)
+		count += seen[n];
+	return count;
+}
+
+static void test_groups_in_pieces(void **state)
+{
+	struct world *w = *state;
+	struct group_row fixed = {.name = "canaries"}, dynamic = {.name = "europe", .filter = "attribute.region==eu*"};
+	static const char *const add[] = {"d01", "d02", "d03", "d59"};
+	int64_t added, removed;
+	DO(w, groups_create(&w->c, &fixed));
+	DO(w, groups_create(&w->c, &dynamic));
+	DO(w, groups_change_members(&w->c, &fixed, add, 4, NULL, 0, &added, &removed));
+	assert_int_equal(scan_count(w, NULL, fixed.id), 4);
+	assert_int_equal(scan_count(w, "id==d59", fixed.id), 1);
+	assert_int_equal(scan_count(w, "id==d58", fixed.id), 0);
+	assert_int_equal(scan_count(w, "", dynamic.id), world_count(w, "attribute.region==eu*"));
+	assert_int_equal(scan_count(w, "hardware==nrf52", dynamic.id), world_count(w, "attribute.region==eu*;hardware==nrf52"));
+	struct registry_scan *s;
+	assert_int_equal(registry_scan_new(&w->c, "nothing==1", 0, &s), ERR_BAD_REQUEST);
+	assert_null(s);
+}
+
+static void test_a_step_visits_a_few(void **state)
+{
+	struct world *w = *state;
+	bool seen[DEVICES] = {false};
+	assert_true(scan(w, NULL, 0, seen) >= DEVICES / 16);
+	bool again[DEVICES] = {false};
+	assert_true(scan(w, "id==d*", 0, again) >= DEVICES / 16);
+	assert_memory_equal(seen, again, sizeof seen);
+}
+
 /* ---- plans ---- */
+
+/* Of a range of rows only these rows are read, whatever the filter has an index on. */
+static void check_range(const struct statement *statement, const char *line, bool *bad)
+{
+	bool is_list = strstr(line, "device_attribute") || strstr(line, "device_tag") || strstr(line, "device_model");
+	if (strstr(line, "SCAN ") == NULL && strstr(line, "TEMP B-TREE") == NULL && (!is_list || strstr(line, "(device=?") != NULL))
+		return;
+	print_message("%s\n    %s\n", statement->sql, line);
+	*bad = true;
+}
 
 static void check_plan(void *ctx, const struct statement *statement, const char *line)
 {
 	bool *bad = ctx;
+	if (strstr(statement->sql, "NOT INDEXED") != NULL)
+		check_range(statement, line, bad);
 	/* Lists may walk an index or the table in order; what they may not do is scan it where the filter has an index. */
 	if (strstr(statement->sql, "d.hardware = ?") != NULL && strstr(line, "SCAN d") != NULL) {
 		print_message("%s\n    %s\n", statement->sql, line);
@@ -378,6 +452,12 @@ static void test_plans_use_indexes(void **state)
 	bool bad = false;
 	world_count(w, "hardware==esp32");
 	compare(w, "hardware==esp32;attribute.region==eu");
+	compare(w, "attribute.region==e*;model.kws=ge=2.0.0");
+	compare(w, "tag!=alpha,tag==b*,tag=in=(beta,gamma)");
+	compare(w, "lastSeen=gt=now-3s;id=gt=d30;hardware==esp*");
+	struct group_row fixed = {.name = "canaries"};
+	DO(w, groups_create(&w->c, &fixed));
+	assert_int_equal(scan_count(w, "hardware==nrf52", fixed.id), 0);
 	db_each_plan(w->s.db, check_plan, &bad);
 	assert_false(bad);
 }
@@ -393,6 +473,8 @@ int main(void)
 		T(test_a_page_does_not_shift),
 		T(test_static_group),
 		T(test_dynamic_group),
+		T(test_groups_in_pieces),
+		T(test_a_step_visits_a_few),
 		T(test_plans_use_indexes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
