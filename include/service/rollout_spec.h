@@ -38,6 +38,7 @@ struct rollout_gate_request {
 	double ni_margin;
 	bool has_ni_margin;
 	double weight;
+	double scale; /* > 0: fixed in advance, by the request or the plan */
 	bool per_stratum;
 };
 
@@ -95,6 +96,7 @@ struct rollout_request {
 		bool interference;
 		struct {
 			int64_t silent; /* 0: none, -1: by its price */
+			double price;   /* of that one, over the whole rollout */
 		} hard_stop;
 	} judge;
 	struct json_objects gates; /* struct rollout_gate_request */
@@ -102,6 +104,8 @@ struct rollout_request {
 };
 
 extern const struct field rollout_request_fields[];
+
+bool rollout_scale_is_fixed(const struct rollout_request *q); /* judge.scale is baseline */
 
 void rollout_request_init(struct rollout_request *q); /* the defaults */
 /* Fills what depends on other members (stages, kinds, names) and refuses what cannot work, naming the member. */

@@ -82,13 +82,13 @@ static enum err put_artifacts(struct api_request *rq, const struct device_state 
 	return e;
 }
 
-static enum err put_release(struct api_request *rq, const struct device_state *d, const struct desired_target *t)
+static enum err put_release(struct api_request *rq, const struct device_state *d, int64_t id, int64_t counter)
 {
 	struct release_row release;
 	struct manifest_row manifest;
-	enum err e = releases_get(&rq->call, t->release, &release);
+	enum err e = releases_get(&rq->call, id, &release);
 	if (e == ERR_OK)
-		e = t->counter > 0 ? releases_manifest(&rq->call, t->counter, &manifest) : releases_newest_manifest(&rq->call, t->release, &manifest);
+		e = counter > 0 ? releases_manifest(&rq->call, counter, &manifest) : releases_newest_manifest(&rq->call, id, &manifest);
 	if (e != ERR_OK)
 		return e;
 	json_key(&rq->out, "release");
@@ -98,7 +98,7 @@ static enum err put_release(struct api_request *rq, const struct device_state *d
 	put_base64(rq, "manifest", manifest.bytes, manifest.len);
 	put_base64(rq, "signature", manifest.signature, ED25519_SIGNATURE_BYTES);
 	json_str(&rq->out, "key_id", manifest.key_id);
-	e = put_artifacts(rq, d, t->release);
+	e = put_artifacts(rq, d, id);
 	json_close_object(&rq->out);
 	return e;
 }
@@ -112,6 +112,18 @@ static void put_deployment(struct api_request *rq, const struct desired_target *
 	json_str(&rq->out, "action", t->action);
 	json_int(&rq->out, "timeout_ms", t->timeout_ms);
 	json_close_object(&rq->out);
+}
+
+static enum err put_shadow(struct api_request *rq, const struct device_state *d, const struct desired_target *t)
+{
+	json_key(&rq->out, "shadow");
+	json_open_object(&rq->out);
+	json_str(&rq->out, "id", arena_printf(rq->call.arena, "d-%lld", (long long)t->shadow.deployment));
+	json_int(&rq->out, "attempt", t->shadow.attempt);
+	json_int(&rq->out, "timeout_ms", t->shadow.timeout_ms);
+	enum err e = put_release(rq, d, t->shadow.release, t->shadow.counter);
+	json_close_object(&rq->out);
+	return e;
 }
 
 static enum err put_document(struct api_request *rq, const struct device_state *d)
@@ -130,7 +142,9 @@ static enum err put_document(struct api_request *rq, const struct device_state *
 	if (target.has_deployment)
 		put_deployment(rq, &target);
 	if (target.release != 0)
-		e = put_release(rq, d, &target);
+		e = put_release(rq, d, target.release, target.counter);
+	if (e == ERR_OK && target.shadow.release != 0)
+		e = put_shadow(rq, d, &target);
 	json_raw(&rq->out, "config", config);
 	if (rq->call.s->report_interval_ms > 0)
 		json_int(&rq->out, "report_interval_ms", rq->call.s->report_interval_ms);
@@ -160,22 +174,32 @@ static enum err get_desired(struct api_request *rq)
 
 /* ---- artifacts ---- */
 
-/* Whether the device is to take this content: one of the variants chosen for it, of the release it should run. */
+/* Whether it is one of the variants of a release that are chosen for the device. */
+static enum err find_in_release(struct api_request *rq, const struct device_state *d, int64_t release, const char *sha256, struct artifact_row *out,
+	bool *is_found)
+{
+	struct component_row *components = NULL;
+	size_t count = 0;
+	enum err e = release != 0 ? releases_components(&rq->call, release, &components, &count) : ERR_OK;
+	for (size_t i = 0; e == ERR_OK && i < count && !*is_found; i++) {
+		e = releases_pick_artifact(&rq->call, release, components[i].version, registry_text(rq->call.s->registry, d->hardware), out);
+		*is_found = e == ERR_OK && strcmp(out->sha256, sha256) == 0;
+		e = e == ERR_NOT_FOUND ? ERR_OK : e;
+	}
+	return e;
+}
+
+/* Whether the device is to take this content: of the release it should run, or of the one beside that. */
 static enum err find_artifact(struct api_request *rq, const struct device_state *d, const char *sha256, struct artifact_row *out)
 {
 	struct desired_target target = {0};
-	struct component_row *components = NULL;
-	size_t count = 0;
+	bool is_found = false;
 	enum err e = rollouts_desired(&rq->call, d->row, &target);
-	if (e == ERR_OK && target.release != 0)
-		e = releases_components(&rq->call, target.release, &components, &count);
-	for (size_t i = 0; e == ERR_OK && i < count; i++) {
-		e = releases_pick_artifact(&rq->call, target.release, components[i].version, registry_text(rq->call.s->registry, d->hardware), out);
-		if (e == ERR_OK && strcmp(out->sha256, sha256) == 0)
-			return ERR_OK;
-		e = e == ERR_NOT_FOUND ? ERR_OK : e;
-	}
-	return e == ERR_OK ? fault_set(rq->call.fault, ERR_NOT_FOUND, "", "this artifact is not part of what the device should run") : e;
+	if (e == ERR_OK)
+		e = find_in_release(rq, d, target.release, sha256, out, &is_found);
+	if (e == ERR_OK && !is_found)
+		e = find_in_release(rq, d, target.shadow.release, sha256, out, &is_found);
+	return e != ERR_OK || is_found ? e : fault_set(rq->call.fault, ERR_NOT_FOUND, "", "this artifact is not part of what the device should run");
 }
 
 static enum err get_artifact(struct api_request *rq)
@@ -232,11 +256,19 @@ static const struct field release_fields[] = {
 	{.name = "artifacts", .type = FIELD_OBJECTS, .fields = file_fields, .doc = "the variants for this device's hardware"},
 	{.name = NULL},
 };
+static const struct field shadow_fields[] = {
+	{.name = "id", .type = FIELD_STR, .doc = "d-<number>"},
+	{.name = "attempt", .type = FIELD_INT, .doc = "from 1"},
+	{.name = "timeout_ms", .type = FIELD_INT, .doc = "until it runs"},
+	{.name = "release", .type = FIELD_OBJECT, .fields = release_fields, .doc = "what is run beside the device's own release, without acting on it"},
+	{.name = NULL},
+};
 static const struct field document_fields[] = {
 	{.name = "device", .type = FIELD_STR, .doc = "its id"},
 	{.name = "rev", .type = FIELD_INT, .doc = "grows with each change"},
 	{.name = "deployment", .type = FIELD_OBJECT, .fields = deployment_fields, .doc = "absent: nothing is to be done"},
 	{.name = "release", .type = FIELD_OBJECT, .fields = release_fields, .doc = "what the device should be running; absent: unknown"},
+	{.name = "shadow", .type = FIELD_OBJECT, .fields = shadow_fields, .doc = "absent: nothing is run in shadow; never together with deployment"},
 	{.name = "config", .type = FIELD_DOC, .doc = "the desired twin"},
 	{.name = "report_interval_ms", .type = FIELD_INT, .doc = "between telemetry reports; absent: the device's own"},
 	{.name = NULL},

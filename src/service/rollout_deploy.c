@@ -34,6 +34,12 @@ enum err deployment_rejoin(struct call *c, const struct deployment_row *d, bool 
 	return e;
 }
 
+static enum err leave(struct call *c, int64_t device)
+{
+	deployment_set_active(c, device, 0);
+	return deployment_deactivate(c->s->rollouts->deployments, device, c->fault);
+}
+
 /* Of a rollout that has ended: what came late is over, so that the device may take part in another one. */
 static enum err leave_when_over(struct call *c, enum rollout_status status, const struct deployment_row *d)
 {
@@ -42,10 +48,7 @@ static enum err leave_when_over(struct call *c, enum rollout_status status, cons
 	if (!rollout_status_is_final(status) || deployment_status_class(d->state) != DEPLOYMENT_DONE)
 		return ERR_OK;
 	enum err e = deployment_active_of(store, d->device, &active, c->fault);
-	if (e || active != d->id)
-		return e;
-	deployment_set_active(c, d->device, 0);
-	return deployment_deactivate(store, d->device, c->fault);
+	return e || active != d->id ? e : leave(c, d->device);
 }
 
 static const char *device_name(struct call *c, int64_t device)
@@ -79,12 +82,14 @@ static void count_state(enum deployment_status state)
 
 static enum err note_state(struct call *c, const struct deployment_row *d)
 {
-	count_state(d->state);
+	if (d->kind == DEPLOYMENT_INSTALL)
+		count_state(d->state);
 	struct buf b = BUF_INIT;
 	json_open_object(&b);
 	json_int(&b, "rollout", d->rollout);
 	json_int(&b, "deployment", d->id);
 	json_str(&b, "device", device_name(c, d->device));
+	json_str(&b, "kind", deployment_kind_text(d->kind));
 	json_str(&b, "state", deployment_status_text(d->state));
 	json_int(&b, "attempt", d->attempt);
 	json_str(&b, "reason", d->reason);
@@ -105,9 +110,17 @@ static bool is_on_offer(enum deployment_status s)
 	return deployment_status_class(s) == DEPLOYMENT_ACTIVE || is_revert_on_offer(s);
 }
 
-/* Whether the desired document reads differently in the two states. */
-static bool document_differs(enum deployment_status a, enum deployment_status b)
+/* A shadow is in the document for as long as it should run. */
+static bool is_shadow_on(enum deployment_status s)
 {
+	return deployment_status_class(s) == DEPLOYMENT_ACTIVE || s == DEPLOYMENT_SUCCEEDED;
+}
+
+/* Whether the desired document reads differently in the two states. */
+static bool document_differs(enum deployment_kind kind, enum deployment_status a, enum deployment_status b)
+{
+	if (kind == DEPLOYMENT_SHADOW)
+		return is_shadow_on(a) != is_shadow_on(b);
 	return is_on_offer(a) != is_on_offer(b) || is_revert_on_offer(a) != is_revert_on_offer(b);
 }
 
@@ -138,14 +151,19 @@ enum err deployment_set(struct call *c, struct deployment_row *d, enum deploymen
 		d->deadline_at = 0;
 	d->ended_at = deployment_status_class(to) == DEPLOYMENT_DONE ? c->now_ms : 0;
 	enum err e = write_state(c, d, before);
-	return e || !document_differs(before, to) ? e : tell_device(c, d);
+	return e || !document_differs(d->kind, before, to) ? e : tell_device(c, d);
+}
+
+static int64_t running_counter(struct call *c, int64_t device)
+{
+	const struct device_state *d = registry_by_row(c->s->registry, device);
+	return d ? d->running_counter : 0;
 }
 
 /* The manifest that a device is handed: signed at or after everything that it can have confirmed. */
 static enum err choose_manifest(struct call *c, struct deployment_row *d, int64_t release, int64_t above)
 {
-	const struct device_state *device = registry_by_row(c->s->registry, d->device);
-	int64_t least = device ? device->running_counter : 0;
+	int64_t least = running_counter(c, d->device);
 	return releases_manifest_for(c, release, least > above ? least : above, &d->counter);
 }
 
@@ -153,7 +171,9 @@ enum err deployment_offer(struct call *c, struct rollout_live *live, struct depl
 {
 	struct rollout_row row;
 	enum err e = rollout_get(c->s->rollouts->store, d->rollout, &row, c->arena, c->fault);
-	if (!e)
+	if (!e && d->kind == DEPLOYMENT_SHAM) /* a manifest that it does not have, or it would say that it runs it already */
+		e = choose_manifest(c, d, d->prev_release, running_counter(c, d->device) + 1);
+	else if (!e)
 		e = choose_manifest(c, d, row.release, 0);
 	if (e)
 		return e;
@@ -165,7 +185,9 @@ enum err deployment_offer(struct call *c, struct rollout_live *live, struct depl
 	d->progress = 0;
 	d->reason = "";
 	e = write_state(c, d, before);
-	return e ? e : tell_device(c, d);
+	if (!e)
+		e = tell_device(c, d);
+	return e ? e : rollout_offer_shams(c, live, d);
 }
 
 /* ---- going back ---- */
@@ -208,7 +230,7 @@ static enum err has_gone_on(struct call *c, const struct deployment_row *d, bool
 	struct deployment_row newest;
 	bool is_free = false;
 	*is_elsewhere = false;
-	enum err e = deployment_newest(c->s->rollouts->deployments, d->device, &newest, c->arena, c->fault);
+	enum err e = deployment_newest_install(c->s->rollouts->deployments, d->device, &newest, c->arena, c->fault);
 	if (e)
 		return e;
 	bool still_here = newest.id == d->id || newest.state == DEPLOYMENT_FAILED || newest.state == DEPLOYMENT_CANCELLED ||
@@ -231,10 +253,32 @@ enum err deployment_retry_revert(struct call *c, struct rollout_live *live, stru
 	return offer_revert(c, live, d, before);
 }
 
+enum err deployment_let_go(struct call *c, struct deployment_row *d, bool is_revert)
+{
+	const struct device_state *device = registry_by_row(c->s->registry, d->device);
+	enum deployment_status before = d->state;
+	bool is_active = device && device->deployment == d->id, ends = is_revert && d->kind == DEPLOYMENT_SHADOW;
+	bool tells = is_active && d->kind == DEPLOYMENT_SHADOW && before == DEPLOYMENT_SUCCEEDED;
+	enum err e = ERR_OK;
+	if (is_active)
+		e = leave(c, d->device);
+	if (!e && (deployment_status_class(before) != DEPLOYMENT_DONE || (ends && before == DEPLOYMENT_TIMED_OUT)))
+		e = deployment_set(c, d, DEPLOYMENT_CANCELLED, is_revert ? "the rollout is taken back" : "its stage is over");
+	if (!e && ends && before == DEPLOYMENT_SUCCEEDED) { /* nothing of it stays on the device: no way back is needed */
+		deployment_move(&d->state, DEPLOYMENT_REVERTING);
+		deployment_move(&d->state, DEPLOYMENT_REVERTED);
+		d->reason = "it ran in shadow, and runs no more";
+		e = write_state(c, d, before);
+	}
+	return e || !tells ? e : tell_device(c, d);
+}
+
 enum err deployment_take_back(struct call *c, struct rollout_live *live, struct deployment_row *d)
 {
 	enum deployment_status to, before = d->state;
 	bool is_elsewhere;
+	if (d->kind != DEPLOYMENT_INSTALL)
+		return deployment_let_go(c, d, true);
 	if (!deployment_on_revert(before, d->prev_release != 0, &to))
 		return ERR_OK;
 	if (to == DEPLOYMENT_NOT_REVERTIBLE)
@@ -281,12 +325,14 @@ static enum err attempt_over(struct call *c, struct rollout_live *live, enum rol
 	enum err e = deployment_set(c, d, to, reason);
 	if (e)
 		return e;
-	if (may_retry(status) && d->attempt <= live->spec.retries) {
+	if (may_retry(status) && d->attempt <= live->spec.retries && d->kind != DEPLOYMENT_SHAM) {
 		d->attempt++;
 		return deployment_set(c, d, DEPLOYMENT_WAITING, reason);
 	}
-	e = alert_install_failed(c, device_name(c, d->device), d->rollout, reason);
-	return e ? e : rollout_start_block(c, live, d);
+	if (d->kind != DEPLOYMENT_SHAM) /* it runs what it ran, and that nothing else came of it is what is compared */
+		e = alert_install_failed(c, device_name(c, d->device), d->rollout,
+			d->kind == DEPLOYMENT_SHADOW ? arena_printf(c->arena, "in shadow: %s", reason) : reason);
+	return e ? e : rollout_part_is_over(c, live, d);
 }
 
 enum err deployment_timed_out(struct call *c, struct rollout_rows *x, struct deployment_row *d)
@@ -323,7 +369,8 @@ static enum err on_progress(struct call *c, struct deployment_row *d, enum repor
 		e = revert_missed(c, x.live, d, reason);
 		return e ? e : leave_when_over(c, x.status, d);
 	}
-	if (!deployment_on_report(before, said, &to)) {
+	bool moves = d->kind == DEPLOYMENT_SHADOW ? deployment_on_shadow_report(before, said, &to) : deployment_on_report(before, said, &to);
+	if (!moves) {
 		if (progress == d->progress || deployment_status_class(before) != DEPLOYMENT_ACTIVE)
 			return ERR_OK;
 		d->progress = progress; /* no event: a thousand devices tell a hundred steps each */
@@ -337,7 +384,7 @@ static enum err on_progress(struct call *c, struct deployment_row *d, enum repor
 	if (!e && to == DEPLOYMENT_SUCCEEDED)
 		e = alert_resolve(c, "install.failed", arena_printf(c->arena, "devices/%s", device_name(c, d->device)));
 	if (!e && to == DEPLOYMENT_SUCCEEDED)
-		e = rollout_start_block(c, x.live, d);
+		e = rollout_part_is_over(c, x.live, d);
 	bool came_too_late = to == DEPLOYMENT_SUCCEEDED && (x.status == ROLLOUT_REVERTING || x.status == ROLLOUT_REVERTED);
 	if (!e && came_too_late)
 		e = deployment_take_back(c, x.live, d);
@@ -356,10 +403,28 @@ enum err rollouts_on_progress(struct call *c, int64_t device, int64_t deployment
 		return ERR_OK; /* of a rollout that was deleted */
 	if (e || d.device != device || d.attempt != attempt || !said_state(state, &said))
 		return e;
+	const struct device_state *at = registry_by_row(c->s->registry, device);
+	if (d.kind != DEPLOYMENT_INSTALL && (!at || at->deployment != d.id))
+		return ERR_OK; /* it was let go: nothing that comes of it counts any more */
 	return on_progress(c, &d, said, progress < 0 ? 0 : progress > 100 ? 100 : progress, reason ? reason : "");
 }
 
 /* ---- what a device should run ---- */
+
+/* Beside what it runs; nothing else is to be done. */
+static enum err desired_shadow(struct call *c, const struct deployment_row *d, int64_t release, struct desired_target *out)
+{
+	struct rollout_rows x;
+	enum err e = rollout_load(c, d->rollout, &x);
+	if (e)
+		return e;
+	out->shadow.release = release;
+	out->shadow.counter = d->counter;
+	out->shadow.deployment = d->id;
+	out->shadow.attempt = (int)d->attempt;
+	out->shadow.timeout_ms = x.live->spec.timeout_ms;
+	return ERR_OK;
+}
 
 enum err rollouts_desired(struct call *c, int64_t device, struct desired_target *out)
 {
@@ -379,9 +444,13 @@ enum err rollouts_desired(struct call *c, int64_t device, struct desired_target 
 	if (e)
 		return e;
 	bool is_revert = is_revert_on_offer(d.state);
-	bool is_new = !is_revert && (is_on_offer(d.state) || d.state == DEPLOYMENT_SUCCEEDED);
+	bool is_new = d.kind == DEPLOYMENT_INSTALL && !is_revert && (is_on_offer(d.state) || d.state == DEPLOYMENT_SUCCEEDED);
 	out->release = is_new ? row.release : d.prev_release;
-	if (is_on_offer(d.state)) {
+	if (d.kind == DEPLOYMENT_SHADOW) {
+		e = active && is_shadow_on(d.state) ? desired_shadow(c, &d, row.release, out) : ERR_OK;
+		if (e)
+			return e;
+	} else if (is_on_offer(d.state)) {
 		struct rollout_rows x;
 		e = rollout_load(c, d.rollout, &x);
 		if (e)
@@ -419,12 +488,12 @@ enum err rollouts_of_device(struct call *c, int64_t device, int64_t *rollout)
 enum err rollouts_forget_device(struct call *c, int64_t device, struct buf *what)
 {
 	struct rollouts *r = c->s->rollouts;
-	int64_t active = 0;
+	struct deployment_row d = {0};
+	int64_t active = 0, block = -1;
 	enum err e = deployment_active_of(r->deployments, device, &active, c->fault);
 	if (e)
 		return e;
 	if (active) {
-		struct deployment_row d;
 		e = deployment_get(r->deployments, active, &d, c->arena, c->fault);
 		if (e)
 			return e;
@@ -434,7 +503,11 @@ enum err rollouts_forget_device(struct call *c, int64_t device, struct buf *what
 		if (e)
 			return e;
 	}
+	if (active && d.kind == DEPLOYMENT_SHAM && block_of_member(r->store, d.rollout, d.stage, device, &block, c->fault))
+		block = -1;
 	rollout_judged_forget_device(c, device);
 	e = block_forget_device(r->store, device, c->fault);
-	return e ? e : deployment_forget_device(r->deployments, device, c->fault);
+	if (!e)
+		e = deployment_forget_device(r->deployments, device, c->fault);
+	return e || block < 0 ? e : rollout_control_left(c, d.rollout, d.stage, block);
 }

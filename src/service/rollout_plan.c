@@ -1,4 +1,5 @@
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,6 +10,7 @@
 #include "service/observe.h"
 #include "service/registry.h"
 #include "service/rollout_parts.h"
+#include "service/rollout_self.h"
 
 /* ---- how many ---- */
 
@@ -25,6 +27,10 @@ static int64_t min_i64(int64_t a, int64_t b)
 void rollout_plan_blocks(const struct rollout_live *live, int64_t planned, int64_t remaining, int64_t eligible, int64_t *blocks, int64_t *controls)
 {
 	*blocks = *controls = 0;
+	if (live->gate_count > 0 && rollout_is_self(live)) {
+		rollout_self_blocks(live, min_i64(planned, eligible), blocks, controls);
+		return;
+	}
 	int64_t staying = remaining - planned; /* who keeps the old release through this stage */
 	if (live->gate_count == 0 || !live->spec.judge.controls || staying <= 0)
 		return;
@@ -32,7 +38,8 @@ void rollout_plan_blocks(const struct rollout_live *live, int64_t planned, int64
 	if (n <= 0)
 		return;
 	*blocks = n;
-	*controls = clamp_i64(min_i64(staying, eligible - n) / n, 1, live->spec.judge.controls_max);
+	int64_t most = min_i64(live->spec.judge.controls_max, ROLLOUT_MEMBERS_MAX / n - 1);
+	*controls = clamp_i64(min_i64(staying, eligible - n) / n, 1, most);
 }
 
 /* The default one needs somebody who counts silent canaries. */
@@ -52,7 +59,7 @@ void rollout_judge_config(const struct rollout_live *live, size_t stages, int64_
 	const struct rollout_request *q = &live->spec;
 	judge_config_init(out);
 	out->mode = JUDGE_COHORT;
-	out->cohort_named = q->devices.count > 0 && stage == 0;
+	out->cohort_named = q->devices.count > 0 && stage == rollout_first_live(live);
 	out->alpha = q->judge.alpha;
 	out->beta = q->judge.beta;
 	out->hold_p = q->judge.hold_p;
@@ -64,11 +71,27 @@ void rollout_judge_config(const struct rollout_live *live, size_t stages, int64_
 	out->on_inconclusive = strcmp(q->judge.on_inconclusive, "promote") == 0 ? INCONCLUSIVE_PROMOTE
 	                       : strcmp(q->judge.on_inconclusive, "revert") == 0 ? INCONCLUSIVE_REVERT : INCONCLUSIVE_HOLD;
 	out->hard_stop_silent = hard_stop_of(live);
+	out->hard_stop_price = q->judge.hard_stop.price;
+	out->hold_all = strcmp(q->judge.hold, "all") == 0;
+	out->bounded = rollout_scale_is_fixed(q);
 	out->sham = q->judge.sham;
 	out->interference = q->judge.interference;
-	out->silence_rate = 0.01;
+	out->silence_rate = live->silence.rate > 0 ? live->silence.rate : SILENCE_RATE_DEFAULT;
 	out->gates = live->gates;
 	out->gate_count = live->gate_count;
+	if (rollout_is_self(live)) {
+		out->mode = JUDGE_SELF;
+		out->cohort_named = false; /* each device is compared with itself, whoever chose it */
+		out->extensions_max = 0;   /* earlier windows are as long as one bake */
+	}
+	if (!rollout_is_shadow(live, stage))
+		return;
+	out->mode = JUDGE_SHADOW; /* nobody is exposed, so nobody falls silent of it */
+	out->controls = 0;
+	out->hard_stop_silent = 0;
+	out->bounded = false; /* pairs differ by less than two halves of a baseline: their scale is found at the look */
+	out->gates = live->pair_gates;
+	out->gate_count = live->pair_gate_count;
 }
 
 int64_t rollout_blocks_needed(const struct rollout_live *live, size_t stages, int64_t stage, int64_t blocks, int64_t controls)
@@ -78,7 +101,7 @@ int64_t rollout_blocks_needed(const struct rollout_live *live, size_t stages, in
 	struct judge_plan plan;
 	judge_plan(&config, NULL, &plan);
 	int64_t need = 1;
-	for (uint32_t i = 0; i < live->gate_count; i++)
+	for (uint32_t i = 0; i < config.gate_count; i++)
 		need = plan.gates[i].n_min > need ? plan.gates[i].n_min : need;
 	return need;
 }
@@ -92,20 +115,33 @@ static int64_t holdback_size(const struct rollout_live *live, size_t stages, int
 	return size * 2 <= last ? size : 0;
 }
 
+/* Too few for any proof: a later stage goes without; a canary is refused instead. */
+static void drop_weak(const struct rollout_live *live, int64_t stage, struct planned_stage *s)
+{
+	if (stage > rollout_first_live(live) && s->blocks && s->blocks < rollout_blocks_needed(live, live->spec.stages.count, stage, s->blocks, s->controls))
+		s->blocks = s->controls = 0;
+}
+
 size_t rollout_plan_stages(const struct rollout_live *live, int64_t total, struct planned_stage *out)
 {
 	const struct rollout_stage_request *stages = live->spec.stages.items;
 	size_t count = live->spec.stages.count;
 	int64_t done = 0;
 	for (size_t i = 0; i < count; i++) {
-		int64_t want = stages[i].has_count ? done + stages[i].count : (int64_t)ceil((double)total * stages[i].percent / 100 - 1e-9);
+		int64_t from = rollout_is_shadow(live, (int64_t)i) ? 0 : done;
+		int64_t want = stages[i].has_count ? from + stages[i].count : (int64_t)ceil((double)total * stages[i].percent / 100 - 1e-9);
+		if (rollout_is_shadow(live, (int64_t)i)) { /* these devices are targets of the live stages all the same */
+			out[i] = (struct planned_stage){.name = stages[i].name, .planned = min_i64(want, total), .is_shadow = true};
+			out[i].blocks = min_i64(out[i].planned, ROLLOUT_BLOCKS_MAX);
+			continue;
+		}
 		if (i + 1 == count && !stages[i].has_count && stages[i].percent >= 100)
 			want = total;
 		want = clamp_i64(want, done, total);
 		out[i] = (struct planned_stage){.name = stages[i].name, .planned = want - done};
 		done = want;
 	}
-	int64_t held = live->gate_count && live->spec.judge.controls && done == total ? holdback_size(live, count, out[count - 1].planned) : 0;
+	int64_t held = live->gate_count && !rollout_is_self(live) && live->spec.judge.controls && done == total ? holdback_size(live, count, out[count - 1].planned) : 0;
 	if (count > 1 && held) {
 		out[count - 1].planned -= held;
 		out[count] = (struct planned_stage){.name = "holdback", .planned = held, .is_holdback = true};
@@ -114,10 +150,11 @@ size_t rollout_plan_stages(const struct rollout_live *live, int64_t total, struc
 	int64_t remaining = total;
 	for (size_t i = 0; i < count; i++) {
 		struct planned_stage *s = &out[i];
+		if (s->is_shadow)
+			continue;
 		if (!s->is_holdback)
 			rollout_plan_blocks(live, s->planned, remaining, remaining, &s->blocks, &s->controls);
-		if (i > 0 && s->blocks && s->blocks < rollout_blocks_needed(live, live->spec.stages.count, (int64_t)i, s->blocks, s->controls))
-			s->blocks = s->controls = 0; /* too few for any proof: it goes without; a canary is refused instead */
+		drop_weak(live, (int64_t)i, s);
 		remaining -= s->planned;
 	}
 	return count;
@@ -215,31 +252,93 @@ static enum err check_target(struct call *c, const struct rollout_targets *t)
 		(long long)t->matched, (long long)t->already, (long long)t->busy, (long long)t->incompatible);
 }
 
-/* A canary that can never revert is refused with the number that would do. */
-static enum err check_canary(struct call *c, const struct rollout_live *live, const struct planned_stage *stages, size_t explicit_stages, int64_t total)
+static enum err check_config(struct call *c, const struct rollout_live *live, const struct judge_config *config, int64_t stage, bool refuse_weak)
 {
-	if (!live->gate_count)
-		return ERR_OK;
-	struct judge_config config;
-	rollout_judge_config(live, explicit_stages, 0, stages[0].blocks, stages[0].controls, &config);
-	if (live->spec.devices.count)
-		config.blocks = (uint32_t)live->spec.devices.count;
-	if (stages[0].blocks == 0 && !live->spec.devices.count)
-		return fault_set(c->fault, ERR_INVALID, "/stages/0", "the first stage takes all %lld devices: none is left to compare with",
-			(long long)total);
 	struct fault inner = {{0}, {0}};
-	enum err e = judge_check(&config, live->spec.devices.count == 0, &inner);
+	enum err e = judge_check(config, refuse_weak, &inner);
 	if (!e)
 		return ERR_OK;
-	const char *pointer = inner.pointer;
-	if (strncmp(pointer, "/gates", 6) == 0)
-		return fault_set(c->fault, e, pointer, "%s", inner.detail);
+	const char *pointer = inner.pointer, *at = arena_printf(c->arena, "/stages/%lld", (long long)stage);
+	if (strncmp(pointer, "/gates/", 7) == 0) {
+		char *rest;
+		uint32_t gate = (uint32_t)strtoul(pointer + 7, &rest, 10);
+		return fault_set(c->fault, e, arena_printf(c->arena, "/gates/%u%s", rollout_gate_place(live, stage, gate), rest), "%s", inner.detail);
+	}
 	if (strcmp(pointer, "/canaries") == 0 || strcmp(pointer, "/blocks") == 0 || strcmp(pointer, "/controls") == 0)
-		return fault_set(c->fault, e, "/stages/0", "%s", inner.detail);
+		return fault_set(c->fault, e, at, "%s", inner.detail);
 	return fault_set(c->fault, e, arena_printf(c->arena, "/judge%s", pointer), "%s", inner.detail);
 }
 
+/* A canary that can never revert is refused with the number that would do. */
+static enum err check_canary(struct call *c, const struct rollout_live *live, const struct planned_stage *stages, size_t explicit_stages, int64_t total)
+{
+	int64_t first = rollout_first_live(live);
+	if (!live->gate_count)
+		return ERR_OK;
+	struct judge_config config;
+	rollout_judge_config(live, explicit_stages, first, stages[first].blocks, stages[first].controls, &config);
+	if (live->spec.devices.count)
+		config.blocks = (uint32_t)live->spec.devices.count;
+	if (stages[first].blocks == 0 && !live->spec.devices.count)
+		return fault_set(c->fault, ERR_INVALID, arena_printf(c->arena, "/stages/%lld", (long long)first),
+			"%s takes all %lld devices: none is left to compare with", first ? "the first live stage" : "the first stage", (long long)total);
+	return check_config(c, live, &config, first, live->spec.devices.count == 0);
+}
+
+/* Shadow stages take whom they can get: of those who are able, whoever is online when the stage begins. */
+static enum err check_shadows(struct call *c, const struct rollout_live *live, const struct rollout_targets *t, struct planned_stage *stages, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (!stages[i].is_shadow)
+			continue;
+		if (!t->can_shadow)
+			return fault_set(c->fault, ERR_INVALID, arena_printf(c->arena, "/stages/%zu/mode", i),
+				"none of the %zu devices of the target can run a release in shadow (capability shadow)", t->count);
+		stages[i].planned = stages[i].blocks = rollout_shadow_size(stages[i].planned, t->can_shadow);
+		struct judge_config config;
+		rollout_judge_config(live, live->spec.stages.count, (int64_t)i, stages[i].blocks, 0, &config);
+		enum err e = check_config(c, live, &config, (int64_t)i, true);
+		if (e)
+			return e;
+	}
+	return ERR_OK;
+}
+
+enum err rollout_plan_past(struct call *c, struct rollout_plan *p, const struct self_job *past, size_t asked)
+{
+	const struct rollout_live *live = p->live;
+	int64_t total = (int64_t)p->targets->count;
+	size_t with;
+	p->self.windows = self_job_typical(past, &with);
+	p->self.asked = (int64_t)asked;
+	p->self.with = (int64_t)with;
+	if (!with)
+		return fault_set(c->fault, ERR_INVALID, "/judge/control",
+			"none of %zu devices has an earlier window of %lld ms (the bake less its warm-up), with reports of the version that it runs: bake for a shorter time, or wait",
+			asked, (long long)rollout_self_window_ms(live));
+	for (size_t i = 0; i < p->stage_count; i++) {
+		struct planned_stage *s = &p->stages[i];
+		if (s->is_shadow || !s->blocks)
+			continue;
+		s->blocks = clamp_i64(total * p->self.with / p->self.asked, 1, s->blocks);
+		s->controls = min_i64(s->controls, p->self.windows);
+		drop_weak(live, (int64_t)i, s);
+	}
+	return check_canary(c, live, p->stages, live->spec.stages.count, total);
+}
+
 /* ---- writing ---- */
+
+static void write_past(const struct rollout_plan *p, struct buf *out)
+{
+	json_key(out, "self");
+	json_open_object(out);
+	json_int(out, "window_ms", rollout_self_window_ms(p->live));
+	json_int(out, "windows", p->self.windows);
+	json_int(out, "devices", p->self.asked);
+	json_int(out, "without_windows", p->self.asked - p->self.with);
+	json_close_object(out);
+}
 
 static void write_target(const struct rollout_targets *t, struct buf *out)
 {
@@ -251,6 +350,9 @@ static void write_target(const struct rollout_targets *t, struct buf *out)
 	json_int(out, "busy", t->busy);
 	json_int(out, "online", t->online);
 	json_int(out, "without_baseline", t->no_baseline);
+	json_int(out, "can_shadow", t->can_shadow);
+	json_int(out, "shadow_ready", t->shadow_ready);
+	json_int(out, "unknown_release", t->no_release);
 	json_key(out, "incompatible");
 	json_open_array(out);
 	for (size_t i = 0; i < t->gap_count; i++) {
@@ -264,20 +366,43 @@ static void write_target(const struct rollout_targets *t, struct buf *out)
 	json_close_object(out);
 }
 
-static void write_stages(const struct planned_stage *stages, size_t count, struct buf *out)
+/* What the stage's verdict is worth, which is not what that of live ones is. */
+static void write_shadow(const struct rollout_live *live, int64_t stage, int64_t blocks, struct buf *out)
+{
+	struct judge_config config;
+	struct judge_plan plan;
+	rollout_judge_config(live, live->spec.stages.count, stage, blocks, 0, &config);
+	judge_plan(&config, NULL, &plan);
+	json_int(out, "blocks_needed", rollout_blocks_needed(live, live->spec.stages.count, stage, blocks, 0));
+	json_str(out, "guarantee", guarantee_name(plan.guarantee));
+	json_str(out, "guarantee_text", guarantee_text(plan.guarantee));
+}
+
+static void write_stages(const struct rollout_live *live, const struct planned_stage *stages, size_t count, struct buf *out)
 {
 	json_key(out, "stages");
 	json_open_array(out);
 	for (size_t i = 0; i < count; i++) {
 		json_open_object(out);
 		json_str(out, "name", stages[i].name);
+		json_str(out, "mode", stages[i].is_shadow ? "shadow" : "live");
 		json_int(out, "devices", stages[i].planned);
 		json_bool(out, "judged", stages[i].blocks > 0);
 		json_int(out, "blocks", stages[i].blocks);
 		json_int(out, "controls_per_block", stages[i].controls);
+		if (stages[i].is_shadow)
+			write_shadow(live, (int64_t)i, stages[i].blocks, out);
 		json_close_object(out);
 	}
 	json_close_array(out);
+}
+
+static void write_rate_source(const struct silence_rate *silence, struct buf *out)
+{
+	char text[40] = "default";
+	if (silence->days > 0)
+		snprintf(text, sizeof text, "%lld day%s of history", (long long)silence->days, silence->days == 1 ? "" : "s");
+	json_str(out, "silence_rate_from", text);
 }
 
 static void write_judge(const struct rollout_live *live, const struct rollout_targets *t, const struct judge_config *config,
@@ -287,6 +412,9 @@ static void write_judge(const struct rollout_live *live, const struct rollout_ta
 	json_open_object(out);
 	json_str(out, "guarantee", guarantee_name(plan->guarantee));
 	json_str(out, "guarantee_text", guarantee_text(plan->guarantee));
+	json_str(out, "bound_for", config->bounded ? "any harm up to the margins" : "harm of exactly the margins");
+	json_str(out, "hold", live->spec.judge.hold);
+	json_str(out, "scale", live->spec.judge.scale);
 	json_num(out, "alpha", config->alpha);
 	json_num(out, "alpha_hard_stop", plan->alpha_hard);
 	json_num(out, "alpha_bound", plan->alpha_bound);
@@ -295,6 +423,8 @@ static void write_judge(const struct rollout_live *live, const struct rollout_ta
 	json_int(out, "first_look_reports", plan->first_look);
 	json_int(out, "last_look_reports", plan->last_look);
 	json_int(out, "hard_stop_suggested", plan->hard_stop_suggested);
+	json_num(out, "silence_rate", config->silence_rate);
+	write_rate_source(&live->silence, out);
 	json_key(out, "gates");
 	json_open_array(out);
 	for (uint32_t i = 0; i < live->gate_count; i++) {
@@ -310,6 +440,8 @@ static void write_judge(const struct rollout_live *live, const struct rollout_ta
 		json_num(out, "detectable_percent", g->detectable_percent);
 		if (spreads[i].from)
 			json_str(out, "detectable_from", spreads[i].from);
+		if (live->gates[i].fixed_scale > 0)
+			json_num(out, "scale", live->gates[i].fixed_scale);
 		if (g->blocks_for_margin > 0)
 			json_int(out, "blocks_for_margin", g->blocks_for_margin);
 		json_int(out, "devices_reporting", t->with_metric[i]);
@@ -328,7 +460,8 @@ enum err rollout_plan_begin(struct call *c, const struct rollout_live *live, con
 	if (e)
 		return e;
 	p->stage_count = rollout_plan_stages(live, (int64_t)targets->count, p->stages);
-	return check_canary(c, live, p->stages, live->spec.stages.count, (int64_t)targets->count);
+	e = check_shadows(c, live, targets, p->stages, p->stage_count);
+	return e ? e : check_canary(c, live, p->stages, live->spec.stages.count, (int64_t)targets->count);
 }
 
 void rollout_plan_write(struct rollout_plan *p, struct buf *out)
@@ -338,14 +471,17 @@ void rollout_plan_write(struct rollout_plan *p, struct buf *out)
 	for (uint32_t i = 0; i < live->gate_count; i++)
 		sigma[i] = p->spreads[i].sigma;
 	struct judge_config config;
-	rollout_judge_config(live, live->spec.stages.count, 0, p->stages[0].blocks, p->stages[0].controls, &config);
+	int64_t first = rollout_first_live(live);
+	rollout_judge_config(live, live->spec.stages.count, first, p->stages[first].blocks, p->stages[first].controls, &config);
 	struct judge_plan plan;
 	judge_plan(&config, sigma, &plan);
 	p->guarantee = live->gate_count ? judge_guarantee(&config) : GUARANTEE_NO_CONTROL;
 	plan.guarantee = p->guarantee;
 	json_open_object(out);
 	write_target(p->targets, out);
-	write_stages(p->stages, p->stage_count, out);
+	write_stages(live, p->stages, p->stage_count, out);
+	if (p->self.asked)
+		write_past(p, out);
 	write_judge(live, p->targets, &config, &plan, p->spreads, out);
 	json_close_object(out);
 }

@@ -17,11 +17,11 @@ static const struct field stage_fields[] = {
 		.doc = "Shown to people."},
 	{.name = "percent", .type = FIELD_NUM, OFF(rollout_stage_request, percent), SEEN(rollout_stage_request, has_percent),
 		.min = 0.0001, .max = 100, .flags = FIELD_NULLABLE | FIELD_OMIT_ZERO,
-		.doc = "Share of the target that has the release when this stage is done: cumulative over the stages."},
+		.doc = "Share of the target that has the release when this stage is done: cumulative over the stages. Of a shadow stage: of the target, by itself."},
 	{.name = "count", .type = FIELD_INT, OFF(rollout_stage_request, count), SEEN(rollout_stage_request, has_count), .min = 1,
 		.max = 10000000, .flags = FIELD_NULLABLE | FIELD_OMIT_ZERO, .doc = "Devices of this stage, instead of a percentage."},
 	{.name = "mode", .type = FIELD_ENUM, OFF(rollout_stage_request, mode), .choices = "live shadow", .flags = FIELD_NULLABLE,
-		.doc = "shadow: devices run the new version beside the old one without acting on it; they count for no later percentage."},
+		.doc = "shadow: devices that can (capability shadow) run the new version beside the old one on the same inputs without acting on it; before every live stage, and counted for no later percentage."},
 	END};
 
 static const struct field gate_fields[] = {
@@ -41,6 +41,8 @@ static const struct field gate_fields[] = {
 		.doc = "Harm that must be ruled out before the next stage; none by default."},
 	{.name = "weight", .type = FIELD_NUM, OFF(rollout_gate_request, weight), .min = 0, .max = 1,
 		.flags = FIELD_NULLABLE | FIELD_OMIT_ZERO, .doc = "Share of alpha."},
+	{.name = "scale", .type = FIELD_NUM, OFF(rollout_gate_request, scale), .min = 0, .max = 1e9, .flags = FIELD_NULLABLE | FIELD_OMIT_ZERO,
+		.doc = "With judge.scale baseline: the spread of a device's score in units of the score; by default what the baselines say."},
 	{.name = "per_stratum", .type = FIELD_BOOL, OFF(rollout_gate_request, per_stratum),
 		.doc = "Half of its share tests each stratum alone: harm to one hardware class is found sooner, harm to all a little later."},
 	END};
@@ -95,6 +97,8 @@ static const struct field rate_fields[] = {
 static const struct field hard_stop_fields[] = {
 	{.name = "silent", .type = FIELD_INT, .offset = 0, .min = -1, .max = 100000,
 		.doc = "Reverts at once when so many canaries are silent; 0 = never, -1 = the fewest that its price allows. Its price is added to the bound."},
+	{.name = "price", .type = FIELD_NUM, .offset = offsetof(struct rollout_request, judge.hard_stop.price) - offsetof(struct rollout_request, judge.hard_stop),
+		.min = 0, .max = 0.1, .doc = "Of silent -1: the chance of a false stop that it may add over the whole rollout, split over stages as alpha is."},
 	END};
 
 #define IN_JUDGE(member) .offset = offsetof(struct rollout_request, judge.member) - offsetof(struct rollout_request, judge)
@@ -117,7 +121,7 @@ static const struct field judge_fields[] = {
 	{.name = "scale", .type = FIELD_ENUM, IN_JUDGE(scale), .choices = "look baseline",
 		.doc = "Where the spread of scores comes from; baseline makes the bound hold for any harm up to the margin."},
 	{.name = "control", .type = FIELD_ENUM, IN_JUDGE(control), .choices = "cohort self",
-		.doc = "self: each canary against its own past, for fleets too small for controls; conditional on a world that stays the same."},
+		.doc = "self: each device against its own past, up to controls_max earlier windows as long as the bake, for fleets too small for controls or stages of everybody; conditional on a world that stays the same."},
 	{.name = "sham", .type = FIELD_BOOL, IN_JUDGE(sham), .doc = "Controls re-install the release that they run, so that installing as such is no harm."},
 	{.name = "interference", .type = FIELD_BOOL, IN_JUDGE(interference),
 		.doc = "Canaries may affect controls (a shared gateway) and no unit_attribute tells how: the guarantee says so."},
@@ -182,6 +186,7 @@ void rollout_request_init(struct rollout_request *q)
 	q->judge.scale = "look";
 	q->judge.control = "cohort";
 	q->judge.hard_stop.silent = -1;
+	q->judge.hard_stop.price = HARDSTOP_PRICE;
 	q->judge.controls = true;
 	q->judge.controls_max = 9;
 }
@@ -201,24 +206,31 @@ static enum err stages_check(struct rollout_request *q, struct arena *a, struct 
 		stages_default(q, a);
 	struct rollout_stage_request *stages = q->stages.items;
 	double reached = 0;
+	size_t live = 0;
 	for (size_t i = 0; i < q->stages.count; i++) {
 		struct rollout_stage_request *s = &stages[i];
 		if (!s->mode)
 			s->mode = "live";
+		bool is_shadow = strcmp(s->mode, "shadow") == 0;
+		live += !is_shadow;
 		s->has_percent = s->has_percent && s->percent > 0;
 		s->has_count = s->has_count && s->count > 0;
 		const char *at = arena_printf(a, "/stages/%zu", i);
 		if (s->has_percent == s->has_count)
 			return fault_set(f, ERR_INVALID, at, "give either percent or count");
-		if (s->has_percent && s->percent <= reached)
+		if (is_shadow && live)
+			return fault_set(f, ERR_INVALID, arena_printf(a, "%s/mode", at),
+				"shadow stages come before the first live one: after it devices run the release anyway");
+		if (s->has_percent && !is_shadow && s->percent <= reached)
 			return fault_set(f, ERR_INVALID, arena_printf(a, "%s/percent", at),
 				"percentages are cumulative: must be above %g", reached);
-		if (s->has_percent)
+		if (s->has_percent && !is_shadow)
 			reached = s->percent;
 		if (!s->name || !s->name[0])
-			s->name = i == 0 ? "canary" : arena_printf(a, "wave %zu", i + 1);
+			s->name = is_shadow ? i == 0 ? "shadow" : arena_printf(a, "shadow %zu", i + 1)
+				: live == 1 ? "canary" : arena_printf(a, "wave %zu", live);
 	}
-	return ERR_OK;
+	return live ? ERR_OK : fault_set(f, ERR_INVALID, "/stages", "every stage is in shadow: one must be live, or the release reaches nobody");
 }
 
 /* What a metric's name says about it, for requests that give only the name. */
@@ -291,6 +303,11 @@ static enum err strata_check(const struct rollout_request *q, struct arena *a, s
 	return ERR_OK;
 }
 
+bool rollout_scale_is_fixed(const struct rollout_request *q)
+{
+	return strcmp(q->judge.scale, "baseline") == 0;
+}
+
 static bool has_silence_gate(const struct rollout_request *q)
 {
 	const struct rollout_gate_request *gates = q->gates.items;
@@ -300,6 +317,51 @@ static bool has_silence_gate(const struct rollout_request *q)
 	return false;
 }
 
+/* A shadow stage without a gate that can tell the versions apart would pass whatever comes. */
+static enum err shadow_check(const struct rollout_request *q, struct arena *a, struct fault *f)
+{
+	const struct rollout_stage_request *stages = q->stages.items;
+	const struct rollout_gate_request *gates = q->gates.items;
+	bool has_pairs = false;
+	for (size_t i = 0; i < q->gates.count; i++)
+		has_pairs = has_pairs || strcmp(gates[i].kind, "silence") != 0;
+	for (size_t i = 0; i < q->stages.count; i++)
+		if (strcmp(stages[i].mode, "shadow") == 0 && !has_pairs)
+			return fault_set(f, ERR_INVALID, arena_printf(a, "/stages/%zu/mode", i),
+				"a shadow stage compares both versions by gates: add one (silence is none: one device falls silent with both)");
+	return ERR_OK;
+}
+
+static enum err sham_check(const struct rollout_request *q, struct fault *f)
+{
+	if (!q->judge.sham)
+		return ERR_OK;
+	if (q->gates.count == 0 || !q->judge.controls)
+		return fault_set(f, ERR_INVALID, "/judge/sham", "there are no controls: they need gates, and judge.controls");
+	if (strcmp(q->judge.control, "self") == 0)
+		return fault_set(f, ERR_INVALID, "/judge/sham", "with control self each canary is its own control: nobody is left to re-install");
+	return ERR_OK;
+}
+
+/* What is about other devices makes no sense where a device is compared with itself. Named devices and shadow stages do: the former chooses who, the
+ * latter has pairs of its own. */
+static enum err self_check(const struct rollout_request *q, struct fault *f)
+{
+	int64_t bake_ms = q->soak_ms > q->judge.min_bake_ms ? q->soak_ms : q->judge.min_bake_ms;
+	if (strcmp(q->judge.control, "self") != 0)
+		return ERR_OK;
+	if (q->gates.count == 0)
+		return fault_set(f, ERR_INVALID, "/judge/control", "self compares a device with its own past by gates: add one");
+	if (q->judge.interference)
+		return fault_set(f, ERR_INVALID, "/judge/interference", "with control self no device is compared with another one");
+	if (q->unit_attribute)
+		return fault_set(f, ERR_INVALID, "/unit_attribute", "with control self each device is a block of its own: devices that share fate cannot be one");
+	if (bake_ms <= q->judge.warmup_ms)
+		return fault_set(f, ERR_INVALID, "/soak_ms",
+			"control self compares windows as long as the bake (soak_ms, min_bake_ms) less warmup_ms: nothing is left");
+	return ERR_OK;
+}
+
 /* Also where nothing will be judged: a request is right or wrong whatever the fleet looks like. */
 static enum err judge_fields_check(const struct rollout_request *q, struct fault *f)
 {
@@ -307,8 +369,12 @@ static enum err judge_fields_check(const struct rollout_request *q, struct fault
 		return fault_set(f, ERR_INVALID, "/judge/alpha", "must lie between 0 and 0.5");
 	if (!(q->judge.beta > 0 && q->judge.beta < 0.5))
 		return fault_set(f, ERR_INVALID, "/judge/beta", "must lie between 0 and 0.5");
-	if (!q->judge.controls && q->gates.count > 0 && q->devices.count == 0)
+	if (!q->judge.controls && q->gates.count > 0 && q->devices.count == 0 && strcmp(q->judge.control, "self") != 0)
 		return fault_set(f, ERR_INVALID, "/judge/controls", "gates compare a canary with controls: without them remove the gates");
+	const struct rollout_gate_request *gates = q->gates.items;
+	for (size_t i = 0; i < q->gates.count; i++)
+		if (gates[i].scale > 0 && !rollout_scale_is_fixed(q))
+			return fault_set(f, ERR_INVALID, "/judge/scale", "a gate's scale is used with baseline; look finds it at each look");
 	if (q->judge.hard_stop.silent > 0 && !has_silence_gate(q))
 		return fault_set(f, ERR_INVALID, "/judge/hard_stop/silent", "needs a gate on silence: without it nobody is known to be silent");
 	if (q->judge.max_bake_ms < q->judge.min_bake_ms)
@@ -323,6 +389,12 @@ enum err rollout_request_check(struct rollout_request *q, struct arena *a, struc
 		e = gates_check(q, a, f);
 	if (!e)
 		e = strata_check(q, a, f);
+	if (!e)
+		e = shadow_check(q, a, f);
+	if (!e)
+		e = sham_check(q, f);
+	if (!e)
+		e = self_check(q, f);
 	if (!e)
 		e = judge_fields_check(q, f);
 	return e;
@@ -359,6 +431,7 @@ uint32_t rollout_request_gates(const struct rollout_request *q, struct judge_gat
 		gates[i].margin = in[i].margin;
 		gates[i].ni_margin = in[i].has_ni_margin ? in[i].ni_margin : 0;
 		gates[i].weight = in[i].weight;
+		gates[i].fixed_scale = rollout_scale_is_fixed(q) ? in[i].scale : 0;
 		gates[i].per_stratum = in[i].per_stratum;
 	}
 	judge_gates_normalise(gates, count);
