@@ -22,6 +22,7 @@ pid_t child_start(const char *command, const struct child_context *context)
 	setenv("AVIARY_SLOT_DIR", context->dir, 1);
 	setenv("AVIARY_RELEASE", context->release, 1);
 	setenv("AVIARY_TRIAL", context->trial ? "1" : "0", 1);
+	setenv("AVIARY_SHADOW", context->shadow ? "1" : "0", 1);
 	if (chdir(context->dir) != 0)
 		_exit(126);
 	execl("/bin/sh", "sh", "-c", command, (char *)NULL);
@@ -45,6 +46,11 @@ void child_kill(pid_t pid)
 	kill(-pid, SIGKILL);
 	kill(pid, SIGKILL); /* before it made its group */
 	waitpid(pid, NULL, 0);
+}
+
+void child_kill_rest(pid_t pid)
+{
+	kill(-pid, SIGKILL);
 }
 
 int child_run(const char *command, const struct child_context *context, int timeout_ms)

@@ -310,12 +310,17 @@ static void remove_old_names(struct disk *d, int slot, const struct agent_releas
 		closedir(dir);
 }
 
+bool disk_name_slot(struct disk *d, int slot, const struct agent_release *release)
+{
+	remove_old_names(d, slot, release);
+	return write_manifest(d, slot) && name_parts(d, slot, release);
+}
+
 bool disk_use_slot(struct disk *d, int slot, const struct agent_release *release)
 {
 	if (slot == AGENT_SLOT_FACTORY)
 		return (unlinkat(d->dir, "current", 0) == 0 && fsync(d->dir) == 0) || errno == ENOENT;
-	remove_old_names(d, slot, release);
-	return write_manifest(d, slot) && name_parts(d, slot, release) && set_link(d->dir, "current", disk_slot_name(slot));
+	return disk_name_slot(d, slot, release) && set_link(d->dir, "current", disk_slot_name(slot));
 }
 
 void disk_current(const struct disk *d, char *out, size_t out_size)

@@ -45,6 +45,8 @@ bool disk_put_config(struct disk *d, const char *json, size_t len);
 /* Makes `current` point to the slot (AGENT_SLOT_FACTORY: nowhere) and its links name what is in it. Atomic, durable,
  * and without a write when all is as it should be. */
 bool disk_use_slot(struct disk *d, int slot, const struct agent_release *release);
+/* The links of a slot that is not in use: what runs in shadow finds its parts by them. */
+bool disk_name_slot(struct disk *d, int slot, const struct agent_release *release);
 /* Where `current` points to: "slot-a", or "" */
 void disk_current(const struct disk *d, char *out, size_t out_size);
 const char *disk_slot_name(int slot); /* "slot-a", "slot-b", "factory" */

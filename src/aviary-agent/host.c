@@ -97,7 +97,12 @@ enum err host_open(struct host *h, const struct options *o, bool exclusive, stru
 		return e;
 	crypto_sha256_hex(h->secret, strlen(h->secret), h->secret_sha256);
 	fill_config(h, o, key_count);
-	if (!agent_init(&h->agent, &h->config, &host_ports, h))
+	h->ports = host_ports;
+	if (!o->shadow_command) { /* without it the device does not say that it can */
+		h->ports.shadow_start = NULL;
+		h->ports.shadow_stop = NULL;
+	}
+	if (!agent_init(&h->agent, &h->config, &h->ports, h))
 		return fault_set(f, ERR_INVALID, "", "token, name, attributes, tags or capabilities are too long");
 	return ERR_OK;
 }
@@ -157,6 +162,21 @@ static void on_child(void *ctx)
 	host_kick(h);
 }
 
+static void on_shadow(void *ctx)
+{
+	struct host *h = ctx;
+	int status = 0;
+	char reason[64];
+	int result = h->shadow > 0 ? child_poll(h->shadow, &status) : 0;
+	if (result == 0)
+		return;
+	child_kill_rest(h->shadow);
+	h->shadow = 0;
+	snprintf(reason, sizeof(reason), "the command in shadow ended with %d", result < 0 ? -1 : status);
+	agent_on_shadow_ended(&h->agent, reason);
+	host_kick(h);
+}
+
 static void add_metrics(struct agent_telemetry *t, const char *path)
 {
 	char line[160], name[64];
@@ -181,6 +201,8 @@ static void on_telemetry(void *ctx)
 			model = &r->components[i];
 	agent_telemetry_begin(&t, &h->agent, text, sizeof(text), model ? model->name : NULL, model ? model->version : NULL);
 	add_metrics(&t, h->options->metrics);
+	if (h->options->shadow_metrics && agent_telemetry_shadow(&t))
+		add_metrics(&t, h->options->shadow_metrics);
 	if (t.metrics > 0 && !agent_telemetry_send(&t))
 		log_event(LOG_DEBUG, "telemetry.incomplete", "metrics=%u", t.metrics);
 	loop_timer_start(h->telemetry, agent_report_interval_ms(&h->agent), 0);
@@ -262,6 +284,7 @@ static enum err set_up(struct host *h, struct fault *f)
 	h->loop = loop_new();
 	h->poll = loop_timer_new(h->loop, on_poll, h);
 	h->child_timer = loop_timer_new(h->loop, on_child, h);
+	h->shadow_timer = loop_timer_new(h->loop, on_shadow, h);
 	h->telemetry = loop_timer_new(h->loop, on_telemetry, h);
 	h->signals[0] = loop_signal_new(h->loop, SIGTERM, on_signal, h);
 	h->signals[1] = loop_signal_new(h->loop, SIGINT, on_signal, h);
@@ -293,6 +316,7 @@ void host_close(struct host *h)
 		loop_signal_free(h->signals[1]);
 		loop_timer_free(h->telemetry);
 		loop_timer_free(h->child_timer);
+		loop_timer_free(h->shadow_timer);
 		loop_timer_free(h->poll);
 		loop_free(h->loop);
 	}

@@ -20,6 +20,7 @@ struct host {
 	const struct options *options;
 	struct disk disk;
 	struct agent agent;
+	struct agent_ports ports;
 	struct agent_config config;
 	struct agent_release factory;
 	uint8_t keys[AGENT_KEYS_MAX][32];
@@ -27,12 +28,12 @@ struct host {
 	char *attributes, *tags, *capabilities; /* checked JSON text; owned */
 
 	struct loop *loop;
-	struct loop_timer *poll, *telemetry, *child_timer;
+	struct loop_timer *poll, *telemetry, *child_timer, *shadow_timer;
 	struct loop_signal *signals[2];
 	struct fetch_pool *fetches;
 	struct transfer *transfer; /* the one running, or NULL */
 	struct mqtt *mqtt;
-	pid_t self_test; /* 0: none */
+	pid_t self_test, shadow; /* 0: none */
 	int64_t deadline_ms; /* of --once; 0: none */
 	int exit_status;
 	bool is_stopping;

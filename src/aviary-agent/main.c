@@ -52,6 +52,8 @@ static int print_status(struct host *h)
 		json_str(&out, "id", seen.deployment);
 		json_int(&out, "attempt", seen.attempt);
 		json_str(&out, "state", agent_deployment_name(seen.deployment_state));
+		if (seen.is_shadow)
+			json_bool(&out, "shadow", true);
 		json_close_object(&out);
 	}
 	json_close_object(&out);

@@ -51,8 +51,11 @@ static const struct option table[] = {
 		"run at each switch; exit status 0 done, 10 after a restart"},
 	{"reboot-command", TEXT, AT(reboot_command), NULL, "COMMAND",
 		"restarts the device; without it the program exits with 10"},
+	{"shadow-command", TEXT, AT(shadow_command), NULL, "COMMAND",
+		"runs a release in shadow, from its slot's directory, until it is killed"},
 	{"report-interval", DURATION, AT(report_interval_ms), "60s", "TIME", "of telemetry, until the server says otherwise"},
 	{"metrics", TEXT, AT(metrics), NULL, "FILE", "lines `metric value`, sent as telemetry at each interval"},
+	{"shadow-metrics", TEXT, AT(shadow_metrics), NULL, "FILE", "the same lines, of the release in shadow"},
 	{"retry", DURATION, AT(retry_ms), "1s", "TIME", "first pause after a failed request; it doubles"},
 	{"progress-step", SIZE, AT(progress_step_bytes), "256KiB", "SIZE", "downloads are made durable this often"},
 	{"confirm-connected", FLAG, AT(confirm_connected), NULL, NULL, "confirm a release only while the broker is connected"},
@@ -173,6 +176,8 @@ static enum err check(const struct options *o, struct fault *f)
 		return fault_set(f, ERR_INVALID, "", "--key is required: the server's public key must be pinned");
 	if (!str_starts(o->server, "http://") && !str_starts(o->server, "https://"))
 		return fault_set(f, ERR_INVALID, "", "--server must be an http or https URL");
+	if (!o->shadow_command != !o->shadow_metrics || (o->shadow_command && !o->metrics))
+		return fault_set(f, ERR_INVALID, "", "--shadow-command, --shadow-metrics and --metrics go together: pairs are compared");
 	if (o->broker_port > 65535)
 		return fault_set(f, ERR_INVALID, "", "--broker-port must be at most 65535");
 	if (!log_parse_level(o->log_level, &level))
