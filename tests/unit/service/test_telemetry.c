@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "core/telemetry.h"
+#include "core/varint.h"
 #include "service/ingest.h"
 #include "service/observe.h"
 #include "service/telemetry.h"
@@ -296,6 +297,106 @@ static void windows_begin_when_told_and_end(void **state)
 	observe_unfollow(&w->call, 9);
 	assert_int_equal(observe_report_count(&w->call, 9, 1), 0);
 	assert_false(observe_window(&w->call, 9, 1, 1, "x", &a, NULL));
+}
+
+/* A report with both parts; NULL: without the shadow's. */
+static void paired_report(struct world *w, int64_t seq, const char *metrics, const char *shadow)
+{
+	char json[1024];
+	int len = snprintf(json, sizeof json, "{\"boot\":\"b1\",\"seq\":%lld,\"metrics\":%s", (long long)seq, metrics);
+	if (shadow != NULL)
+		len += snprintf(json + len, sizeof json - (size_t)len, ",\"shadow\":{\"id\":\"d-1\",\"metrics\":%s}", shadow);
+	snprintf(json + len, sizeof json - (size_t)len, "}");
+	(void)admit(w, 1, json);
+}
+
+/* "<sum>/<n>" of a metric and of its shadow in a window, "-" where there is none, and the count of reports. */
+static void assert_pairs(struct world *w, int64_t rollout, const char *metric, const char *expected)
+{
+	struct metric_accum a;
+	char name[64], found[128];
+	int len = 0;
+	for (int i = 0; i < 2; i++) {
+		snprintf(name, sizeof name, "%s%s", i ? "shadow." : "", metric);
+		if (observe_window(&w->call, rollout, 0, 1, name, &a, NULL))
+			len += snprintf(found + len, sizeof found - (size_t)len, "%g/%lld ", accum_sum(&a), (long long)a.n);
+		else
+			len += snprintf(found + len, sizeof found - (size_t)len, "- ");
+	}
+	snprintf(found + len, sizeof found - (size_t)len, "%lld", (long long)observe_device_reports(&w->call, rollout, 0, 1));
+	assert_string_equal(found, expected);
+	assert_int_equal(observe_report_count(&w->call, rollout, 0), observe_device_reports(&w->call, rollout, 0, 1));
+}
+
+static void only_pairs_count_in_a_paired_window(void **state)
+{
+	struct world *w = *state;
+	observe_follow_pairs(&w->call, 7, 0, 1, T0);
+	observe_follow(&w->call, 8, 0, 1, T0);
+	paired_report(w, 1, "{\"x\":1,\"y\":5}", NULL);                    /* no shadow at all */
+	paired_report(w, 2, "{\"x\":2}", "{\"y\":100}");                   /* both sides, no pair */
+	paired_report(w, 3, "{\"y\":3,\"x\":4}", "{\"x\":40,\"z\":1}");    /* one pair; y and z stand alone */
+	paired_report(w, 4, "{\"x\":8,\"y\":7}", "{\"y\":70,\"x\":80}");   /* two, in another order */
+	paired_report(w, 4, "{\"x\":8,\"y\":7}", "{\"y\":70,\"x\":80}");   /* a duplicate */
+	paired_report(w, 5, "{\"x\":{\"hist\":[1]}}", "{\"x\":1}");        /* histograms make no pairs */
+	commit(w);
+	assert_pairs(w, 7, "x", "12/2 120/2 2");
+	assert_pairs(w, 7, "y", "7/1 70/1 2");
+	assert_pairs(w, 7, "z", "- - 2");
+	assert_pairs(w, 8, "x", "15/4 121/3 5"); /* an unpaired window takes everything */
+}
+
+static void paired_windows_survive_restarts(void **state)
+{
+	struct world *w = *state;
+	w->options.checkpoint_ms = 1;
+	kill_and_restart(w);
+	observe_follow_pairs(&w->call, 7, 0, 1, T0);
+	paired_report(w, 1, "{\"x\":1}", "{\"x\":10}");
+	paired_report(w, 2, "{\"x\":2}", NULL);
+	commit(w);
+	w->now += 10;
+	commit(w); /* the state's row */
+	kill_and_restart(w);
+	observe_follow_pairs(&w->call, 7, 0, 1, T0); /* changes nothing */
+	assert_pairs(w, 7, "x", "1/1 10/1 1");
+	paired_report(w, 3, "{\"x\":4}", "{\"x\":40}");
+	paired_report(w, 4, "{\"x\":8}", NULL);
+	commit(w);
+	kill_and_restart(w); /* the window from its row, the last batch from the log */
+	assert_pairs(w, 7, "x", "5/2 50/2 2");
+	observe_follow_pairs(&w->call, 6, 0, 1, T0); /* all of it from the log */
+	assert_pairs(w, 6, "x", "5/2 50/2 2");
+	observe_follow(&w->call, 6, 0, 1, T0); /* the other way: anew */
+	assert_pairs(w, 6, "x", "15/4 50/2 4");
+}
+
+static int64_t no_model(void *ctx, int64_t version)
+{
+	(void)ctx;
+	return version;
+}
+
+static void windows_of_older_servers_are_read(void **state)
+{
+	static const int64_t rest[] = {5, 6, 7, 0, 1, 42, 3, T0, 9, 0}; /* habit, no baseline, one window of nine reports */
+	uint8_t bytes[64 + DEDUPE_BYTES] = {0};
+	struct dedupe none = {.boots = {{0, 0, 0}}};
+	struct tracks *t = tracks_new(1000);
+	(void)state;
+	size_t len = varint_put(bytes, 1);
+	dedupe_encode(&none, bytes + len);
+	len += DEDUPE_BYTES;
+	for (size_t i = 0; i < sizeof rest / sizeof rest[0]; i++)
+		len += varint_put(bytes + len, rest[i]);
+	struct track *k = tracks_get(t, 1);
+	assert_true(track_decode(t, k, bytes, len, no_model, NULL));
+	const struct window *w = track_window(k, 42, 3);
+	assert_non_null(w);
+	assert_true(w->since_ms == T0 && w->reports == 9 && !w->is_paired);
+	bytes[0] = 9; /* of a newer one: rebuilt from the log instead */
+	assert_false(track_decode(t, k, bytes, len, no_model, NULL));
+	tracks_free(t);
 }
 
 static void forgotten_devices_are_gone(void **state)
@@ -632,7 +733,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(visible_only_when_durable), CASE(repeated_reports_are_dropped_after_a_kill), CASE(names_have_a_limit),
 		CASE(batch_is_due_by_count_and_by_time), CASE(kills_change_no_figure), CASE(baseline_follows_the_version),
-		CASE(baseline_is_one_half_to_the_whole), CASE(windows_begin_when_told_and_end), CASE(forgotten_devices_are_gone),
+		CASE(baseline_is_one_half_to_the_whole), CASE(windows_begin_when_told_and_end), CASE(only_pairs_count_in_a_paired_window),
+		CASE(paired_windows_survive_restarts), CASE(windows_of_older_servers_are_read), CASE(forgotten_devices_are_gone),
 		CASE(aggregates_add_up), CASE(quantiles_merge_sketches), CASE(cohorts_and_versions_are_told_apart),
 		CASE(every_source_gives_the_same_sum), CASE(clock_that_goes_back_loses_nothing), CASE(single_points_come_newest_first),
 		CASE(questions_are_checked), CASE(deadline_ends_a_query), CASE(old_reports_go_by_age), CASE(old_reports_go_by_size),
