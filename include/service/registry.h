@@ -126,6 +126,8 @@ AVIARY_MUST_CHECK enum err registry_encode(struct call *c, const struct device_s
 AVIARY_MUST_CHECK enum err registry_revision(struct call *c, const struct device_state *d, int64_t *revision);
 /* The attribute's value in the call's arena, NULL when it has none. */
 AVIARY_MUST_CHECK enum err registry_attribute(struct call *c, const struct device_state *d, const char *name, const char **value);
+/* Whether two devices or more carry this value of the attribute. */
+AVIARY_MUST_CHECK enum err registry_attribute_is_shared(struct call *c, const char *name, const char *value, bool *is_shared);
 /* The version of `model` that it said it runs, NULL when it did not say. */
 AVIARY_MUST_CHECK enum err registry_model(struct call *c, const struct device_state *d, const char *model, const char **version);
 /* Its capabilities as JSON text in the arena ("{}" when it told none), and the firmware version it said it runs (NULL: not said). */

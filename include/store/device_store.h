@@ -65,6 +65,9 @@ AVIARY_MUST_CHECK enum err device_store_clear(struct device_store *s, enum devic
 AVIARY_MUST_CHECK enum err device_store_put(struct device_store *s, enum device_list which, int64_t row, const char *name, const char *value,
                                             struct fault *f);
 AVIARY_MUST_CHECK enum err device_store_remove(struct device_store *s, enum device_list which, int64_t row, const char *name, struct fault *f);
+/* Whether two devices or more carry this value of an attribute. */
+AVIARY_MUST_CHECK enum err device_store_is_shared(struct device_store *s, const char *name, const char *value, bool *is_shared,
+                                                  struct fault *f);
 /* One value in the arena, NULL when there is none. Not for tags. */
 AVIARY_MUST_CHECK enum err device_store_value(struct device_store *s, enum device_list which, int64_t row, const char *name, struct arena *a,
                                               const char **value, struct fault *f);

@@ -504,6 +504,11 @@ enum err registry_attribute(struct call *c, const struct device_state *d, const 
 	return device_store_value(c->s->registry->store, DEVICE_ATTRIBUTES, d->row, name, c->arena, value, c->fault);
 }
 
+enum err registry_attribute_is_shared(struct call *c, const char *name, const char *value, bool *is_shared)
+{
+	return device_store_is_shared(c->s->registry->store, name, value, is_shared, c->fault);
+}
+
 enum err registry_model(struct call *c, const struct device_state *d, const char *model, const char **version)
 {
 	return device_store_value(c->s->registry->store, DEVICE_MODELS, d->row, model, c->arena, version, c->fault);

@@ -31,7 +31,8 @@ enum {
 	S_PUT = S_CLEAR + 3,
 	S_REMOVE = S_PUT + 3,
 	S_VALUE = S_REMOVE + 3,
-	S_COUNT = S_VALUE + 3
+	S_SHARED = S_VALUE + 3,
+	S_COUNT
 };
 
 #define MIRROR_COLUMNS                                                                                                    \
@@ -79,6 +80,7 @@ static const struct statement statements[S_COUNT] = {
 	[S_REMOVE + DEVICE_MODELS] = {"DELETE FROM device_model WHERE device = ?1 AND model = ?2", false},
 	[S_VALUE + DEVICE_ATTRIBUTES] = {"SELECT value FROM device_attribute WHERE device = ?1 AND name = ?2", false},
 	[S_VALUE + DEVICE_TAGS] = {"SELECT tag FROM device_tag WHERE device = ?1 AND tag = ?2", false},
+	[S_SHARED] = {"SELECT count(*) > 1 FROM (SELECT 1 FROM device_attribute WHERE name = ?1 AND value = ?2 LIMIT 2)", false},
 	[S_VALUE + DEVICE_MODELS] = {"SELECT version FROM device_model WHERE device = ?1 AND model = ?2", false},
 };
 
@@ -257,6 +259,18 @@ enum err device_store_remove(struct device_store *s, enum device_list which, int
 	stmt_bind_int(q, 1, row);
 	stmt_bind_text(q, 2, name);
 	return stmt_run(q, f);
+}
+
+enum err device_store_is_shared(struct device_store *s, const char *name, const char *value, bool *is_shared, struct fault *f)
+{
+	struct stmt *q = s->s[S_SHARED];
+	bool found;
+	stmt_bind_text(q, 1, name);
+	stmt_bind_text(q, 2, value);
+	enum err e = stmt_step(q, &found, f);
+	*is_shared = !e && found && stmt_int(q, 0) != 0;
+	stmt_reset(q);
+	return e;
 }
 
 enum err device_store_value(struct device_store *s, enum device_list which, int64_t row, const char *name, struct arena *a, const char **value,

@@ -96,7 +96,7 @@ static const struct statement statements[ST_COUNT] = {
 	[ST_PURGE_BASELINE] = {"DELETE FROM baseline WHERE (rollout, stage, device, gate) IN (SELECT rollout, stage, device, gate FROM baseline "
 		"WHERE rollout = ?1 AND stage >= ?2 AND stage <= ?3 LIMIT ?4)", false},
 	[ST_PURGE_SELF] = {"DELETE FROM self_window WHERE (rollout, stage, device, place) IN (SELECT rollout, stage, device, place FROM self_window "
-		"WHERE rollout = ?1 AND stage BETWEEN ?2 AND ?3 LIMIT ?4)", false},
+		"WHERE rollout = ?1 AND stage >= ?2 AND stage <= ?3 LIMIT ?4)", false},
 	[ST_PURGE_LOOK] = {"DELETE FROM look WHERE (rollout, stage, look, gate) IN (SELECT rollout, stage, look, gate FROM look "
 		"WHERE rollout = ?1 AND stage >= ?2 AND stage <= ?3 LIMIT ?4)", false},
 	[ST_LOOK_INSERT] = {"INSERT INTO look (rollout, stage, look, gate, at, reports, blocks, devices, statistic, p, p_ni, alpha_look, spent, "

@@ -17,6 +17,7 @@
 #include "core/cohort.h"
 #include "core/judge.h"
 #include "core/looks.h"
+#include "core/planning.h"
 
 #define FLEET_BASELINE 64   /* reports before the wave */
 #define FLEET_WAVE 128      /* reports of a device in it */
@@ -110,6 +111,7 @@ struct fleet_device {
 	double latency, latency_drift; /* ln p95 */
 	double phase, start;          /* in the interval; when its block starts */
 	double base_k, base_latency;  /* sums over the baseline */
+	double change[2];             /* between its halves: accuracy, ln p95 */
 	double clip;                  /* a report's ln p95 counts at most this */
 	double k, latency_sum;        /* sums over the wave */
 	double old_k, old_latency;    /* shadow: the old version's */
@@ -230,6 +232,8 @@ static inline void fleet_baselines(struct fleet *f) {
 			fleet_report(f, d, false);
 			d->base_k += d->value[0] * FLEET_INFERENCES;
 			d->base_latency += d->value[1];
+			for (int metric = 0; metric < 2; metric++)
+				d->change[metric] += d->value[metric] * (t < FLEET_BASELINE / 2 ? -1 : 1) / (FLEET_BASELINE / 2);
 		}
 		fleet_tick(f);
 	}
@@ -273,6 +277,16 @@ static inline void fleet_draw(struct fleet *f) {
 	free(members);
 }
 
+/* How much two halves of a baseline differ, as the daemon's plan finds it. */
+static inline double fleet_sigma(const struct fleet *f, int metric) {
+	double *changes = fleet_alloc(f->count, sizeof *changes);
+	for (uint32_t i = 0; i < f->count; i++)
+		changes[i] = f->devices[i].change[metric];
+	double sigma = planning_sigma(changes, f->count);
+	free(changes);
+	return sigma;
+}
+
 static inline void fleet_judge_init(struct fleet *f) {
 	const struct fleet_options *o = f->o;
 	judge_gate_init(&f->gates[0], "accuracy", METRIC_RATIO);
@@ -288,8 +302,8 @@ static inline void fleet_judge_init(struct fleet *f) {
 	f->config.hold_p = o->never_hold ? 0 : f->config.hold_p;
 	f->config.waves = o->waves;
 	f->config.bounded = o->bounded;
-	f->gates[0].fixed_scale = o->bounded ? 0.010 : 0; /* as two halves of these baselines differ */
-	f->gates[1].fixed_scale = o->bounded ? 0.060 : 0;
+	for (int metric = 0; o->bounded && metric < 2; metric++)
+		f->gates[metric].fixed_scale = fleet_sigma(f, metric);
 	f->config.blocks = o->blocks;
 	f->config.controls = o->shadow ? 0 : o->controls;
 	f->config.reports_planned = FLEET_WAVE;

@@ -84,6 +84,28 @@ static void test_auto_grows(void **state) {
 	assert_int_equal(hardstop_auto(50, 8, 0.01, HARDSTOP_PRICE / 2 - 0.0005).k, 3); /* and for less it is later */
 }
 
+/* The bar of docs/judge.md: with 20 % bricks the default rule stops by the tenth canary in half of the rollouts or more, as the rule of
+ * 10 % of at least ten does, and stops harmless ones by its price, not by theirs. */
+static void test_default_finds_bricks_by_the_tenth(void **state) {
+	(void)state;
+	static const double rates[] = {0.002, 0.01};
+	for (size_t i = 0; i < 2; i++) {
+		double q = rates[i] + (1 - rates[i]) * 0.2, found = 0, false_stops = 0;
+		for (unsigned fate = 0; fate < 1024; fate++) {
+			uint32_t silent = 0;
+			bool stops = false;
+			for (uint32_t m = 1; m <= 10; m++) {
+				silent += fate >> (m - 1) & 1;
+				stops |= silent >= hardstop_auto(50, m, rates[i], HARDSTOP_PRICE / 2).k;
+			}
+			found += stops ? pow(q, silent) * pow(1 - q, 10.0 - silent) : 0;
+			false_stops += stops ? pow(rates[i], silent) * pow(1 - rates[i], 10.0 - silent) : 0;
+		}
+		assert_true(found > 0.5 && false_stops <= HARDSTOP_PRICE / 2);
+		assert_true(false_stops < hardstop_price(10, rates[i], 1) / 10);
+	}
+}
+
 /* Against the definition: of all 2^10 fates of ten canaries the ones with the largest likelihood ratio, until they
  * have the power. */
 static void test_least_price(void **state) {
@@ -125,6 +147,7 @@ int main(void) {
 		cmocka_unit_test(test_price),
 		cmocka_unit_test(test_auto_price_is_exact),
 		cmocka_unit_test(test_auto_grows),
+		cmocka_unit_test(test_default_finds_bricks_by_the_tenth),
 		cmocka_unit_test(test_least_price),
 		cmocka_unit_test(test_upper_bound_of_a_rate),
 	};

@@ -67,14 +67,31 @@ static void test_harm_is_found_in_time(void **state) {
 	assert_in_range(t.median, 1, 48 * 115 / 100);
 }
 
-/* A canary that is worse by exactly the non-inferiority margin, and nothing but that test to stop it. */
+/* A canary that is worse by exactly the non-inferiority margin, and nothing but that test to stop it: beta is 5 %, and
+ * more than 17 of 200 has a chance of 1 % (the long form holds the upper limit of 8000 runs against 7 %). */
 static void test_harm_is_not_promoted(void **state) {
 	(void)state;
 	struct fleet_options o = full_bill;
 	o.alpha = 1e-200;
 	o.never_hold = true;
+	o.exact_harm = true;
 	o.accuracy_drop = 0.02;
-	assert_in_range(run(o, 100).passes, 0, 12);
+	assert_in_range(run(o, 200).passes, 1, 17);
+	o.accuracy_drop = 0;
+	o.latency_rise = judge_margin_percent(10);
+	assert_in_range(run(o, 200).passes, 1, 17);
+}
+
+/* With scales from the baselines harm is found as well, a little later. */
+static void test_scale_of_baselines_finds_it_too(void **state) {
+	(void)state;
+	struct fleet_options o = full_bill;
+	o.bounded = true;
+	assert_in_range(run(o, 40).reverts, 0, 1);
+	o.accuracy_drop = 0.02;
+	struct tally t = run(o, 60);
+	assert_int_equal(t.reverts, 60);
+	assert_in_range(t.median, 1, 2 * 133);
 }
 
 static void test_shadow_finds_it_unexposed(void **state) {
@@ -108,6 +125,7 @@ int main(void) {
 		cmocka_unit_test(test_harmless_is_not_reverted),
 		cmocka_unit_test(test_harm_is_found_in_time),
 		cmocka_unit_test(test_harm_is_not_promoted),
+		cmocka_unit_test(test_scale_of_baselines_finds_it_too),
 		cmocka_unit_test(test_shadow_finds_it_unexposed),
 		cmocka_unit_test(test_replay),
 	};
