@@ -19,7 +19,8 @@
 #include "service/unit.h"
 
 #define ROLLOUTS_EVERY_MS 100
-#define PRESENCE_PER_SECOND 2000 /* devices whose presence is written in one go: some milliseconds of the loop */
+#define PRESENCE_EVERY_MS 100
+#define PRESENCE_ROWS 200        /* devices whose presence is written in one go: a millisecond of the loop, as much of its commit */
 #define RETAIN_ROWS 1000         /* outdated rows of each kind deleted in one go */
 #define RETAIN_AGAIN_MS 100
 #define MINUTE_MS 60000
@@ -169,9 +170,18 @@ static void on_second(void *ctx)
 	}
 	loop_mark(d->loop, "alerts.tick");
 	report("alerts.tick", alerts_tick(&c), &f);
+}
+
+static void on_presence(void *ctx)
+{
+	struct daemon *d = ctx;
+	struct call c;
+	struct fault f;
+	if (d->commit != ERR_OK)
+		return;
 	loop_mark(d->loop, "registry.flush");
 	call_init(d, &c, &f);
-	report("registry.flush", registry_flush(&c, PRESENCE_PER_SECOND), &f);
+	report("registry.flush", registry_flush(&c, PRESENCE_ROWS), &f);
 }
 
 static enum err retain(struct call *c, bool *more)
@@ -221,12 +231,14 @@ enum err daemon_start_timers(struct daemon *d)
 {
 	d->rollouts_timer = loop_timer_new(d->loop, on_rollouts, d);
 	d->second_timer = loop_timer_new(d->loop, on_second, d);
+	d->presence_timer = loop_timer_new(d->loop, on_presence, d);
 	d->retain_timer = loop_timer_new(d->loop, on_retain, d);
 	d->minute_timer = loop_timer_new(d->loop, on_minute, d);
 	d->watchdog_timer = loop_timer_new(d->loop, on_watchdog, d);
 	loop_on_hold(d->loop, note_hold, d);
 	loop_timer_start(d->rollouts_timer, ROLLOUTS_EVERY_MS, 0);
 	loop_timer_start(d->second_timer, 1000, 1000);
+	loop_timer_start(d->presence_timer, PRESENCE_EVERY_MS, PRESENCE_EVERY_MS);
 	loop_timer_start(d->retain_timer, 10000, 0);
 	loop_timer_start(d->minute_timer, MINUTE_MS, MINUTE_MS);
 	int64_t watchdog_ms = notify_watchdog_interval_ms();
@@ -239,10 +251,11 @@ void daemon_stop_timers(struct daemon *d)
 {
 	loop_timer_free(d->rollouts_timer);
 	loop_timer_free(d->second_timer);
+	loop_timer_free(d->presence_timer);
 	loop_timer_free(d->retain_timer);
 	loop_timer_free(d->minute_timer);
 	loop_timer_free(d->watchdog_timer);
-	d->rollouts_timer = d->second_timer = d->retain_timer = d->minute_timer = d->watchdog_timer = NULL;
+	d->rollouts_timer = d->second_timer = d->presence_timer = d->retain_timer = d->minute_timer = d->watchdog_timer = NULL;
 }
 
 void daemon_flush(struct daemon *d)

@@ -13,6 +13,8 @@
 /* ---- filters ---- */
 
 /* *out is NULL for an empty filter. */
+#define PRESENCE_ON_DEMAND 1000 /* written at once when somebody asks: some milliseconds */
+
 static enum err parse_filter(struct call *c, const char *text, const struct rsql **out)
 {
 	*out = NULL;
@@ -50,12 +52,13 @@ static enum err parse_select(struct call *c, const char *filter, int64_t group, 
 	return e;
 }
 
-/* Presence is newest in memory: what waits is written before it is asked for. */
+/* Presence is newest in memory: what waits is written before it is asked for. Of a large fleet much waits at any time, and writing it takes
+ * seconds: then the answer is as old as what is still unwritten. Nobody decides by it: rollouts look at the device itself. */
 static enum err prepare_select(struct call *c, const char *filter, int64_t group, struct device_select *s)
 {
 	bool asks_presence;
 	enum err e = parse_select(c, filter, group, s, &asks_presence);
-	return e == ERR_OK && asks_presence ? registry_flush(c, 0) : e;
+	return e == ERR_OK && asks_presence ? registry_flush(c, PRESENCE_ON_DEMAND) : e;
 }
 
 enum err registry_count(struct call *c, const char *filter, int64_t group, int64_t *count)
