@@ -28,6 +28,39 @@ static void good_reports_beside_bad_ones(void **state)
 	assert_int_equal(telemetry_pending(t->w.s.telemetry), 2);
 }
 
+static void only_the_shadow_of_today_counts(void **state)
+{
+	static const char said[] = "{\"boot\":\"b\",\"seq\":%d,\"metrics\":{\"x\":1},\"shadow\":{\"id\":\"%s\",\"metrics\":{\"x\":2,\"y\":3}}}";
+	struct fleet *t = *state;
+	struct registry *r = t->w.s.registry;
+	struct ingest_sample sample;
+	char json[256];
+	int seq = 1;
+	world_device(&t->w, "dev-1", "h");
+	struct device_state *d = registry_find(r, "dev-1");
+	registry_touch(r, d);
+	d->deployment = 184;
+	static const struct {
+		const char *id;
+		int64_t points;
+	} table[] = {{"d-184", 3}, {"d-185", 1}, {"d-18", 1}, {"d-1840", 1}, {"x", 1}, {"d-", 1}, {"d-99999999999999999999", 1}};
+	for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+		int64_t before = ingest_counters(t->w.s.ingest)->points;
+		snprintf(json, sizeof json, said, seq++, table[i].id);
+		fleet_telemetry(t, "dev-1", json);
+		assert_int_equal(ingest_counters(t->w.s.ingest)->points - before, table[i].points);
+	}
+	d->deployment = 0;
+	snprintf(json, sizeof json, said, seq++, "d-0");
+	fleet_telemetry(t, "dev-1", json);
+	assert_int_equal(ingest_counters(t->w.s.ingest)->reports, 8); /* what runs is taken all the same */
+	assert_int_equal(fleet_refused(t, INGEST_SHADOW), 7);
+	assert_true(ingest_next_sample(t->w.s.ingest, &sample));
+	assert_string_equal(sample.device, "dev-1");
+	fleet_telemetry(t, "dev-1", "{\"boot\":\"b\",\"seq\":99,\"metrics\":{\"shadow.x\":1}}");
+	assert_int_equal(fleet_refused(t, INGEST_MALFORMED), 1);
+}
+
 static void samples_are_bounded(void **state)
 {
 	struct fleet *t = *state;
@@ -234,7 +267,7 @@ int main(void)
 {
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, fleet_setup, fleet_teardown)
 	const struct CMUnitTest tests[] = {
-		CASE(good_reports_beside_bad_ones), CASE(samples_are_bounded), CASE(floods_are_cut_and_forgiven), CASE(clocks_may_be_wrong),
+		CASE(good_reports_beside_bad_ones), CASE(only_the_shadow_of_today_counts), CASE(samples_are_bounded), CASE(floods_are_cut_and_forgiven), CASE(clocks_may_be_wrong),
 		CASE(devices_enrol_themselves), CASE(bad_commands_are_refused_and_leave_nothing), CASE(commands_of_one_device_are_limited),
 		CASE(a_database_that_fails_is_said), CASE(deleted_devices_leave_no_state), CASE(no_statement_scans),
 	};
