@@ -35,6 +35,7 @@
 
 #define ROLLOUT_BLOCKS_MAX 4096     /* judged canaries of a stage: the exact tail goes up to 512, then a bound stands in for it */
 #define ROLLOUT_MEMBERS_MAX 100000  /* of a stage's blocks, controls too: what a look reads; controls give way */
+#define ROLLOUT_SMALL_DRAW 4000     /* so few targets are drawn on the loop: a millisecond */
 #define ROLLOUT_REVERTS_MAX 8       /* attempts to send a device back before a person has to look */
 #define ROLLOUT_BASELINE_REPORTS 3  /* fewer make no baseline */
 
@@ -83,6 +84,7 @@ struct rollouts {
 	int64_t turn;     /* of the round through all rollouts: who was served last; below 0: a new one begins */
 	bool has_more;    /* somebody who was served in this round has more to do */
 	uint64_t piece_ns; /* TIMEBOX_NS; tests take less, to stop at every piece */
+	size_t small_draw; /* targets of a draw that is no job; tests take fewer */
 	void *workspace; /* of the judge; grows */
 	size_t workspace_bytes;
 	struct silence_history *silence;

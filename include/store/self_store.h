@@ -1,5 +1,5 @@
 /* Rows of self_window: the frozen earlier windows of devices that are judged against their own past. No rules here; the bytes are
- * service/self_windows.c's. */
+ * service/self_windows.c's. They go with their device, and with their rollout (rollout_purge). */
 #ifndef AVIARY_STORE_SELF_STORE_H
 #define AVIARY_STORE_SELF_STORE_H
 
@@ -23,10 +23,5 @@ AVIARY_MUST_CHECK enum err self_insert(struct self_store *s, const struct self_r
 /* `fn` is called for every window of the stage, by device, then place. */
 AVIARY_MUST_CHECK enum err self_each(struct self_store *s, int64_t rollout, int64_t stage, void (*fn)(void *ctx, const struct self_row *row),
 	void *ctx, struct fault *f);
-/* A device's windows go, of all rollouts: before it is deleted. */
-AVIARY_MUST_CHECK enum err self_forget_device(struct self_store *s, int64_t device, struct fault *f);
-/* At most `limit` windows of a stage go: what an interrupted start left. *count: how many went. */
-AVIARY_MUST_CHECK enum err self_delete_some(struct self_store *s, int64_t rollout, int64_t stage, int64_t limit, int64_t *count,
-	struct fault *f);
 
 #endif

@@ -20,7 +20,6 @@
 
 #define PAGE 32               /* rows read or deleted at once */
 #define COUNT_PAGE 2000       /* devices of a scan, in memory */
-#define INLINE_MAX 4000       /* so few are drawn at once: a millisecond */
 #define AGAIN_MS 5000         /* after a scan that led to nothing */
 #define AGAIN_TIMES 20        /* and so many times as long as it took */
 
@@ -356,7 +355,7 @@ static void on_drawn(void *arg)
 
 static enum err submit(struct call *c, struct stage_begin *b)
 {
-	if (b->job->count <= INLINE_MAX) {
+	if (b->job->count <= c->s->rollouts->small_draw) {
 		draw_run(b->job);
 		return ERR_OK;
 	}
@@ -589,8 +588,10 @@ static enum err measure_past(struct call *c, const struct rollout_rows *x, struc
 	*is_done = true;
 	j->plan.controls = self_job_typical(b->past, &with);
 	keep_those_with(b);
+	if (is_named(x, b->stage))
+		return ERR_OK; /* whoever chose them takes what there is */
 	b->need = rollout_blocks_needed(x->live, x->live->spec.stages.count, b->stage, with ? (int64_t)with : 1, j->plan.controls ? j->plan.controls : 1);
-	if ((int64_t)with < b->need && !is_named(x, b->stage))
+	if ((int64_t)with < b->need)
 		snprintf(reason, reason_size, "waits for a longer past of its devices: %zu of %lld have earlier windows of %lld ms, typically %u; %lld have to",
 			with, (long long)(with + (size_t)b->without_past), (long long)rollout_self_window_ms(x->live), j->plan.controls, (long long)b->need);
 	return ERR_OK;

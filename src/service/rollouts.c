@@ -94,6 +94,7 @@ struct rollouts *rollouts_open(struct services *s, struct fault *f)
 	r->s = s;
 	r->turn = -1;
 	r->piece_ns = TIMEBOX_NS;
+	r->small_draw = ROLLOUT_SMALL_DRAW;
 	r->small_cells = JUDGED_SMALL_CELLS;
 	enum err e = rollout_store_open(s->db, &r->store, f);
 	if (!e)

@@ -5,16 +5,13 @@
 
 #include "store/db.h"
 
-enum { ST_INSERT, ST_LIST, ST_FORGET, ST_DELETE, ST_COUNT };
+enum { ST_INSERT, ST_LIST, ST_COUNT };
 
 static const struct statement statements[ST_COUNT] = {
 	[ST_INSERT] = {"INSERT INTO self_window (rollout, stage, device, place, from_ms, length_ms, points) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
 		false},
 	[ST_LIST] = {"SELECT device, place, from_ms, length_ms, points FROM self_window WHERE rollout = ?1 AND stage = ?2 ORDER BY device, place",
 		false},
-	[ST_FORGET] = {"DELETE FROM self_window WHERE device = ?1", false},
-	[ST_DELETE] = {"DELETE FROM self_window WHERE rollout = ?1 AND stage = ?2 AND (device, place) IN (SELECT device, place FROM self_window "
-		"WHERE rollout = ?1 AND stage = ?2 LIMIT ?3)", false},
 };
 
 struct self_store {
@@ -70,21 +67,4 @@ enum err self_each(struct self_store *s, int64_t rollout, int64_t stage, void (*
 		row.points = stmt_blob(st, 4, &row.len);
 		fn(ctx, &row);
 	}
-}
-
-enum err self_forget_device(struct self_store *s, int64_t device, struct fault *f)
-{
-	stmt_bind_int(s->st[ST_FORGET], 1, device);
-	return stmt_run(s->st[ST_FORGET], f);
-}
-
-enum err self_delete_some(struct self_store *s, int64_t rollout, int64_t stage, int64_t limit, int64_t *count, struct fault *f)
-{
-	struct stmt *st = s->st[ST_DELETE];
-	stmt_bind_int(st, 1, rollout);
-	stmt_bind_int(st, 2, stage);
-	stmt_bind_int(st, 3, limit);
-	enum err e = stmt_run(st, f);
-	*count = e ? 0 : db_changes(s->db);
-	return e;
 }
