@@ -103,6 +103,9 @@ struct fleet_options {
 	/* The harm is added to what the judge sees, not to what the device does: a share that cannot exceed 1 and a report
 	 * that is clipped would make some canaries harmed by less. */
 	bool exact_harm;
+	uint32_t strata;      /* hardware classes of the fleet; 0: one */
+	bool one_stratum;     /* only the canaries of one class are harmed */
+	bool per_stratum;     /* gates test each class alone, too */
 	bool bounded;         /* scale: baseline, and nothing is left to later looks */
 };
 
@@ -117,6 +120,7 @@ struct fleet_device {
 	double old_k, old_latency;    /* shadow: the old version's */
 	int64_t reports;
 	bool is_canary;
+	uint32_t stratum;
 	double p;                     /* behind the newest report's accuracy */
 	double value[2];              /* of the newest report: accuracy, ln p95 */
 };
@@ -254,7 +258,8 @@ static inline void fleet_draw(struct fleet *f) {
 	struct cohort_device *pool = fleet_alloc(f->count, sizeof *pool);
 	struct cohort_member *members = fleet_alloc(f->count, sizeof *members);
 	for (uint32_t i = 0; i < f->count; i++) {
-		pool[i] = (struct cohort_device){.key = i + 1, .baseline = f->devices[i].base_k};
+		f->devices[i].stratum = f->o->strata > 0 ? i % f->o->strata : 0;
+		pool[i] = (struct cohort_device){.key = i + 1, .stratum = f->devices[i].stratum, .baseline = f->devices[i].base_k};
 		f->rows[i] = (struct judge_row){.device = i + 1, .block = i, .is_canary = f->o->shadow};
 		f->devices[i].is_canary = f->o->shadow;
 		f->devices[i].start = starts[i % f->o->blocks];
@@ -269,6 +274,7 @@ static inline void fleet_draw(struct fleet *f) {
 	for (size_t i = 0; i < count; i++) {
 		uint32_t d = members[i].device;
 		f->rows[d].block = members[i].block;
+		f->rows[d].stratum = f->devices[d].stratum;
 		f->rows[d].is_canary = f->devices[d].is_canary = members[i].is_canary;
 		f->devices[d].start = starts[members[i].block];
 	}
@@ -296,6 +302,7 @@ static inline void fleet_judge_init(struct fleet *f) {
 	f->gates[0].ni_margin = 0.02;
 	f->gates[1].ni_margin = judge_margin_percent(10);
 	f->gates[0].weight = f->gates[1].weight = o->weight;
+	f->gates[0].per_stratum = f->gates[1].per_stratum = o->per_stratum;
 	judge_config_init(&f->config);
 	f->config.mode = o->shadow ? JUDGE_SHADOW : JUDGE_COHORT;
 	f->config.alpha = o->alpha;
@@ -395,7 +402,7 @@ static inline struct fleet_outcome fleet_run(struct fleet *f, uint64_t seed, con
 			if (f->o->shadow)
 				fleet_report_pair(f, d);
 			else
-				fleet_report(f, d, d->is_canary && !f->o->exact_harm);
+				fleet_report(f, d, d->is_canary && !f->o->exact_harm && (!f->o->one_stratum || d->stratum == 0));
 			d->k += d->value[0] * FLEET_INFERENCES;
 			d->latency_sum += d->value[1] < d->clip ? d->value[1] : d->clip;
 			d->reports++;

@@ -94,6 +94,21 @@ static void test_scale_of_baselines_finds_it_too(void **state) {
 	assert_in_range(t.median, 1, 2 * 133);
 }
 
+/* Harm to one hardware class alone is found sooner where each is tested alone, too. */
+static void test_harm_to_one_class_is_found_sooner(void **state) {
+	(void)state;
+	int64_t median[2];
+	for (int alone = 0; alone < 2; alone++) {
+		struct fleet_options o = full_bill;
+		o.strata = 5;
+		o.one_stratum = true;
+		o.per_stratum = alone;
+		o.accuracy_drop = 0.05;
+		median[alone] = run(o, 40).median;
+	}
+	assert_true(median[1] < median[0]);
+}
+
 static void test_shadow_finds_it_unexposed(void **state) {
 	(void)state;
 	struct fleet_options o = full_bill;
@@ -126,6 +141,7 @@ int main(void) {
 		cmocka_unit_test(test_harm_is_found_in_time),
 		cmocka_unit_test(test_harm_is_not_promoted),
 		cmocka_unit_test(test_scale_of_baselines_finds_it_too),
+		cmocka_unit_test(test_harm_to_one_class_is_found_sooner),
 		cmocka_unit_test(test_shadow_finds_it_unexposed),
 		cmocka_unit_test(test_replay),
 	};
