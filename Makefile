@@ -112,7 +112,7 @@ $(foreach l,$(LAYERS),$(eval $(call unit_rules,$(l))))
 unit: $(UNIT_TESTS) ## run the unit tests
 	@for t in $(sort $(UNIT_TESTS)); do echo "== $$t"; $$t || exit 1; done
 
-e2e: all ## run the end-to-end tests (real broker, real daemon)
+e2e: all $(B)/bench/seed_fleet ## run the end-to-end tests (real broker, real daemon)
 	$(PYTHON) -m pytest -q -p no:cacheprovider -n $(E2E_JOBS) tests/e2e --build $(B) $(E2E)
 
 demo: deps ## set up everything and show the main job (KEEP=1 MODEL=file)
@@ -208,3 +208,13 @@ $(B)/bench/seed_fleet: tests/bench/seed_fleet.c $(call lib,service store core ba
 bench-plan: all $(B)/bench/seed_fleet ## longest holds of the loop in a rollout over 1,000,000 devices (about 10 minutes, PLAN='--json FILE')
 	$(PYTHON) tests/bench/bench_plan.py --build $(B) $(PLAN)
 .PHONY: bench-plan
+
+# A look at a large stage: what it takes of the loop, in pieces, and what its job takes beside it; other sizes: LOOK='4096 23'.
+$(B)/bench/look_pieces: tests/bench/look_pieces.c $(wildcard tests/unit/service/*_world.h) $(call lib,service store core base)
+	@mkdir -p $(@D)
+	@echo "  BENCH $<"
+	@$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(PKG_LIBS) -lcmocka
+
+bench-look: $(B)/bench/look_pieces ## longest piece of a look at 2,000 blocks of 51 (about a minute)
+	@$< $(LOOK)
+.PHONY: bench-look

@@ -297,6 +297,7 @@ static void read_more(struct mqtt *m)
 		if (is_drained || m->state == CONNECTING) break;
 		messages += m->stats.messages > before;
 		if ((!m->saw_packet && ++silent > SILENT_PACKETS) || messages >= m->config.max_messages_per_turn || clock_mono_ns() > end_ns) {
+			m->is_resting = true; /* else its socket has a turn in the same iteration */
 			loop_timer_start(m->again, 0, 0);
 			break;
 		}
