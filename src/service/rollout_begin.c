@@ -144,11 +144,9 @@ static enum err clean(struct call *c, struct rollout_rows *x, int64_t stage, str
 {
 	struct rollouts *r = c->s->rollouts;
 	for (bool is_empty = false; !is_empty;) {
-		if (rollout_piece_is_over(p))
-			return ERR_OK;
 		enum err e = rollout_purge(r->store, x->row.id, stage, PAGE, &is_empty, c->fault);
 		x->live->wrote = unit_newest(c->s);
-		if (e)
+		if (e || (!is_empty && rollout_piece_is_over(p)))
 			return e;
 	}
 	for (size_t count = PAGE; count == PAGE;) {

@@ -753,10 +753,8 @@ enum err rollout_purge_some(struct call *c, int64_t id, struct rollout_piece *p)
 {
 	struct rollouts *r = c->s->rollouts;
 	for (bool is_empty = false; !is_empty;) {
-		if (rollout_piece_is_over(p))
-			return ERR_OK;
 		enum err e = rollout_purge(r->store, id, -1, PURGE_PAGE, &is_empty, c->fault);
-		if (e)
+		if (e || (!is_empty && rollout_piece_is_over(p)))
 			return e;
 	}
 	for (size_t count = PURGE_PAGE; count == PURGE_PAGE;) {
