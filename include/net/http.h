@@ -100,6 +100,9 @@ const char *http_header(const struct http_request *req, const char *name); /* NU
 int64_t http_content_length(const struct http_request *req);               /* -1: not announced (chunked), 0: no body */
 const char *http_remote(const struct http_request *req);                   /* numeric address without port */
 bool http_is_tls(const struct http_request *req);
+/* Whether the client has closed its end. Nobody tells who waits for a reply (`abort` comes with the next attempt to write): who works for long
+ * asks now and then. It costs a system call. */
+bool http_is_hung_up(const struct http_request *req);
 struct arena *http_arena(struct http_request *req);
 uint64_t http_started_ns(const struct http_request *req); /* clock_mono_ns when the head was complete */
 int http_status(const struct http_request *req);          /* of the reply; 0 before */

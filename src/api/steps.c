@@ -3,6 +3,7 @@
 
 #include "api/state.h"
 #include "base/clock.h"
+#include "net/http.h"
 #include "net/loop.h"
 #include "service/timebox.h"
 
@@ -58,7 +59,7 @@ static void step(struct steps *s, struct item *i, const struct timebox *box)
 {
 	struct api_request *rq = i->rq;
 	bool is_done = false;
-	if (rq->gone) {
+	if (rq->gone || http_is_hung_up(rq->http)) {
 		end(s, i, ERR_UNAVAILABLE, false);
 		return;
 	}

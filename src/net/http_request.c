@@ -2,6 +2,7 @@
 #include <arpa/inet.h>
 #include <assert.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -201,6 +202,13 @@ const char *http_remote(const struct http_request *req)
 bool http_is_tls(const struct http_request *req)
 {
 	return req->listener->is_tls;
+}
+
+bool http_is_hung_up(const struct http_request *req)
+{
+	const union MHD_ConnectionInfo *info = MHD_get_connection_info(req->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+	struct pollfd p = {.fd = info != NULL ? info->connect_fd : -1, .events = POLLRDHUP};
+	return poll(&p, 1, 0) > 0 && p.revents != 0;
 }
 
 struct arena *http_arena(struct http_request *req)
