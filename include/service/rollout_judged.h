@@ -36,6 +36,7 @@ struct judged_stage {
 	size_t canary_count;
 	enum judged_step step;
 	size_t done;              /* JUDGED_BASELINES: rows that have theirs */
+	bool has_unfollowed;      /* some of their windows are not there yet */
 	int64_t last_block, last_device; /* JUDGED_MEMBERS: the last one that was read */
 	/* when the bake began, by so many canaries whose part was over; recomputed when they are others */
 	int64_t bake_at_ms;

@@ -228,12 +228,17 @@ static void follow(struct call *c, const struct rollout_live *live, int64_t stag
 		observe_follow(c, live->id, stage, device, t0);
 }
 
-/* Windows that came back with the server, or were followed all the time, are there: only the others cost something, all together once, since
- * their past is read from the log. */
+static bool is_followed(struct call *c, const struct rollout_live *live, const struct judged_stage *j, size_t row)
+{
+	return j->t0[row] <= 0 || observe_is_followed(c, live->id, j->stage, (int64_t)j->rows[row].device, j->t0[row]);
+}
+
+/* Windows that came back with the server, or were followed all the time, are there. Others there are only where the server was killed soon after
+ * blocks began: their past is read from the log, of all together, so that it is read once. */
 static void follow_all(struct call *c, const struct rollout_live *live, struct judged_stage *j)
 {
-	for (size_t i = 0; i < j->count; i++)
-		if (j->t0[i] > 0 && !observe_is_followed(c, live->id, j->stage, (int64_t)j->rows[i].device, j->t0[i]))
+	for (size_t i = 0; j->has_unfollowed && i < j->count; i++)
+		if (!is_followed(c, live, j, i))
 			follow(c, live, j->stage, (int64_t)j->rows[i].device, j->t0[i]);
 	j->step = JUDGED_READY;
 }
@@ -254,6 +259,7 @@ static enum err load_piece(struct call *c, const struct rollout_live *live, stru
 	enum err e = ERR_OK;
 	if (j->t0[j->done] != JUDGED_GONE)
 		e = baseline_each_of(c->s->rollouts->store, live->id, j->stage, (int64_t)j->rows[j->done].device, fill_baseline, &fill, c->fault);
+	j->has_unfollowed |= !is_followed(c, live, j, j->done);
 	j->done += !e;
 	return e;
 }

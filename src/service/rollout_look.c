@@ -11,6 +11,8 @@
 #include "service/rollout_judged.h"
 #include "service/rollout_self.h"
 
+#define PEEK_ROWS 8192 /* canaries that are judged on the loop: a millisecond */
+
 static void *must(void *p)
 {
 	if (!p)
@@ -188,7 +190,7 @@ enum err look_step(struct call *c, struct rollout_rows *x, struct look_task *t, 
 		gather_piece(c, x->live, t, p, whole);
 	if (!t->is_gathered)
 		return ERR_OK;
-	if (whole) {
+	if (whole || (t->is_peek && t->count <= PEEK_ROWS)) {
 		judge_work(t);
 		t->is_done = true;
 		return ERR_OK;
