@@ -21,8 +21,8 @@
 #define ROLLOUTS_EVERY_MS 100
 #define PRESENCE_EVERY_MS 100
 #define PRESENCE_ROWS 200        /* devices whose presence is written in one go: a millisecond of the loop, as much of its commit */
-#define RETAIN_ROWS 1000         /* outdated rows of each kind deleted in one go */
-#define RETAIN_AGAIN_MS 100
+#define RETAIN_ROWS 250          /* outdated rows of each kind deleted in one go: 10 ms where they are not in the cache */
+#define RETAIN_AGAIN_MS 25
 #define MINUTE_MS 60000
 #define COMMIT_LOG_EVERY_MS 10000
 #define HOLD_SLOW_NS UINT64_C(20000000) /* what nobody should wait longer for */

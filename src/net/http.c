@@ -73,7 +73,7 @@ void http_run(struct http_listener *listener)
 	struct http_server *s = listener->server;
 	MHD_UNSIGNED_LONG_LONG wait_ms = 0;
 	bool has_wait = true;
-	uint64_t before = s->progress, last;
+	uint64_t before = s->progress, last, end_ns = clock_mono_ns() + RUN_NS;
 	assert(!listener->is_running);
 	listener->is_running = true;
 	for (int round = 0, quiet = 0; round < RUN_ROUNDS && quiet < QUIET_ROUNDS && has_wait && wait_ms == 0; round++) {
@@ -82,7 +82,7 @@ void http_run(struct http_listener *listener)
 		if (listener->sendfiles > 0) s->progress++;
 		has_wait = MHD_get_timeout(listener->daemon, &wait_ms) == MHD_YES;
 		quiet = s->progress == last ? quiet + 1 : 0;
-		if (s->held) break;
+		if (s->held || clock_mono_ns() > end_ns) break;
 	}
 	listener->is_running = false;
 	if (s->held) loop_request_tick(s->loop);

@@ -14,6 +14,7 @@ enum {
 	DISCARD_MAX = 4 << 20,   /* of a refused body so much is read and dropped, then the connection is cut */
 	FILE_BLOCK = 65536,      /* of a file over TLS */
 	RUN_ROUNDS = 16,         /* of MHD_run in a row, while it says that there is more */
+	RUN_NS = 2000000,        /* after which none of them begins: the rest has its turn in the next iteration */
 	QUIET_ROUNDS = 3,        /* of them without anything that we see happen */
 	BACKOFF_MS = 16,         /* then it is asked less and less often, but for events */
 	RECALLS = 3,             /* a held request that libmicrohttpd asks about more often is suspended */
