@@ -171,7 +171,7 @@ static const struct field gate_plan_fields[] = {
 	{.name = "detectable_from", .type = FIELD_STR, .doc = "where the spread comes from"},
 	{.name = "scale", .type = FIELD_NUM, .doc = "spread that is fixed in advance; absent: found at each look"},
 	{.name = "blocks_for_margin", .type = FIELD_INT,
-		.doc = "blocks that would see an effect of the margin; 0: not known"},
+		.doc = "blocks that would see an effect of ni_margin; absent: not known"},
 	{.name = "devices_reporting", .type = FIELD_INT, .doc = "of the target, this metric"},
 	END};
 static const struct field judge_plan_fields[] = {

@@ -350,6 +350,31 @@ static void the_plan_is_looked_at_again(void **state)
 	assert_string_equal(r->f.w.fault.pointer, "/group");
 }
 
+/* A later stage that is too small for any proof goes without a judge: the plan says so, as the stage does when it begins. */
+static void the_plan_says_what_the_draw_decides(void **state)
+{
+	struct rig *r = *state;
+	struct planned_stage planned[ROLLOUT_STAGES_MAX + 1];
+	rig_devices(r, 40);
+	rig_steps(r, 8);
+	rig_create(r, GOOD, ",\"gates\":[{\"metric\":\"accuracy\"}],\"judge\":{\"alpha\":0.2,\"reports_planned\":16,\"controls_max\":3},"
+		"\"stages\":[{\"percent\":20},{\"percent\":25},{\"percent\":60},{\"percent\":100}]");
+	struct rollout_rows x = rig_rows(r);
+	size_t count = rollout_plan_stages(x.live, 40, planned);
+	rig_until(r, "finished", 200);
+	x = rig_rows(r);
+	assert_int_equal(x.stage_count, count);
+	size_t judged = 0;
+	for (size_t i = 0; i < count; i++) {
+		if (x.stages[i].is_judged != (planned[i].blocks > 0))
+			fail_msg("stage %zu of %lld devices: planned %lld blocks, begun with %lld", i, (long long)planned[i].planned, (long long)planned[i].blocks,
+				(long long)x.stages[i].blocks);
+		judged += x.stages[i].is_judged;
+	}
+	assert_false(x.stages[1].is_judged); /* two devices */
+	assert_true(judged >= 2 && judged < count);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
@@ -361,6 +386,7 @@ int main(void)
 		T(no_step_is_long),
 		T(many_strata_cost_no_more),
 		T(the_plan_is_looked_at_again),
+		T(the_plan_says_what_the_draw_decides),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
