@@ -47,6 +47,7 @@ static void set_attribute(struct rig *r, size_t device, const char *name, const 
 	DO(&r->f.w, registry_update(rig_call(r), registry_find(r->f.w.s.registry, r->agents[device].id), &change, 0));
 }
 
+/* Stationarity needs a log of earlier windows: test_rollouts_self.c. */
 static void plans_say_what_alpha_is_worth(void **state)
 {
 	static const struct {
@@ -59,12 +60,16 @@ static void plans_say_what_alpha_is_worth(void **state)
 		{GATES STAGES JUDGE(",\"interference\":true"), "\"guarantee\":\"conditional on no interference\""},
 		{GATES STAGES JUDGE("") ",\"devices\":[\"dev-1\",\"dev-2\",\"dev-3\"]", "\"guarantee\":\"none (non-random cohort)\""},
 		{STAGES, "\"guarantee\":\"none (no control)\""},
+		{GATES ",\"stages\":[{\"count\":20,\"mode\":\"shadow\"},{\"percent\":20},{\"percent\":100}]" JUDGE(""),
+			"\"guarantee\":\"conditional on exchangeable pairs\""},
 		{GATES STAGES JUDGE(""), "\"bound_for\":\"harm of exactly the margins\""},
 		{GATES STAGES JUDGE(",\"scale\":\"baseline\""), "\"bound_for\":\"any harm up to the margins\""},
 		{GATES STAGES JUDGE(""), "\"hold\":\"rest\""},
 	};
 	struct rig *r = *state;
 	rig_devices(r, 40);
+	for (size_t i = 0; i < r->devices; i++)
+		rig_report(r, &r->agents[i], ",\"capabilities\":{\"shadow\":true}");
 	rig_steps(r, 8);
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
 		expect_in_plan(r, rows[i].rest, rows[i].words);
