@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "core/telemetry.h"
 #include "service/call.h"
 
 /* Every quantity that a device controls. The defaults are those of ingest_limits_init. */
@@ -52,6 +53,7 @@ struct ingest_counters {
 	int64_t messages, reports, points; /* admitted */
 	int64_t commands;                  /* /report and /status that were taken */
 	int64_t refused[INGEST_REFUSAL_COUNT];
+	int64_t malformed[TELEMETRY_ERROR_COUNT]; /* telemetry alone: what was wrong with it */
 	int64_t clock_wrong;               /* reports whose own time is more than a day off */
 };
 

@@ -120,6 +120,10 @@ static void write_ingest(const struct services *s, struct buf *out)
 	buf_str(out, "# HELP aviary_ingest_refused_total messages and reports refused\n# TYPE aviary_ingest_refused_total counter\n");
 	for (int i = 0; i < INGEST_REFUSAL_COUNT; i++)
 		buf_printf(out, "aviary_ingest_refused_total{reason=\"%s\"} %lld\n", ingest_refusal_name((enum ingest_refusal)i), (long long)n->refused[i]);
+	buf_str(out, "# HELP aviary_telemetry_malformed_total telemetry refused for what it says\n# TYPE aviary_telemetry_malformed_total counter\n");
+	for (int i = TELEMETRY_OK + 1; i < TELEMETRY_ERROR_COUNT; i++)
+		buf_printf(out, "aviary_telemetry_malformed_total{reason=\"%s\"} %lld\n", telemetry_error_label((enum telemetry_error)i),
+			(long long)n->malformed[i]);
 }
 
 static void write_telemetry(const struct services *s, struct buf *out)

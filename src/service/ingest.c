@@ -178,12 +178,14 @@ static void refuse_malformed(struct ingest *i, int64_t now_ms, const char *devic
 	char detail[160];
 	if (m->error != TELEMETRY_OK) {
 		snprintf(detail, sizeof detail, "message, byte %zu: %s", m->error_at, telemetry_error_text(m->error));
+		i->counters.malformed[m->error]++;
 		refuse(i, now_ms, refusal_of(m->error), device, detail);
 	}
 	for (unsigned k = 0; k < m->reject_count; k++) {
 		const struct telemetry_reject *r = &m->rejects[k];
 		snprintf(detail, sizeof detail, "report %u, byte %zu: %s%s%.*s", r->index, r->at, telemetry_error_text(r->reason), r->member.len > 0 ? ": " : "",
 		         (int)(r->member.len < 48 ? r->member.len : 48), r->member.len > 0 ? r->member.data : "");
+		i->counters.malformed[r->reason]++;
 		refuse(i, now_ms, refusal_of(r->reason), device, detail);
 	}
 }

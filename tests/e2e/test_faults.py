@@ -255,6 +255,19 @@ def test_each_lie_is_counted_by_its_reason_and_nothing_else_is_lost(server, make
     assert {n for _, boot, n in stored if boot == "b3"} == set(range(1, 65))
 
 
+def test_lies_about_numbers_are_counted_by_name(server, make_publisher):
+    add_devices(server, "dev-1")
+    wait_connected(server)
+    liar = make_publisher()
+    lies = [(b'{"boot":"b1","seq":1,"metrics":{"x":NaN}}', "syntax"), (metrics(x={"n": -1, "sum": 3}), "bad_count"),
+            (metrics(x={"n": 5, "k": 6}), "k_above_n"), (metrics(x={"sketch": {"1025": 1}}), "bad_sketch_key")]
+    for payload, _ in lies:
+        liar.send("dev-1", "telemetry", payload)
+    names = [f'aviary_telemetry_malformed_total{{reason="{reason}"}}' for _, reason in lies]
+    wait_for(lambda: [server.metrics()[n] for n in names] == [1, 1, 1, 1], 5, lambda: str({n: server.metrics()[n] for n in names}))
+    assert refusals(server)["malformed"] == 4 and server.metrics()["aviary_ingest_reports_total"] == 0
+
+
 # ---- a full disk ----
 
 @contextlib.contextmanager

@@ -169,6 +169,19 @@ def test_bricked_canaries_trigger_the_priced_hard_stop(server, make_sim):
     assert sim.status()["bricked"] >= 4
 
 
+def test_bricks_stop_it_without_waiting_for_their_time_out(server, make_sim):
+    prepare(server)
+    sim = start_fleet(server, make_sim, devices=FEW, fault="brick=1@kws=1.2.0")
+    wait_baseline(server, FEW)
+    body = spec("1.2.0", **SHORT, timeout_ms=600000, error={"percent": 100, "min_count": 1000})  # nobody is late for ten minutes
+    plan = server.call("POST", "/rollouts", body, params={"dryRun": "true"})["judge"]
+    assert plan["silence_rate"] == 0.01 and plan["silence_rate_from"] == "default"
+    rollout = server.rollout(**body)["id"]
+    state = server.wait_rollout(rollout, ("reverting", "reverted", "finished", "paused"), 30)
+    assert state["status"] == "reverting" and "canaries are silent" in state["reason"], state
+    assert sim.status()["bricked"] >= 2
+
+
 def test_a_device_in_a_rollout_is_not_deleted_by_accident(small):
     rollout = small.rollout(**spec("1.1.0", gates=[], soak_ms=60000, stages=[{"percent": 100}]))["id"]
     wait_for(lambda: small.get(f"/rollouts/{rollout}")["deployments"], 10, "drawn")

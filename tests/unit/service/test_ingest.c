@@ -104,6 +104,30 @@ static void floods_are_cut_and_forgiven(void **state)
 	assert_int_equal(ingest_counters(t->w.s.ingest)->reports, 15);
 }
 
+static void each_lie_about_numbers_is_counted_by_its_name(void **state)
+{
+	static const struct {
+		const char *metric;
+		enum telemetry_error reason;
+	} lies[] = {
+		{"NaN", TELEMETRY_SYNTAX}, {"1e999", TELEMETRY_BAD_NUMBER}, {"{\"n\":-1,\"sum\":3}", TELEMETRY_BAD_COUNT},
+		{"{\"n\":5,\"k\":-1}", TELEMETRY_BAD_K}, {"{\"n\":5,\"k\":6}", TELEMETRY_K_ABOVE_N},
+		{"{\"sketch\":{\"5\":-1}}", TELEMETRY_BAD_SKETCH_COUNT}, {"{\"hist\":[-1]}", TELEMETRY_BAD_HIST_COUNT},
+		{"{\"sketch\":{\"1025\":1}}", TELEMETRY_BAD_SKETCH_KEY}, {"{\"sketch\":{\"1.5\":1}}", TELEMETRY_BAD_SKETCH_KEY},
+	};
+	struct fleet *t = *state;
+	world_device(&t->w, "dev-1", "h");
+	for (size_t i = 0; i < sizeof lies / sizeof *lies; i++) {
+		char json[160];
+		int64_t before = ingest_counters(t->w.s.ingest)->malformed[lies[i].reason];
+		snprintf(json, sizeof json, "{\"boot\":\"b\",\"seq\":%zu,\"metrics\":{\"x\":%s}}", i + 1, lies[i].metric);
+		fleet_telemetry(t, "dev-1", json);
+		assert_int_equal(ingest_counters(t->w.s.ingest)->malformed[lies[i].reason], before + 1);
+		assert_int_equal(fleet_refused(t, INGEST_MALFORMED), (int64_t)i + 1);
+	}
+	assert_int_equal(ingest_counters(t->w.s.ingest)->reports, 0);
+}
+
 static void clocks_may_be_wrong(void **state)
 {
 	struct fleet *t = *state;
@@ -267,7 +291,7 @@ int main(void)
 {
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, fleet_setup, fleet_teardown)
 	const struct CMUnitTest tests[] = {
-		CASE(good_reports_beside_bad_ones), CASE(only_the_shadow_of_today_counts), CASE(samples_are_bounded), CASE(floods_are_cut_and_forgiven), CASE(clocks_may_be_wrong),
+		CASE(good_reports_beside_bad_ones), CASE(only_the_shadow_of_today_counts), CASE(samples_are_bounded), CASE(floods_are_cut_and_forgiven), CASE(each_lie_about_numbers_is_counted_by_its_name), CASE(clocks_may_be_wrong),
 		CASE(devices_enrol_themselves), CASE(bad_commands_are_refused_and_leave_nothing), CASE(commands_of_one_device_are_limited),
 		CASE(a_database_that_fails_is_said), CASE(deleted_devices_leave_no_state), CASE(no_statement_scans),
 	};
