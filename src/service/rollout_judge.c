@@ -300,13 +300,11 @@ static enum err peek(struct call *c, struct rollout_rows *x, struct stage_row *s
 	return step(c, x, stage, &j->peek, p, judged_is_small(c->s->rollouts, x->live, j->canary_count));
 }
 
-/* Earlier windows are as long as a bake: after its end there is nothing to compare a device's own with, and only an operator goes on. */
+/* Earlier windows are there from the start, so that only a device's present one counts, for all of them. */
 static bool is_scheduled(struct call *c, const struct rollout_rows *x, const struct stage_row *stage, const struct judge_config *config,
 	const struct judge_state *state)
 {
 	int64_t reports = observe_report_count(c, x->row.id, stage->stage);
-	if (config->mode == JUDGE_SELF && state->bake_ends > state->extension)
-		return false;
 	return judge_is_look_due(config, state, config->mode == JUDGE_SELF ? reports * (config->controls + 1) : reports);
 }
 

@@ -81,7 +81,6 @@ void rollout_judge_config(const struct rollout_live *live, size_t stages, int64_
 	out->gate_count = live->gate_count;
 	if (rollout_is_self(live)) {
 		out->mode = JUDGE_SELF;
-		out->cohort_named = false; /* each device is compared with itself, whoever chose it */
 		out->extensions_max = 0;   /* earlier windows are as long as one bake */
 	}
 	if (!rollout_is_shadow(live, stage))

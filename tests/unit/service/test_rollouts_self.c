@@ -45,6 +45,8 @@ static void everybody_comes_back_from_a_bad_one(void **state)
 	rig_until(r, "reverted", 40);
 	assert_int_equal(rig_running(r, OLD), 8);
 	char *looks = rig_looks(r);
+	assert_non_null(strstr(looks, "\"canaries\":8,\"controls\":40"));
+	assert_non_null(strstr(looks, "\"reports\":48")); /* the first one: a report of each, as if of its five earlier windows, too */
 	assert_non_null(strstr(looks, "\"guarantee\":\"conditional on stationarity\""));
 	assert_non_null(strstr(looks, "\"verdict\":\"revert\""));
 	free(looks);
@@ -229,16 +231,16 @@ static void a_plan_is_freed_while_its_past_is_measured(void **state)
 static void nobody_stays_behind_as_a_control(void **state)
 {
 	struct rig *r = *state;
-	has_past(r, 30, 70);
+	has_past(r, 60, 70);
 	rig_create(r, GOOD, STAGES("{\"percent\":40},{\"percent\":100}"));
 	rig_step(r);
-	assert_int_equal(stage_of(r, 0).blocks, 12);
-	assert_int_equal(rig_running(r, GOOD), 12);
+	assert_int_equal(stage_of(r, 0).blocks, 24);
+	assert_int_equal(rig_running(r, GOOD), 24);
 	assert_int_equal(rig_rows(r).stage_count, 2); /* no holdback */
 	rig_until(r, "finished", 80);
-	assert_int_equal(stage_of(r, 1).blocks, 18);
+	assert_int_equal(stage_of(r, 1).blocks, 36);
 	assert_string_equal(stage_of(r, 1).verdict, "pass");
-	assert_int_equal(rig_running(r, GOOD), 30);
+	assert_int_equal(rig_running(r, GOOD), 60);
 }
 
 static void who_has_no_past_is_told_and_gets_the_release(void **state)
