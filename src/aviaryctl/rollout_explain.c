@@ -166,6 +166,15 @@ static const struct json *newest_look(const struct facts *f, int64_t stage, int6
 	return found;
 }
 
+static const struct json *newest_look_of(const struct facts *f, int64_t stage)
+{
+	const struct json *found = NULL;
+	for (size_t i = 0; i < f->look_count; i++)
+		if (count_of(f->looks[i], "stage") == stage)
+			found = f->looks[i];
+	return found;
+}
+
 /* ---- paragraphs ---- */
 
 static void tell_summary(const struct facts *f, struct story *s)
@@ -263,8 +272,11 @@ static void tell_comparison(const struct facts *f, struct story *s)
 	if (is_shadow(f->stage)) {
 		buf_str(out, "The judge compares the two releases within each of ");
 		write_count(out, blocks, "device", "devices");
-		buf_str(out, ", report by report, where both have measured the same inputs: so devices need not be alike, and the judge's error "
-			"bound holds whoever they are. No device can be harmed in this stage.");
+		buf_str(out, ", report by report, where both have measured the same inputs: so devices need not be alike. No device can be harmed in "
+			"this stage.");
+		const struct json *look = newest_look_of(f, f->stage_at);
+		if (look != NULL)
+			buf_printf(out, " The guarantee is: %s.", text_of(json_get(look, "data"), "guarantee"));
 		return;
 	}
 	buf_str(out, "The judge compares ");
