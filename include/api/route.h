@@ -118,7 +118,7 @@ struct jobs *api_jobs(const struct api_request *rq);
  * works until the timebox is over, outside of any unit of work, so it writes nothing that belongs to the request; `finish` comes after
  * the step that said is_done, as one unit where the route is ROUTE_WRITE. The same Idempotency-Key may have been answered
  * meanwhile: then that answer is given instead. ERR_TOO_MANY when too many are under way. A client that goes away, and the end of the
- * server, end the work; `free` is called in each case. */
+ * server, end the work; `free` is called in each case, last: the request may be gone by then. */
 struct timebox; /* service/timebox.h */
 struct api_steps {
 	enum err (*step)(struct api_request *rq, void *state, const struct timebox *box, bool *is_done);

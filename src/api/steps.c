@@ -17,6 +17,7 @@ struct item {
 	struct api_request *rq;
 	const struct api_steps *how;
 	void *state;
+	bool is_complete; /* finish is still to come, in an iteration of its own */
 };
 struct steps {
 	struct api *api;
@@ -42,12 +43,12 @@ static void push(struct steps *s, struct item *i)
 	s->last = &i->next;
 }
 
-/* Answers with what finish says when the work is complete, else with the error. */
-static void end(struct steps *s, struct item *i, enum err e, bool is_complete)
+/* Answers with what finish says, or with the error. */
+static void end(struct steps *s, struct item *i, enum err e)
 {
 	struct api_request *rq = i->rq;
 	s->count--;
-	if (is_complete)
+	if (e == ERR_OK)
 		api_finish_work(rq, i->how->finish, i->state);
 	else
 		api_finish(rq, e);
@@ -58,18 +59,18 @@ static void end(struct steps *s, struct item *i, enum err e, bool is_complete)
 static void step(struct steps *s, struct item *i, const struct timebox *box)
 {
 	struct api_request *rq = i->rq;
-	bool is_done = false;
-	if (rq->gone || http_is_hung_up(rq->http)) {
-		end(s, i, ERR_UNAVAILABLE, false);
-		return;
-	}
+	bool is_left = rq->gone || http_is_hung_up(rq->http);
+	enum err e = is_left ? ERR_UNAVAILABLE : ERR_OK;
 	loop_mark(s->api->loop, rq->route->path);
 	rq->call.now_ms = clock_wall_ms();
-	enum err e = i->how->step(rq, i->state, box, &is_done);
-	if (e != ERR_OK || is_done)
-		end(s, i, e, e == ERR_OK);
-	else
-		push(s, i);
+	if (!is_left && !i->is_complete) {
+		e = i->how->step(rq, i->state, box, &i->is_complete);
+		if (e == ERR_OK) {
+			push(s, i);
+			return;
+		}
+	}
+	end(s, i, e);
 }
 
 static void on_timer(void *ctx)
@@ -130,7 +131,7 @@ void steps_end(struct steps *s)
 	loop_timer_stop(s->timer);
 	while (s->first != NULL) {
 		struct item *i = pop(s);
-		end(s, i, fault_set(i->rq->call.fault, ERR_UNAVAILABLE, "", "the server is stopping"), false);
+		end(s, i, fault_set(i->rq->call.fault, ERR_UNAVAILABLE, "", "the server is stopping"));
 	}
 }
 
