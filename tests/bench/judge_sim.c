@@ -653,8 +653,9 @@ static void brick_row(const struct bricks *o, uint64_t row_seed, int runs) {
 		print_rate(hits[k], runs);
 		qsort(found[k], (size_t)runs, sizeof **found, compare_counts);
 		median[k] = hits[k] > 0 ? found[k][hits[k] / 2] : INT64_MAX;
+		int half = (int)(0.98 * sqrt(hits[k])) + 1, low = hits[k] / 2 - half, high = hits[k] / 2 + half;
 		if (hits[k] > 0)
-			printf(" / %ld", (long)median[k]);
+			printf(" / %ld [%ld, %ld]", (long)median[k], (long)found[k][low < 0 ? 0 : low], (long)found[k][high < hits[k] ? high : hits[k] - 1]);
 		printf("\n");
 		free(found[k]);
 	}
