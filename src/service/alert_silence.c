@@ -93,6 +93,8 @@ static enum err sweep(struct call *c, struct change *changes, size_t *count)
 int64_t alerts_listening_since(const struct call *c)
 {
 	const struct alerts *a = c->s->alerts;
+	if (metric_get(METER_MQTT_CONNECTED) == 0)
+		return c->now_ms;
 	return a == NULL || a->listening_ms > c->now_ms ? 0 : a->listening_ms;
 }
 

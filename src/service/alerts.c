@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "service/access.h"
 #include "service/alerts_inside.h"
 #include "service/observe.h"
@@ -87,6 +88,7 @@ struct alerts *alerts_open(struct services *s, struct fault *f)
 	if (a == NULL)
 		abort();
 	a->s = s;
+	a->listening_ms = clock_wall_ms(); /* before that nobody could be heard */
 	a->arena = arena_new(ARENA_BYTES);
 	enum err e = alert_store_open(s->db, &a->store, f);
 	if (e == ERR_OK)
