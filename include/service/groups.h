@@ -21,7 +21,8 @@ void groups_close(struct groups *g); /* NULL is allowed */
 
 /* By name. ERR_NOT_FOUND. Texts in the arena. */
 AVIARY_MUST_CHECK enum err groups_find(struct call *c, const char *name, struct group_row *row);
-AVIARY_MUST_CHECK enum err groups_get(struct call *c, int64_t id, struct group_row *row);
+/* The same by name, or by id where `name` is NULL, without counting the members (-1), which takes its time in a large group. */
+AVIARY_MUST_CHECK enum err groups_look_up(struct call *c, int64_t id, const char *name, struct group_row *row);
 /* `row->name`, `description`, `filter` (NULL: static) are read, the rest is filled. Audited. */
 AVIARY_MUST_CHECK enum err groups_create(struct call *c, struct group_row *row);
 /* NULL leaves a member as it is. A static group stays static, a dynamic one dynamic: ERR_CONFLICT for a filter on a static group. */

@@ -17,7 +17,7 @@ struct group_row {
 	const char *name, *description;
 	const char *filter; /* RSQL; NULL: static */
 	int64_t revision, created_at, updated_at;
-	int64_t members; /* of a static group */
+	int64_t members; /* of a static group; -1: not counted */
 };
 
 AVIARY_MUST_CHECK enum err group_store_open(struct db *db, struct group_store **out, struct fault *f);
@@ -28,6 +28,8 @@ AVIARY_MUST_CHECK enum err group_update(struct group_store *s, const struct grou
 AVIARY_MUST_CHECK enum err group_delete(struct group_store *s, int64_t id, struct fault *f); /* ERR_CONFLICT: something refers to it */
 AVIARY_MUST_CHECK enum err group_get(struct group_store *s, int64_t id, struct arena *a, struct group_row *row, struct fault *f);        /* ERR_NOT_FOUND */
 AVIARY_MUST_CHECK enum err group_find(struct group_store *s, const char *name, struct arena *a, struct group_row *row, struct fault *f); /* ERR_NOT_FOUND */
+/* By name, or by id where `name` is NULL; members are not counted (-1), which takes its time in a large group. ERR_NOT_FOUND. */
+AVIARY_MUST_CHECK enum err group_look_up(struct group_store *s, int64_t id, const char *name, struct arena *a, struct group_row *row, struct fault *f);
 /* id > after, ascending; *count <= limit. */
 AVIARY_MUST_CHECK enum err group_page(struct group_store *s, int64_t after, int64_t limit, struct arena *a, struct group_row **rows, size_t *count,
                                       struct fault *f);

@@ -143,7 +143,7 @@ static enum err list_devices(struct api_request *rq)
 {
 	struct group_row group = {.id = 0};
 	const char *name = api_query(rq, "group");
-	enum err e = name != NULL ? groups_find(&rq->call, name, &group) : ERR_OK;
+	enum err e = name != NULL ? groups_look_up(&rq->call, 0, name, &group) : ERR_OK;
 	return e == ERR_OK ? api_list_devices(rq, group.id) : e;
 }
 

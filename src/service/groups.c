@@ -39,9 +39,9 @@ enum err groups_find(struct call *c, const char *name, struct group_row *row)
 	return group_find(c->s->groups->store, name, c->arena, row, c->fault);
 }
 
-enum err groups_get(struct call *c, int64_t id, struct group_row *row)
+enum err groups_look_up(struct call *c, int64_t id, const char *name, struct group_row *row)
 {
-	return group_get(c->s->groups->store, id, c->arena, row, c->fault);
+	return group_look_up(c->s->groups->store, id, name, c->arena, row, c->fault);
 }
 
 enum err groups_list(struct call *c, int64_t after, int64_t limit, struct group_row **rows, size_t *count)

@@ -40,7 +40,7 @@ static enum err parse_select(struct call *c, const char *filter, int64_t group, 
 	struct group_row row;
 	enum err e = parse_filter(c, filter, &s->filters[0]);
 	if (e == ERR_OK && group != 0) {
-		e = groups_get(c, group, &row);
+		e = groups_look_up(c, group, NULL, &row);
 		if (e == ERR_OK && row.filter != NULL)
 			e = parse_filter(c, row.filter, &s->filters[1]);
 		else

@@ -352,7 +352,7 @@ static enum err check_target(struct call *c, const struct rollout_request *q, in
 	if (!q->group)
 		return ERR_OK;
 	struct group_row row;
-	e = groups_find(c, q->group, &row);
+	e = groups_look_up(c, 0, q->group, &row);
 	if (e == ERR_NOT_FOUND)
 		return fault_set(c->fault, ERR_INVALID, "/group", "there is no group of this name");
 	*group = e ? 0 : row.id;

@@ -4,11 +4,11 @@
 
 #include "store/db.h"
 
-enum { S_INSERT, S_UPDATE, S_DELETE, S_GET, S_FIND, S_PAGE, S_ADD, S_REMOVE, S_COUNT };
+enum { S_INSERT, S_UPDATE, S_DELETE, S_GET, S_FIND, S_LOOK_UP, S_LOOK_UP_NAME, S_PAGE, S_ADD, S_REMOVE, S_COUNT };
 
-#define COLUMNS                                                                                                           \
-	"SELECT g.id, g.name, g.description, g.filter, g.revision, g.created_at, g.updated_at, "                          \
-	"(SELECT count(*) FROM group_member m WHERE m.device_group = g.id) FROM device_group g "
+#define BARE_COLUMNS "SELECT g.id, g.name, g.description, g.filter, g.revision, g.created_at, g.updated_at, "
+#define COLUMNS BARE_COLUMNS "(SELECT count(*) FROM group_member m WHERE m.device_group = g.id) FROM device_group g "
+#define UNCOUNTED BARE_COLUMNS "-1 FROM device_group g "
 
 static const struct statement statements[S_COUNT] = {
 	[S_INSERT] = {"INSERT INTO device_group (name, description, filter, created_at, updated_at) VALUES (?1, ?2, ?3, ?4, ?4)", false},
@@ -16,6 +16,8 @@ static const struct statement statements[S_COUNT] = {
 	[S_DELETE] = {"DELETE FROM device_group WHERE id = ?1", false},
 	[S_GET] = {COLUMNS "WHERE g.id = ?1", false},
 	[S_FIND] = {COLUMNS "WHERE g.name = ?1", false},
+	[S_LOOK_UP] = {UNCOUNTED "WHERE g.id = ?1", false},
+	[S_LOOK_UP_NAME] = {UNCOUNTED "WHERE g.name = ?1", false},
 	[S_PAGE] = {COLUMNS "WHERE g.id > ?1 ORDER BY g.id LIMIT ?2", false},
 	[S_ADD] = {"INSERT INTO group_member (device_group, device) VALUES (?1, ?2) ON CONFLICT (device_group, device) DO NOTHING", false},
 	[S_REMOVE] = {"DELETE FROM group_member WHERE device_group = ?1 AND device = ?2", false},
@@ -109,6 +111,16 @@ enum err group_find(struct group_store *s, const char *name, struct arena *a, st
 {
 	stmt_bind_text(s->s[S_FIND], 1, name);
 	return read_one(s->s[S_FIND], a, row, f);
+}
+
+enum err group_look_up(struct group_store *s, int64_t id, const char *name, struct arena *a, struct group_row *row, struct fault *f)
+{
+	struct stmt *q = s->s[name != NULL ? S_LOOK_UP_NAME : S_LOOK_UP];
+	if (name != NULL)
+		stmt_bind_text(q, 1, name);
+	else
+		stmt_bind_int(q, 1, id);
+	return read_one(q, a, row, f);
 }
 
 enum err group_page(struct group_store *s, int64_t after, int64_t limit, struct arena *a, struct group_row **rows, size_t *count, struct fault *f)

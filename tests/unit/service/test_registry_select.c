@@ -347,6 +347,11 @@ static void test_static_group(void **state)
 	assert_string_equal(w->fault.pointer, "/add/1");
 	assert_int_equal(groups_find(&w->c, "canaries", &found), ERR_OK);
 	assert_int_equal(found.members, 2);
+	struct group_row by_name, by_id;
+	assert_int_equal(groups_look_up(&w->c, 0, "canaries", &by_name), ERR_OK);
+	assert_int_equal(groups_look_up(&w->c, by_name.id, NULL, &by_id), ERR_OK);
+	assert_true(by_name.id == found.id && by_id.id == found.id && by_id.members == -1);
+	assert_int_equal(groups_look_up(&w->c, 0, "nobody", &by_name), ERR_NOT_FOUND);
 	assert_int_equal(found.revision, 2);
 	assert_int_equal(group_count(w, NULL, row.id), 2);
 	assert_int_equal(group_count(w, "id==d01", row.id), 1);
