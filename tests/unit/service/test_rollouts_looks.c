@@ -237,6 +237,24 @@ static void a_look_waits_for_its_job(void **state)
 	assert_true(looks(r) > before);
 }
 
+static void a_result_of_another_state_is_thrown_away(void **state)
+{
+	struct rig *r = *state;
+	begin(r, GOOD, GATE ",\"soak_ms\":60000");
+	until_kept(r);
+	struct rollout_rows x = rig_rows(r);
+	size_t taken = port.taken;
+	int64_t look = x.stages[0].look + 40; /* as if somebody had looked meanwhile */
+	x.stages[0].look = look;
+	IN_UNIT(r, stage_update(r->f.w.s.rollouts->store, &x.stages[0], &r->f.w.fault));
+	rig_commit(r);
+	run_jobs();
+	seconds(r, 3);
+	assert_int_equal(looks(r), look);
+	assert_int_equal(port.taken, taken); /* none is due for long */
+	assert_null(judged(r)->look);
+}
+
 static void a_full_port_is_asked_again(void **state)
 {
 	struct rig *r = *state;
@@ -459,7 +477,7 @@ static void who_talks_on_while_it_installs_is_no_brick(void **state)
 	rig_steps(r, 8);
 	for (size_t i = 0; i < 40; i++)
 		r->agents[i].habit = ONLY_ACCEPTS;
-	rig_create(r, GOOD, SILENT(""));
+	rig_create(r, GOOD, SILENT(",\"warmup_ms\":600000"));
 	settle(r);
 	seconds(r, 1);
 	assert_true(bricks(r, 1) == 1);
@@ -510,6 +528,7 @@ int main(void)
 		TEST(a_good_release_arrives),
 		TEST(pieces_order_and_restarts_do_not_change_a_bit),
 		TEST(a_look_waits_for_its_job),
+		TEST(a_result_of_another_state_is_thrown_away),
 		TEST(a_full_port_is_asked_again),
 		TEST(a_kill_before_the_result_is_written_loses_no_look),
 		TEST(a_deleted_device_is_in_no_result),
