@@ -218,3 +218,13 @@ $(B)/bench/look_pieces: tests/bench/look_pieces.c $(wildcard tests/unit/service/
 bench-look: $(B)/bench/look_pieces ## longest piece of a look at 2,000 blocks of 51 (about a minute)
 	@$< $(LOOK)
 .PHONY: bench-look
+
+# The rest of a large rollout, phase by phase, on stores and services alone; other sizes: BEGIN=1000000.
+$(B)/bench/begin_pieces: tests/bench/begin_pieces.c $(wildcard tests/unit/service/*_world.h) $(call lib,service store core base)
+	@mkdir -p $(@D)
+	@echo "  BENCH $<"
+	@$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(PKG_LIBS) -lcmocka
+
+bench-begin: $(B)/bench/begin_pieces ## longest piece of a stage's begin, a revert, a deletion at 100,000 devices (about a minute)
+	@$< $(BEGIN)
+.PHONY: bench-begin

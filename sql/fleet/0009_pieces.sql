@@ -5,4 +5,3 @@ ALTER TABLE rollout ADD COLUMN deleted_at INTEGER; -- nobody sees it any more; i
 ALTER TABLE stage ADD COLUMN extension_drawn INTEGER NOT NULL DEFAULT 0; -- extensions of the bake whose blocks have been drawn
 CREATE INDEX rollout_deleted ON rollout (id) WHERE deleted_at IS NOT NULL;
 CREATE INDEX deployment_rollout ON deployment (rollout, id); -- pages, and walks that go on where they stopped
-CREATE INDEX deployment_waiting ON deployment (rollout, stage, id) WHERE state = 'waiting' AND role = 'canary'; -- they are offered first
