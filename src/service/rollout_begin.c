@@ -108,13 +108,16 @@ static bool is_open(const struct stage_row *stage)
 	return strcmp(stage->status, "running") == 0 || strcmp(stage->status, "baking") == 0;
 }
 
-/* A hold stops what would go to more devices. */
+/* An extension's blocks are drawn whether or not the stage is held and whoever else of it still waits, or the course of what is judged would
+ * depend on what was seen (docs/judge.md); hold: all stops them, as it stops all canaries. */
 static bool wants_blocks(const struct rollout_rows *x, const struct stage_row *stage)
 {
 	const struct rollout_request *q = &x->live->spec;
 	bool is_drawn_so = q->devices.count == 0 || stage->stage != rollout_first_live(x->live);
-	return strcmp(stage->status, "baking") == 0 && stage->is_judged && stage->controls > 0 && is_drawn_so &&
-		stage->extension > stage->extension_drawn && strcmp(stage->verdict, "continue") == 0 && !rollout_is_shadow(x->live, stage->stage);
+	bool is_held = strcmp(stage->verdict, "hold") == 0 && strcmp(q->judge.hold, "all") == 0;
+	bool is_undecided = strcmp(stage->verdict, "continue") == 0 || strcmp(stage->verdict, "hold") == 0;
+	return is_open(stage) && stage->is_judged && stage->controls > 0 && is_drawn_so && stage->extension > stage->extension_drawn && is_undecided &&
+		!is_held && !rollout_is_shadow(x->live, stage->stage);
 }
 
 void rollout_begin_settle(struct rollout_rows *x)

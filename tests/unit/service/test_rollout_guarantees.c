@@ -238,6 +238,46 @@ static void a_hold_does_not_move_the_end_of_the_bake(void **state)
 	free(looks[1]);
 }
 
+#define FEW ",\"stages\":[{\"percent\":10},{\"percent\":100}]" /* others are left to draw from */
+
+/* An extension's blocks are drawn at the end of the bake, held or not. */
+static void a_hold_does_not_put_off_an_extension(void **state)
+{
+	for (int all = 0; all < 2; all++) {
+		struct rig *r = *state;
+		rig_devices(r, 80);
+		rig_steps(r, 8);
+		rig_create(r, GOOD, all ? GATES FEW JUDGE(",\"hold\":\"all\"") : GATES FEW JUDGE(""));
+		rig_steps(r, 2);
+		int64_t before = rig_rows(r).stages[0].blocks;
+		assert_true(before > 0);
+		for (size_t k = 0; k < r->devices; k++)
+			r->agents[k].habit = TELLS_NOTHING; /* no look clears what follows */
+		rig_step(r);
+		for (int i = 0; i < 4; i++) {
+			struct rollout_rows x = rig_rows(r);
+			x.stages[0].extension = 1; /* an end of the bake showed nothing, and a gate is suspicious */
+			x.stages[0].verdict = "hold";
+			x.stages[0].held = true;
+			IN_UNIT(r, stage_update(r->f.w.s.rollouts->store, &x.stages[0], &r->f.w.fault));
+			rig_commit(r);
+			rig_tick(r);
+			rig_commit(r);
+		}
+		assert_int_equal(rig_rows(r).stages[0].extension_drawn, !all);
+		assert_int_equal(rig_rows(r).stages[0].blocks, before); /* which plan the looks */
+		struct block_row *rows;
+		size_t count;
+		int64_t last = -1;
+		rig_must(r, block_list(r->f.w.s.rollouts->store, r->rollout, 0, &rows, &count, r->f.w.c.arena, &r->f.w.fault));
+		for (size_t i = 0; i < count; i++)
+			last = rows[i].block > last ? rows[i].block : last;
+		assert_true(all ? last == before - 1 : last >= before);
+		assert_int_equal(rig_teardown(state), 0);
+		assert_int_equal(rig_setup(state), 0);
+	}
+}
+
 /* ---- scales and strata ---- */
 
 static double fixed_scale(struct rig *r)
@@ -324,6 +364,7 @@ int main(void)
 		TEST(a_hold_leaves_the_drawn_canaries_alone),
 		TEST(hold_all_stops_canaries_too),
 		TEST(a_hold_does_not_move_the_end_of_the_bake),
+		TEST(a_hold_does_not_put_off_an_extension),
 		TEST(scales_of_baselines_stay_what_they_were),
 		TEST(strata_stay_as_they_were_drawn),
 	};
