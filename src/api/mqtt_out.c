@@ -10,9 +10,10 @@
 #include "service/metrics.h"
 #include "service/outbox.h"
 #include "service/registry.h"
+#include "service/timebox.h"
 
 #define IN_FLIGHT_MAX 1000
-#define PER_DRAIN_MAX 500     /* messages made in one tick; the next tick goes on */
+#define DRAIN_NS (TIMEBOX_NS / 2) /* of one tick, beside its work and its commit; the next tick goes on */
 #define ARENA_BYTES (1u << 20)
 #define TOPIC_MAX 96
 
@@ -184,21 +185,22 @@ void mqtt_out_drain(struct mqtt_out *m)
 		call_init(m, &c, &f);
 		registry_tell_unsent(&c);
 	}
-	size_t made = 0;
-	for (; made < PER_DRAIN_MAX && m->in_flight < IN_FLIGHT_MAX && outbox_next_clear(o, device_id); made++) {
+	const struct timebox box = timebox_begin(DRAIN_NS);
+	bool is_over = false;
+	for (; !is_over && m->in_flight < IN_FLIGHT_MAX && outbox_next_clear(o, device_id); is_over = timebox_is_over(&box)) {
 		if (!clear_device(m, device_id)) {
 			outbox_clear_retained(o, device_id);
 			break;
 		}
 	}
-	for (; made < PER_DRAIN_MAX && m->in_flight < IN_FLIGHT_MAX && outbox_next_device(o, &row); made++) {
+	for (; !is_over && m->in_flight < IN_FLIGHT_MAX && outbox_next_device(o, &row); is_over = timebox_is_over(&box)) {
 		if (!tell_device(m, row)) {
 			outbox_tell_device(o, row);
 			break;
 		}
 	}
 	outbox_committed(o); /* what was put back is as committed as it was */
-	if (made == PER_DRAIN_MAX)
+	if (is_over && m->in_flight < IN_FLIGHT_MAX)
 		loop_request_tick(m->loop);
 }
 
