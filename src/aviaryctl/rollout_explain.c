@@ -260,6 +260,21 @@ static void tell_stage(const struct facts *f, struct story *s)
 	buf_char(out, '.');
 }
 
+static bool is_self(const struct facts *f)
+{
+	return strcmp(text_of(json_get(f->spec, "judge"), "control"), "self") == 0;
+}
+
+static void tell_own_past(const struct facts *f, struct buf *out, int64_t blocks, int64_t windows)
+{
+	buf_str(out, "The judge compares ");
+	write_count(out, blocks, "device", "devices");
+	buf_str(out, " with their own past: each with ");
+	write_count(out, windows, "earlier window", "earlier windows");
+	buf_printf(out, " or so, as long as the bake, in which it ran the release that it had when the stage began. No device stays behind as a "
+		"control, so a change of the world counts as harm. The guarantee is: %s.", text_of(f->rollout, "guarantee"));
+}
+
 static void tell_comparison(const struct facts *f, struct story *s)
 {
 	struct buf *out = paragraph(s);
@@ -277,6 +292,10 @@ static void tell_comparison(const struct facts *f, struct story *s)
 		const struct json *look = newest_look_of(f, f->stage_at);
 		if (look != NULL)
 			buf_printf(out, " The guarantee is: %s.", text_of(json_get(look, "data"), "guarantee"));
+		return;
+	}
+	if (is_self(f)) {
+		tell_own_past(f, out, blocks, controls);
 		return;
 	}
 	buf_str(out, "The judge compares ");
@@ -303,6 +322,26 @@ static void tell_pair(struct buf *out, const char *kind, const struct json *d)
 	if (isnan(effect))
 		return;
 	buf_printf(out, "On the same inputs the new release is %s", effect > 0 ? "worse by " : effect < 0 ? "better by " : "neither better nor worse");
+	if (effect != 0)
+		write_difference(out, kind, fabs(effect));
+	if (margin > 0) {
+		buf_str(out, "; tolerated is ");
+		write_difference(out, kind, margin);
+	}
+	buf_str(out, ". ");
+}
+
+static void tell_windows(struct buf *out, const char *kind, const struct json *d)
+{
+	double effect = number_of(d, "effect"), margin = number_of(d, "margin");
+	buf_str(out, "the devices stand at ");
+	write_value(out, kind, number_of(d, "canary"));
+	buf_str(out, ", in their earlier windows they stood at ");
+	write_value(out, kind, number_of(d, "control"));
+	buf_str(out, ". ");
+	if (isnan(effect))
+		return;
+	buf_printf(out, "Compared with their own past they are %s", effect > 0 ? "worse by " : effect < 0 ? "better by " : "neither better nor worse");
 	if (effect != 0)
 		write_difference(out, kind, fabs(effect));
 	if (margin > 0) {
@@ -378,11 +417,13 @@ static void tell_gate(const struct facts *f, struct story *s, int64_t gate)
 	buf_printf(out, "%s, at look %lld", metric, (long long)count_of(look, "look"));
 	if (is_shadow(f->stage))
 		buf_printf(out, " after %lld reports of %lld devices with both: ", (long long)count_of(look, "reports"), (long long)count_of(d, "canaries"));
+	else if (is_self(f))
+		buf_printf(out, ", of %lld devices and %lld earlier windows: ", (long long)count_of(d, "canaries"), (long long)count_of(d, "controls"));
 	else
 		buf_printf(out, " after %lld reports of %lld canaries and %lld controls: ", (long long)count_of(look, "reports"),
 		           (long long)count_of(d, "canaries"), (long long)count_of(d, "controls"));
 	if (strcmp(opinion, "no_data") != 0) {
-		(is_shadow(f->stage) ? tell_pair : tell_values)(out, kind, d);
+		(is_shadow(f->stage) ? tell_pair : is_self(f) ? tell_windows : tell_values)(out, kind, d);
 		tell_probability(out, look, d);
 	}
 	for (size_t i = 0; i < sizeof opinions / sizeof opinions[0]; i++)
@@ -690,6 +731,11 @@ static void tell_plan_aside(const struct json *plan)
 			printf("%s: %lld of %lld devices that can run it in shadow (%lld of them are online now); at least %lld are needed.\n",
 				text_of(s, "name"), (long long)count_of(s, "devices"), (long long)count_of(t, "can_shadow"),
 				(long long)count_of(t, "shadow_ready"), (long long)count_of(s, "blocks_needed"));
+	const struct json *self = json_get(plan, "self");
+	if (self != NULL)
+		printf("Each device is compared with its own past: %lld of %lld have earlier windows of %.4g s in the log of reports, typically %lld of them.\n",
+			(long long)(count_of(self, "devices") - count_of(self, "without_windows")), (long long)count_of(self, "devices"),
+			number_of(self, "window_ms") / 1000, (long long)count_of(self, "windows"));
 	if (count_of(t, "unknown_release") > 0)
 		printf("%lld run a release that this server does not have: no revert brings it back, and as controls they install nothing.\n",
 			(long long)count_of(t, "unknown_release"));

@@ -10,6 +10,7 @@
 #include "service/metrics.h"
 #include "service/observe.h"
 #include "service/rollout_judged.h"
+#include "service/rollout_self.h"
 
 /* A peek cannot revert but may see the hard stop; more often than once a second finds nothing sooner. */
 #define PEEK_MS 1000
@@ -102,6 +103,9 @@ static const char *verdict_sentence(struct call *c, const struct rollout_rows *x
 	if (stage->is_shadow)
 		return arena_printf(c->arena, "%s: on the same inputs %u devices show %.4g in shadow and %.4g with what they run; by chance alone with p = %.3g, the budget of this look is %.3g",
 			gate[res->gate].name, g->canaries, g->canary_value, g->control_value, g->p, g->alpha_look);
+	if (rollout_is_self(x->live))
+		return arena_printf(c->arena, "%s: %u devices at %.4g against %u earlier windows of theirs at %.4g; by chance alone with p = %.3g if the world stayed the same, the budget of this look is %.3g",
+			gate[res->gate].name, g->canaries, g->canary_value, g->controls, g->control_value, g->p, g->alpha_look);
 	return arena_printf(c->arena, "%s: %u canaries at %.4g against %u controls at %.4g (before: %.4g and %.4g); by chance alone with p = %.3g, the budget of this look is %.3g",
 		gate[res->gate].name, g->canaries, g->canary_value, g->controls, g->control_value, g->canary_baseline, g->control_baseline,
 		g->p, g->alpha_look);
