@@ -184,7 +184,8 @@ static enum err configure(struct db *db, const struct migration *set, struct fau
 	sqlite3_progress_handler(db->sql3, DEADLINE_OPCODES, watch_deadline, db);
 	enum err e = execute(db, "PRAGMA trusted_schema = OFF; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY;", f);
 	if (e == ERR_OK && !db->is_read_only) /* FULL: a commit that was answered survives a power cut */
-		e = execute(db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864;",
+		e = execute(db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864;"
+			"PRAGMA cache_size = -65536;", /* KiB, as used: of a million devices the inner pages of all indexes, and more */
 			f);
 	for (int i = 0; e == ERR_OK && i < CONTROLS; i++) {
 		int rc = sqlite3_prepare_v3(db->sql3, control_sql[i], -1, SQLITE_PREPARE_PERSISTENT, &db->control[i], NULL);

@@ -51,7 +51,7 @@ class Phase:
                "over_20ms": int(self._slow(after) - self._slow(self.before)),
                "commit_ms": round(1000 * self._per(after, "aviary_commit_seconds"), 2), "note": self.note}
         if kind is TimeoutError:
-            row["note"] = f"{self.note} gave up: {str(value).splitlines()[0][:90]}".strip()
+            row["note"] = f"{self.note} gave up: {str(value).splitlines()[0][:200]}".strip()
         self.bench.add(row)
         return kind is TimeoutError
 
@@ -157,7 +157,8 @@ class Bench:
 
     def wait_stage(self, rollout, stage, statuses, timeout):
         wait_for(lambda: self.stage(rollout, stage)["status"] in statuses, timeout,
-                 lambda: f"stage {stage} is {statuses}: {self.stage(rollout, stage)['status']}, {self.server.get(f'/rollouts/{rollout}')['reason']}", 0.1)
+                 lambda: f"stage {stage} begins: {[(s['status'], s['verdict']) for s in self.server.get(f'/rollouts/{rollout}')['stages']]}, "
+                 f"{self.server.get(f'/rollouts/{rollout}')['reason']}", 0.1)
 
     def wait_offers(self, rollout, stage, count, timeout):
         def offered():
