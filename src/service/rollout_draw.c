@@ -168,8 +168,10 @@ void draw_run(void *job)
 {
 	struct draw_job *j = job;
 	bool *is_chosen = must(calloc(j->count + 1, sizeof *is_chosen)), *is_member = must(calloc(j->count + 1, sizeof *is_member));
-	qsort(j->named, j->named_count, sizeof *j->named, by_number);
-	qsort(j->taken, j->taken_count, sizeof *j->taken, by_number);
+	if (j->named_count > 0) /* qsort wants an array even for nothing */
+		qsort(j->named, j->named_count, sizeof *j->named, by_number);
+	if (j->taken_count > 0)
+		qsort(j->taken, j->taken_count, sizeof *j->taken, by_number);
 	if (j->is_shadow) {
 		j->members = must(malloc(((size_t)j->want + 1) * sizeof *j->members));
 		j->member_count = rollout_shadow_choose(j->seed, j->label, (int64_t)j->wave - 1, rollout_scan_targets(j->scan), j->want, j->members,
