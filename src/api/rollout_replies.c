@@ -16,7 +16,7 @@ const struct field stage_reply_fields[] = {
 	{.name = "status", .type = FIELD_STR, .doc = "how far it is"},
 	{.name = "planned", .type = FIELD_INT, .doc = "devices"},
 	{.name = "judged", .type = FIELD_BOOL, .doc = "its devices are compared with controls"},
-	{.name = "blocks", .type = FIELD_INT, .doc = "of one canary and its controls"},
+	{.name = "blocks", .type = FIELD_INT, .doc = "of one canary and its controls; of control self: of one device"},
 	{.name = "controls_per_block", .type = FIELD_INT, .doc = "devices of a block that stay on the old release"},
 	{.name = "verdict", .type = FIELD_STR, .doc = "of the judge; none where it does not judge"},
 	{.name = "looks", .type = FIELD_INT, .doc = "that the judge has taken"},
@@ -152,8 +152,8 @@ static const struct field planned_fields[] = {
 	{.name = "mode", .type = FIELD_ENUM, .choices = "live shadow", .doc = "shadow: beside what runs, without acting on it"},
 	{.name = "devices", .type = FIELD_INT, .doc = "of this stage alone"},
 	{.name = "judged", .type = FIELD_BOOL, .doc = "compared with controls"},
-	{.name = "blocks", .type = FIELD_INT, .doc = "of one canary and its controls"},
-	{.name = "controls_per_block", .type = FIELD_INT, .doc = "devices"},
+	{.name = "blocks", .type = FIELD_INT, .doc = "of one canary and its controls; of control self: of one device"},
+	{.name = "controls_per_block", .type = FIELD_INT, .doc = "devices; of control self: its earlier windows"},
 	{.name = "blocks_needed", .type = FIELD_INT, .doc = "of a shadow stage: fewer could never revert"},
 	{.name = "guarantee", .type = FIELD_STR, .doc = "of a shadow stage: what alpha is worth there"},
 	{.name = "guarantee_text", .type = FIELD_STR, .doc = "the same in words"},
@@ -193,8 +193,16 @@ static const struct field judge_plan_fields[] = {
 	{.name = "gates", .type = FIELD_OBJECTS, .fields = gate_plan_fields, .doc = "in order"},
 	END};
 
+static const struct field past_fields[] = {
+	{.name = "window_ms", .type = FIELD_INT, .doc = "length of an earlier window: the bake less its warm-up"},
+	{.name = "windows", .type = FIELD_INT, .doc = "that a device typically has in the log of reports, of controls_max"},
+	{.name = "devices", .type = FIELD_INT, .doc = "of the target that were asked, 512 at most"},
+	{.name = "without_windows", .type = FIELD_INT, .doc = "of these: they get the release and are not judged"},
+	END};
+
 const struct field plan_reply_fields[] = {
 	{.name = "target", .type = FIELD_OBJECT, .fields = target_fields, .doc = "who would get it"},
 	{.name = "stages", .type = FIELD_OBJECTS, .fields = planned_fields, .doc = "in order"},
+	{.name = "self", .type = FIELD_OBJECT, .fields = past_fields, .doc = "of control self: the past of the target's devices"},
 	{.name = "judge", .type = FIELD_OBJECT, .fields = judge_plan_fields, .doc = "what could be seen"},
 	END};
