@@ -30,6 +30,7 @@ enum {
 	ST_PAGE,
 	ST_PAGE_STAGE,
 	ST_PAGE_STATE,
+	ST_PAGE_STAGE_STATE,
 	ST_FORGET,
 	ST_OF_DEVICE,
 	ST_COUNT_ADD,
@@ -41,6 +42,10 @@ enum {
 	ST_OF_STAGE,
 	ST_COUNT
 };
+
+#define PAGE_OF_KIND(kind) \
+	"SELECT id FROM (SELECT id FROM deployment INDEXED BY deployment_stage WHERE rollout = ?1 AND stage = ?5 AND state = ?4 AND kind = '" kind \
+	"' AND id > ?2 ORDER BY id LIMIT ?3)"
 
 static const struct statement statements[ST_COUNT] = {
 	[ST_INSERT] = {"INSERT INTO deployment (rollout, stage, device, role, state, attempt, prev_release, updated_at, kind) VALUES (?1, ?2, ?3, ?4, "
@@ -67,6 +72,9 @@ static const struct statement statements[ST_COUNT] = {
 	[ST_PAGE_STAGE] = {"SELECT " COLUMNS " FROM deployment WHERE rollout = ?1 AND id > ?2 AND stage = ?4 ORDER BY id LIMIT ?3", false},
 	[ST_PAGE_STATE] = {"SELECT " COLUMNS " FROM deployment WHERE rollout = ?1 AND id > ?2 AND state = ?4 AND (?5 < 0 OR stage = ?5) "
 		"ORDER BY id LIMIT ?3", false},
+	/* Few of very many may be in a state: each kind's are found by the index, and none else is read. */
+	[ST_PAGE_STAGE_STATE] = {"SELECT " COLUMNS " FROM deployment WHERE id IN (" PAGE_OF_KIND("install") " UNION ALL " PAGE_OF_KIND("shadow")
+		" UNION ALL " PAGE_OF_KIND("sham") ") ORDER BY id LIMIT ?3", false},
 	[ST_FORGET] = {"DELETE FROM deployment WHERE id = ?1", false},
 	[ST_OF_DEVICE] = {"SELECT " COLUMNS " FROM deployment WHERE device = ?1 ORDER BY id", false},
 	[ST_COUNT_ADD] = {"INSERT INTO stage_count (rollout, stage, state, n) VALUES (?1, ?2, ?3, max(?4, 0)) "
@@ -336,7 +344,7 @@ enum err deployment_page(struct deployment_store *s, int64_t rollout, int64_t st
 	struct deployment_row **rows, size_t *count, struct arena *a, struct fault *f)
 {
 	bool by_state = state != DEPLOYMENT_STATUS_COUNT;
-	struct stmt *st = s->st[by_state ? ST_PAGE_STATE : stage >= 0 ? ST_PAGE_STAGE : ST_PAGE];
+	struct stmt *st = s->st[by_state && stage >= 0 ? ST_PAGE_STAGE_STATE : by_state ? ST_PAGE_STATE : stage >= 0 ? ST_PAGE_STAGE : ST_PAGE];
 	stmt_bind_int(st, 1, rollout);
 	stmt_bind_int(st, 2, after);
 	stmt_bind_int(st, 3, limit);
