@@ -43,8 +43,7 @@ struct judged_stage {
 	size_t bake_started, bake_need;
 	bool is_paired;           /* of a mode whose blocks are one device */
 	bool is_self;
-	struct self_past *past;   /* control: self: a device's earlier windows, which are its controls; else NULL */
-	size_t past_rows;
+	struct self_past *past;   /* control: self: earlier windows of the device of each row, which are its controls; else NULL */
 	/* what was done since the last commit, in case it is undone */
 	bool is_durable;          /* all of it was there at a commit */
 	bool has_lost;            /* a member went */

@@ -63,13 +63,16 @@ AVIARY_MUST_CHECK enum err self_log_begins(struct call *c, int64_t *at_ms);
 
 /* ---- judging ---- */
 struct self_past;
-AVIARY_MUST_CHECK enum err self_past_load(struct self_store *s, int64_t rollout, int64_t stage, const struct judge_gate *gates, uint32_t gate_count,
-	struct self_past **out, struct fault *f);
+struct self_past *self_past_new(const struct judge_gate *gates, uint32_t gate_count); /* gates are borrowed */
 void self_past_free(struct self_past *p); /* NULL is allowed */
-size_t self_past_count(const struct self_past *p, int64_t device); /* rows that self_past_fill adds */
+/* Adds the next device, with its windows of the stage; devices have numbers from 0 on. One with device 0 has none. */
+AVIARY_MUST_CHECK enum err self_past_read(struct self_past *p, struct self_store *s, int64_t rollout, int64_t stage, int64_t device, struct fault *f);
+size_t self_past_devices(const struct self_past *p);
+size_t self_past_rows(const struct self_past *p);                  /* windows of all devices */
+size_t self_past_count(const struct self_past *p, size_t number);  /* of one: rows that self_past_fill adds */
 /* The device's row and its cells are filled in as for any canary; adds a row and cells for each earlier window behind them, with the same
  * baselines, and makes windows comparable: rows[0] is the canary, rows[1...] the controls. `data_ms`: how long the device's window is by its
  * last report, `age_ms`: by the clock. The room is for 1 + self_past_count rows. Returns the rows, the canary's included. */
-size_t self_past_fill(const struct self_past *p, int64_t data_ms, int64_t age_ms, struct judge_row *rows, struct judge_cell *cells);
+size_t self_past_fill(const struct self_past *p, size_t number, int64_t data_ms, int64_t age_ms, struct judge_row *rows, struct judge_cell *cells);
 
 #endif

@@ -20,8 +20,8 @@ struct self_row {
 	size_t len;
 };
 AVIARY_MUST_CHECK enum err self_insert(struct self_store *s, const struct self_row *row, struct fault *f);
-/* `fn` is called for every window of the stage, by device, then place. */
-AVIARY_MUST_CHECK enum err self_each(struct self_store *s, int64_t rollout, int64_t stage, void (*fn)(void *ctx, const struct self_row *row),
+/* `fn` is called for each of the device's windows of the stage, by place. */
+AVIARY_MUST_CHECK enum err self_each(struct self_store *s, int64_t rollout, int64_t stage, int64_t device, void (*fn)(void *ctx, const struct self_row *row),
 	void *ctx, struct fault *f);
 
 #endif

@@ -192,12 +192,14 @@ static enum err load_page(struct call *c, const struct rollout_live *live, struc
 
 /* ---- baselines ---- */
 
+/* Of the device of the next row. */
 static enum err load_past(struct call *c, const struct rollout_live *live, struct judged_stage *j)
 {
-	enum err e = self_past_load(c->s->rollouts->self, live->id, j->stage, live->gates, live->gate_count, &j->past, c->fault);
-	for (size_t i = 0; i < j->count && !e; i++)
-		j->past_rows += self_past_count(j->past, (int64_t)j->rows[i].device);
-	return e;
+	bool is_gone = j->t0[j->done] == JUDGED_GONE;
+	if (!j->past)
+		j->past = self_past_new(live->gates, live->gate_count);
+	assert(self_past_devices(j->past) == j->done);
+	return self_past_read(j->past, c->s->rollouts->self, live->id, j->stage, is_gone ? 0 : (int64_t)j->rows[j->done].device, c->fault);
 }
 
 struct fill {
@@ -250,16 +252,16 @@ static enum err load_piece(struct call *c, const struct rollout_live *live, stru
 	if (j->step == JUDGED_MEMBERS)
 		return load_page(c, live, j);
 	if (j->done == j->count) {
-		enum err e = j->is_self && !j->past ? load_past(c, live, j) : ERR_OK;
-		if (!e)
-			follow_all(c, live, j);
-		return e;
+		follow_all(c, live, j);
+		return ERR_OK;
 	}
 	struct fill fill = {live, &j->cells[j->done * live->gate_count]};
 	enum err e = ERR_OK;
 	if (j->t0[j->done] != JUDGED_GONE)
 		e = baseline_each_of(c->s->rollouts->store, live->id, j->stage, (int64_t)j->rows[j->done].device, fill_baseline, &fill, c->fault);
 	j->has_unfollowed |= !is_followed(c, live, j, j->done);
+	if (!e && j->is_self)
+		e = load_past(c, live, j);
 	j->done += !e;
 	return e;
 }

@@ -315,7 +315,8 @@ static bool is_scheduled(struct call *c, const struct rollout_rows *x, const str
 static enum err look(struct call *c, struct rollout_rows *x, struct stage_row *stage, struct judged_stage *j, const struct judge_config *config,
 	const struct judge_state *state, struct rollout_piece *p)
 {
-	bool whole = judged_is_small(c->s->rollouts, x->live, j->count + j->past_rows);
+	size_t rows = j->count + (j->past ? self_past_rows(j->past) : 0);
+	bool whole = judged_is_small(c->s->rollouts, x->live, rows);
 	bool bake_over = bake_is_over(c, x, stage, j);
 	bool is_due = (bake_over && state->bake_ends <= state->extension) || is_scheduled(c, x, stage, config, state);
 	if (!j->look && (!is_due || (!whole && !is_time(c->now_ms, j->judged_at_ms))))

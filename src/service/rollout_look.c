@@ -45,7 +45,7 @@ struct look_task *look_new(struct judged_stage *j, const struct judge_config *co
 		t->gates[g].name = arena_strdup(t->arena, t->gates[g].name);
 	}
 	t->config.gates = t->gates;
-	size_t rows = is_peek ? j->canary_count : j->count + j->past_rows;
+	size_t rows = is_peek ? j->canary_count : j->count + (j->past ? self_past_rows(j->past) : 0);
 	/* not touched before they are filled: clearing tens of megabytes would be a piece of its own */
 	t->rows = must(malloc((rows + 1) * sizeof *t->rows));
 	t->cells = must(malloc((rows * t->config.gate_count + 1) * sizeof *t->cells));
@@ -88,7 +88,7 @@ static size_t add_past(struct call *c, const struct judged_stage *j, int64_t dev
 	struct silence_habit habit;
 	int64_t last_ms = observe_habit(c, device, &habit) ? habit.last_ms : 0;
 	int64_t data_ms = last_ms > j->t0[row] ? last_ms - j->t0[row] : 0;
-	return self_past_fill(j->past, data_ms, c->now_ms - j->silent_since[row], rows, cells);
+	return self_past_fill(j->past, row, data_ms, c->now_ms - j->silent_since[row], rows, cells);
 }
 
 /* One member, at the task's next free row. */

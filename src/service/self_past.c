@@ -109,28 +109,56 @@ bool self_shape_decode(struct self_shape *w, uint32_t gate_count, const void *da
 /* ---- a stage's windows ---- */
 
 struct past_window {
-	int64_t device, place;
+	int64_t place;
 	struct self_shape shape;
 };
 struct self_past {
 	const struct judge_gate *gates;
 	uint32_t gate_count;
-	struct past_window *windows; /* by device, then place */
+	struct past_window *windows; /* device after device, by place */
 	size_t count, room;
+	size_t *ends; /* of each device's windows */
+	size_t devices, devices_room;
 	int64_t length_ms;
 };
+
+static void *bigger(void *items, size_t *room, size_t size)
+{
+	*room = *room ? *room * 2 : 64;
+	items = realloc(items, *room * size);
+	if (!items)
+		abort();
+	return items;
+}
+
+struct self_past *self_past_new(const struct judge_gate *gates, uint32_t gate_count)
+{
+	struct self_past *p = calloc(1, sizeof *p);
+	if (!p)
+		abort();
+	p->gates = gates;
+	p->gate_count = gate_count;
+	return p;
+}
+
+void self_past_free(struct self_past *p)
+{
+	if (!p)
+		return;
+	for (size_t i = 0; i < p->count; i++)
+		free(p->windows[i].shape.points);
+	free(p->windows);
+	free(p->ends);
+	free(p);
+}
 
 static void keep(void *ctx, const struct self_row *row)
 {
 	struct self_past *p = ctx;
-	if (p->count == p->room) {
-		p->room = p->room ? p->room * 2 : 64;
-		p->windows = realloc(p->windows, p->room * sizeof *p->windows);
-		if (!p->windows)
-			abort();
-	}
+	if (p->count == p->room)
+		p->windows = bigger(p->windows, &p->room, sizeof *p->windows);
 	struct past_window *w = &p->windows[p->count];
-	*w = (struct past_window){.device = row->device, .place = row->place};
+	*w = (struct past_window){.place = row->place};
 	w->shape.points = calloc(self_shape_points(p->gate_count) + 1, sizeof *w->shape.points);
 	if (!w->shape.points)
 		abort();
@@ -142,52 +170,39 @@ static void keep(void *ctx, const struct self_row *row)
 	p->count++;
 }
 
-enum err self_past_load(struct self_store *s, int64_t rollout, int64_t stage, const struct judge_gate *gates, uint32_t gate_count,
-	struct self_past **out, struct fault *f)
+enum err self_past_read(struct self_past *p, struct self_store *s, int64_t rollout, int64_t stage, int64_t device, struct fault *f)
 {
-	struct self_past *p = calloc(1, sizeof *p);
-	if (!p)
-		abort();
-	p->gates = gates;
-	p->gate_count = gate_count;
-	enum err e = self_each(s, rollout, stage, keep, p, f);
-	if (e) {
-		self_past_free(p);
-		p = NULL;
-	}
-	*out = p;
-	return e;
+	size_t from = p->count;
+	enum err e = device ? self_each(s, rollout, stage, device, keep, p, f) : ERR_OK;
+	while (e && p->count > from) /* all of it, or nothing */
+		free(p->windows[--p->count].shape.points);
+	if (e)
+		return e;
+	if (p->devices == p->devices_room)
+		p->ends = bigger(p->ends, &p->devices_room, sizeof *p->ends);
+	p->ends[p->devices++] = p->count;
+	return ERR_OK;
 }
 
-void self_past_free(struct self_past *p)
+size_t self_past_devices(const struct self_past *p)
 {
-	if (!p)
-		return;
-	for (size_t i = 0; i < p->count; i++)
-		free(p->windows[i].shape.points);
-	free(p->windows);
-	free(p);
+	return p->devices;
 }
 
-static size_t first_of(const struct self_past *p, int64_t device)
+size_t self_past_rows(const struct self_past *p)
 {
-	size_t low = 0, high = p->count;
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		if (p->windows[middle].device < device)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return p->count;
 }
 
-size_t self_past_count(const struct self_past *p, int64_t device)
+static size_t first_of(const struct self_past *p, size_t number)
 {
-	size_t first = first_of(p, device), end = first;
-	while (end < p->count && p->windows[end].device == device)
-		end++;
-	return end - first;
+	assert(number < p->devices);
+	return number ? p->ends[number - 1] : 0;
+}
+
+size_t self_past_count(const struct self_past *p, size_t number)
+{
+	return p->ends[number] - first_of(p, number);
 }
 
 /* Whether every earlier window has the gate at that mark, but for those that were silent: one that had not yet come to report would count as
@@ -235,9 +250,9 @@ static void fill_gate(const struct self_past *p, size_t first, size_t count, uin
 	}
 }
 
-size_t self_past_fill(const struct self_past *p, int64_t data_ms, int64_t age_ms, struct judge_row *rows, struct judge_cell *cells)
+size_t self_past_fill(const struct self_past *p, size_t number, int64_t data_ms, int64_t age_ms, struct judge_row *rows, struct judge_cell *cells)
 {
-	size_t first = first_of(p, (int64_t)rows[0].device), count = self_past_count(p, (int64_t)rows[0].device);
+	size_t first = first_of(p, number), count = self_past_count(p, number);
 	int mark = self_mark_below(p->count ? p->length_ms : 1, data_ms);
 	for (size_t i = 0; i < count; i++) {
 		const struct past_window *w = &p->windows[first + i];

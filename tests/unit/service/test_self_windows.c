@@ -123,7 +123,8 @@ static void add_bytes(void *ctx, const struct self_row *row)
 static char *frozen(struct rig *r)
 {
 	struct buf out = BUF_INIT;
-	rig_must(r, self_each(store, ROLLOUT, 0, add_bytes, &out, &r->f.w.fault));
+	for (size_t i = 0; i < r->devices; i++)
+		rig_must(r, self_each(store, ROLLOUT, 0, registry_find(r->f.w.s.registry, r->agents[i].id)->row, add_bytes, &out, &r->f.w.fault));
 	char *text = strdup(buf_cstr(&out));
 	buf_done(&out);
 	return text;
@@ -139,12 +140,15 @@ struct block {
 static struct block block_of(struct rig *r, size_t device, int64_t data_ms, int64_t age_ms, struct metric_point accuracy, double crashes)
 {
 	struct block b = {.rows = {{.device = (uint64_t)registry_find(r->f.w.s.registry, r->agents[device].id)->row, .block = 7, .is_canary = true, .reports = 5}}};
-	struct self_past *p;
+	struct self_past *p = self_past_new(gates, GATES);
 	b.cells[ACCURACY] = (struct judge_cell){.baseline = {10, 500, 0.9}, .window = accuracy};
 	b.cells[CRASH].window = (struct metric_point){5, 5, crashes};
 	b.cells[SILENCE].window = (struct metric_point){1, 1, 0};
-	rig_must(r, self_past_load(store, ROLLOUT, 0, gates, GATES, &p, &r->f.w.fault));
-	b.count = self_past_fill(p, data_ms, age_ms, b.rows, b.cells);
+	rig_must(r, self_past_read(p, store, ROLLOUT, 0, 0, &r->f.w.fault)); /* one of whom nothing is known comes first */
+	rig_must(r, self_past_read(p, store, ROLLOUT, 0, (int64_t)b.rows[0].device, &r->f.w.fault));
+	assert_int_equal(self_past_count(p, 0), 0);
+	assert_int_equal(self_past_rows(p), self_past_count(p, 1));
+	b.count = self_past_fill(p, 1, data_ms, age_ms, b.rows, b.cells);
 	self_past_free(p);
 	return b;
 }
@@ -427,7 +431,7 @@ static bool reverts(struct rig *r, const struct judge_config *c, uint64_t *rando
 {
 	static uint8_t workspace[1 << 20];
 	double now[FLEET][32], past[32];
-	struct self_past *p;
+	struct self_past *p = self_past_new(c->gates, 1);
 	struct judge_state state = {0};
 	struct judge_result res = {0};
 	rig_must(r, unit_begin(&r->f.w.s, &r->f.w.fault));
@@ -438,8 +442,8 @@ static bool reverts(struct rig *r, const struct judge_config *c, uint64_t *rando
 			freeze_sums(r, device, place, past);
 		}
 		add_up(random, level + harm, now[device - 1]);
+		rig_must(r, self_past_read(p, store, ROLLOUT, 0, device, &r->f.w.fault));
 	}
-	rig_must(r, self_past_load(store, ROLLOUT, 0, c->gates, 1, &p, &r->f.w.fault));
 	for (int second = 1; second <= 32 && res.verdict != VERDICT_REVERT; second++) {
 		struct judge_row rows[FLEET * (PAST + 1)] = {{0}};
 		struct judge_cell cells[FLEET * (PAST + 1)] = {{{0}, {0}}};
@@ -448,7 +452,7 @@ static bool reverts(struct rig *r, const struct judge_config *c, uint64_t *rando
 			rows[count] = (struct judge_row){.device = device, .block = device, .reports = second, .is_canary = true};
 			cells[count].baseline = (struct metric_point){1, 1, 0};
 			cells[count].window = (struct metric_point){second, second, now[device - 1][second - 1] / second};
-			count += self_past_fill(p, second, second, &rows[count], &cells[count]);
+			count += self_past_fill(p, device - 1, second, second, &rows[count], &cells[count]);
 		}
 		assert_int_equal(count, FLEET * (PAST + 1));
 		assert_true(judge_workspace_bytes(count, 1) <= sizeof workspace);
