@@ -8,6 +8,7 @@
  *   rollout_begin.c     a stage begins, is extended, is joined: its rows are written in pieces
  *   rollout_judge.c     a stage is looked at (rollout_judged.h: its blocks, its looks)
  *   rollout_aside.c     releases in shadow, and shams
+ *   rollout_self.c      control self: its rules, its measuring (rollout_self.h)
  *   rollout_deploy.c    one deployment moves; what a device says and should run
  *   rollout_run.c       time passes
  */
