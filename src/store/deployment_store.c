@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/rollout.h"
 #include "store/db.h"
 
 #define COLUMNS                                                                                                        \
@@ -28,9 +29,7 @@ enum {
 	ST_UNFINISHED_OF_BLOCK,
 	ST_OVERDUE,
 	ST_PAGE,
-	ST_PAGE_STAGE,
 	ST_PAGE_STATE,
-	ST_PAGE_STAGE_STATE,
 	ST_FORGET,
 	ST_OF_DEVICE,
 	ST_COUNT_ADD,
@@ -42,10 +41,6 @@ enum {
 	ST_OF_STAGE,
 	ST_COUNT
 };
-
-#define PAGE_OF_KIND(kind) \
-	"SELECT id FROM (SELECT id FROM deployment INDEXED BY deployment_stage WHERE rollout = ?1 AND stage = ?5 AND state = ?4 AND kind = '" kind \
-	"' AND id > ?2 ORDER BY id LIMIT ?3)"
 
 static const struct statement statements[ST_COUNT] = {
 	[ST_INSERT] = {"INSERT INTO deployment (rollout, stage, device, role, state, attempt, prev_release, updated_at, kind) VALUES (?1, ?2, ?3, ?4, "
@@ -69,12 +64,8 @@ static const struct statement statements[ST_COUNT] = {
 		"d.stage = b.stage WHERE b.rollout = ?1 AND b.stage = ?2 AND b.block = ?3 AND d.ended_at IS NULL", false},
 	[ST_OVERDUE] = {"SELECT " COLUMNS " FROM deployment WHERE deadline_at <= ?1 ORDER BY deadline_at LIMIT ?2", false},
 	[ST_PAGE] = {"SELECT " COLUMNS " FROM deployment WHERE rollout = ?1 AND id > ?2 ORDER BY id LIMIT ?3", false},
-	[ST_PAGE_STAGE] = {"SELECT " COLUMNS " FROM deployment WHERE rollout = ?1 AND id > ?2 AND stage = ?4 ORDER BY id LIMIT ?3", false},
-	[ST_PAGE_STATE] = {"SELECT " COLUMNS " FROM deployment WHERE rollout = ?1 AND id > ?2 AND state = ?4 AND (?5 < 0 OR stage = ?5) "
-		"ORDER BY id LIMIT ?3", false},
-	/* Few of very many may be in a state: each kind's are found by the index, and none else is read. */
-	[ST_PAGE_STAGE_STATE] = {"SELECT " COLUMNS " FROM deployment WHERE id IN (" PAGE_OF_KIND("install") " UNION ALL " PAGE_OF_KIND("shadow")
-		" UNION ALL " PAGE_OF_KIND("sham") ") ORDER BY id LIMIT ?3", false},
+	[ST_PAGE_STATE] = {"SELECT " COLUMNS " FROM deployment WHERE rollout = ?1 AND stage = ?2 AND state = ?3 AND kind = ?4 AND id > ?5 "
+		"ORDER BY id LIMIT ?6", false},
 	[ST_FORGET] = {"DELETE FROM deployment WHERE id = ?1", false},
 	[ST_OF_DEVICE] = {"SELECT " COLUMNS " FROM deployment WHERE device = ?1 ORDER BY id", false},
 	[ST_COUNT_ADD] = {"INSERT INTO stage_count (rollout, stage, state, n) VALUES (?1, ?2, ?3, max(?4, 0)) "
@@ -340,20 +331,75 @@ enum err deployment_overdue(struct deployment_store *s, int64_t now_ms, int64_t 
 	return read_all(st, rows, count, a, f);
 }
 
+struct page_key {
+	int64_t rollout, stage, after, limit;
+	enum deployment_status state;
+	enum deployment_kind kind;
+};
+
+static int by_id(const void *a, const void *b)
+{
+	const struct deployment_row *x = a, *y = b;
+	return x->id < y->id ? -1 : x->id > y->id;
+}
+
+static enum err page_of(struct deployment_store *s, const struct page_key *k, struct deployment_row **rows, size_t *count, struct arena *a,
+	struct fault *f)
+{
+	struct stmt *st = s->st[ST_PAGE_STATE];
+	stmt_bind_int(st, 1, k->rollout);
+	stmt_bind_int(st, 2, k->stage);
+	stmt_bind_text(st, 3, deployment_status_text(k->state));
+	stmt_bind_text(st, 4, deployment_kind_text(k->kind));
+	stmt_bind_int(st, 5, k->after);
+	stmt_bind_int(st, 6, k->limit);
+	return read_all(st, rows, count, a, f);
+}
+
+/* The index has stages, states and kinds before ids: a page of one each, and the smallest ids of them all. One statement over a few of them
+ * would walk past all the others of a million. */
+static enum err page_merged(struct deployment_store *s, struct page_key k, struct deployment_row **rows, size_t *count, struct arena *a,
+	struct fault *f)
+{
+	int64_t first = k.stage < 0 ? 0 : k.stage, last = k.stage < 0 ? ROLLOUT_STAGES : k.stage;
+	int from = k.state == DEPLOYMENT_STATUS_COUNT ? 0 : (int)k.state, to = k.state == DEPLOYMENT_STATUS_COUNT ? k.state - 1 : k.state;
+	*rows = NULL;
+	*count = 0;
+	for (k.stage = first; k.stage <= last; k.stage++)
+		for (int state = from; state <= to; state++)
+			for (int kind = 0; kind < DEPLOYMENT_KIND_COUNT; kind++) {
+				struct deployment_row *some;
+				size_t n;
+				k.state = (enum deployment_status)state;
+				k.kind = (enum deployment_kind)kind;
+				enum err e = page_of(s, &k, &some, &n, a, f);
+				if (e)
+					return e;
+				if (n == 0)
+					continue;
+				struct deployment_row *all = arena_array(a, *count + n, sizeof *all);
+				if (*count)
+					memcpy(all, *rows, *count * sizeof *all);
+				memcpy(all + *count, some, n * sizeof *all);
+				*rows = all;
+				*count += n;
+			}
+	if (*count)
+		qsort(*rows, *count, sizeof **rows, by_id);
+	if (*count > (size_t)k.limit)
+		*count = (size_t)k.limit;
+	return ERR_OK;
+}
+
 enum err deployment_page(struct deployment_store *s, int64_t rollout, int64_t stage, enum deployment_status state, int64_t after, int64_t limit,
 	struct deployment_row **rows, size_t *count, struct arena *a, struct fault *f)
 {
-	bool by_state = state != DEPLOYMENT_STATUS_COUNT;
-	struct stmt *st = s->st[by_state && stage >= 0 ? ST_PAGE_STAGE_STATE : by_state ? ST_PAGE_STATE : stage >= 0 ? ST_PAGE_STAGE : ST_PAGE];
+	if (state != DEPLOYMENT_STATUS_COUNT || stage >= 0)
+		return page_merged(s, (struct page_key){rollout, stage, after, limit, state, DEPLOYMENT_INSTALL}, rows, count, a, f);
+	struct stmt *st = s->st[ST_PAGE];
 	stmt_bind_int(st, 1, rollout);
 	stmt_bind_int(st, 2, after);
 	stmt_bind_int(st, 3, limit);
-	if (by_state) {
-		stmt_bind_text(st, 4, deployment_status_text(state));
-		stmt_bind_int(st, 5, stage);
-	} else if (stage >= 0) {
-		stmt_bind_int(st, 4, stage);
-	}
 	return read_all(st, rows, count, a, f);
 }
 
