@@ -366,6 +366,14 @@ static void soak_and_gates(void **state)
 	decide();
 	expect(ROLLOUT_REASON_WAITS_APPROVAL, 1);
 	in.stages[1].is_approved = true;
+	in.stages[1].retry_at_ms = in.now_ms + 1; /* it could not begin: those who wait in the first one are not kept waiting */
+	in.stages[0].counts[DEPLOYMENT_WAITING] = 1;
+	decide();
+	expect(ROLLOUT_REASON_WAITS_BEGIN, 1);
+	assert_false(d.again);
+	assert_int_equal(d.offers[0], 1);
+	in.stages[0].counts[DEPLOYMENT_WAITING] = 0;
+	in.stages[1].retry_at_ms = in.now_ms;
 	decide();
 	expect(ROLLOUT_REASON_STAGE_FINISHED, 0);
 	expect_stage(0, 1, STAGE_RUNNING);
