@@ -78,9 +78,9 @@ static const struct statement statements[ST_COUNT] = {
 		"s.rollout = m.rollout AND s.stage = m.stage AND s.block = m.block WHERE m.rollout = ?1 AND m.stage = ?2 AND "
 		"(m.block, m.device) > (?3, ?4) ORDER BY m.block, m.device LIMIT ?5", false},
 	[ST_BLOCK_STARTED] = {"SELECT t0, silent_since FROM block_start WHERE rollout = ?1 AND stage = ?2 AND block = ?3", false},
-	[ST_BLOCK_OF_CANARY] = {"SELECT block FROM block_member WHERE device = ?3 AND rollout = ?1 AND stage = ?2 AND is_canary = 1", false},
+	[ST_BLOCK_OF_CANARY] = {"SELECT block FROM block_member INDEXED BY block_member_device WHERE device = ?3 AND rollout = ?1 AND stage = ?2 AND is_canary = 1", false},
 	[ST_BLOCK_CANARY] = {"SELECT device FROM block_member WHERE rollout = ?1 AND stage = ?2 AND block = ?3 AND is_canary = 1 LIMIT 1", false},
-	[ST_BLOCK_OF_MEMBER] = {"SELECT block FROM block_member WHERE device = ?3 AND rollout = ?1 AND stage = ?2", false},
+	[ST_BLOCK_OF_MEMBER] = {"SELECT block FROM block_member INDEXED BY block_member_device WHERE device = ?3 AND rollout = ?1 AND stage = ?2", false},
 	[ST_BLOCK_START] = {"INSERT INTO block_start (rollout, stage, block, t0, silent_since) VALUES (?1, ?2, ?3, ?4, ?5) "
 		"ON CONFLICT DO NOTHING", false},
 	[ST_BLOCK_FORGET] = {"DELETE FROM block_member WHERE device = ?1", false},

@@ -160,12 +160,6 @@ class Bench:
                  lambda: f"stage {stage} begins: {[(s['status'], s['verdict']) for s in self.server.get(f'/rollouts/{rollout}')['stages']]}, "
                  f"{self.server.get(f'/rollouts/{rollout}')['reason']}", 0.1)
 
-    def wait_offers(self, rollout, stage, count, timeout):
-        def offered():
-            s = self.stage(rollout, stage)
-            return s["counts"].get("waiting", 0) == 0 if "counts" in s else len(self.deployments(rollout, "offered", stage, count)) >= count
-        wait_for(offered, timeout, f"{count} offers", 0.5)
-
     def spec(self):
         o = self.o
         return {"name": "bench", "release": NEW, "start": False,
@@ -251,8 +245,9 @@ class Bench:
                 self.promote(rollout, stage)
                 self.wait_stage(rollout, stage, ("running", "baking", "finished"), 240)
             with self.phase(share + ": offers, installs"):
-                time.sleep(2)
-                told = self.deployments(rollout, "offered", stage, o.installs)
+                few = min(o.installs, self.stage(rollout, stage)["planned"])
+                wait_for(lambda: self.stage(rollout, stage)["deployments"].get("offered", 0) >= few, 120, "they are offered", 0.3)
+                told = self.deployments(rollout, "offered", stage, few)
                 self.say(told, "succeeded", NEW, "1.1.0")
                 wait_for(lambda: len(self.deployments(rollout, "succeeded", stage, o.installs)) >= 0.99 * len(told), 120, "all have said so", 0.5)
         with self.phase("revert of everything") as p:
