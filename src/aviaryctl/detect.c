@@ -28,7 +28,7 @@ const struct command_group group_detect = {"detect", "score a recorded series of
 
 struct series {
 	bool is_compact;
-	uint32_t n_max;
+	struct novelty_pace pace;
 	struct novelty_compact compact;
 	struct novelty_full full;
 	unsigned long line, refused;
@@ -74,8 +74,8 @@ static enum result score_row(struct series *s, char *row)
 	float x = strtof(comma + 1, &end);
 	if (end == comma + 1 || *end != '\0')
 		return refuse(s, "not a number");
-	struct novelty_result r = s->is_compact ? novelty_update_compact(&s->compact, x, s->n_max)
-	                                        : novelty_update_full(&s->full, x, hour, s->n_max);
+	struct novelty_result r = s->is_compact ? novelty_update_compact(&s->compact, x, s->pace)
+	                                        : novelty_update_full(&s->full, x, hour, s->pace);
 	s->refused += r.is_refused;
 	printf("%s,%s,%.9g\n", row, comma + 1, (double)r.score);
 	return RESULT_OK;
@@ -83,10 +83,11 @@ static enum result score_row(struct series *s, char *row)
 
 static enum result detect(struct ctl *c)
 {
-	struct series s = {.is_compact = option_given(c, "compact"), .n_max = (uint32_t)option_int(c, "age-after", 0)};
+	struct series s = {.is_compact = option_given(c, "compact"), .pace = {.elapsed = 1}};
 	char *row = NULL;
 	size_t room = 0;
 	enum result r = RESULT_OK;
+	s.pace.n_max = (uint32_t)option_int(c, "age-after", 0);
 	for (ssize_t len; r == RESULT_OK && (len = getline(&row, &room, stdin)) >= 0;) {
 		s.line++;
 		while (len > 0 && (row[len - 1] == '\n' || row[len - 1] == '\r'))

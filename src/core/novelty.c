@@ -2,30 +2,43 @@
 
 #include <assert.h>
 #include <math.h>
+#include <stddef.h>
 #include <string.h>
 
 _Static_assert(sizeof(struct novelty_level) == 56, "sixteen bytes and forty counters");
 _Static_assert(sizeof(struct novelty_compact) == 64, "a cache line");
-_Static_assert(sizeof(struct novelty_full) == 192, "three cache lines");
+_Static_assert(sizeof(struct novelty_full) == 192 && offsetof(struct novelty_full, season) == 128, "three cache lines");
 
-/* One set of constants for all series (chosen on the Numenta Anomaly Benchmark; docs/detect.md has the held-out figures). */
-#ifndef NOVELTY_TUNING
-#define GROWTH 0.353f          /* of the range, by which one sample may widen it */
-#define GROWTH_RESIDUAL 0.58f
-#define PAD 0.0122f             /* of the range, added beyond a sample that widens it */
-#define GROWTH_FREE 200u      /* samples before which it may widen it at will */
-#define NEIGHBOUR 0.42f      /* weight of the bins beside */
-#define PSEUDO 0.029f         /* pseudo-count of a bin */
-#define LEVEL_UNIT 7.6f      /* scores that mean "an event" */
-#define RESIDUAL_UNIT 8.16f
-#define SMOOTH 0.0266f   /* of the residual */
-#define SEASON_RATE 0.11f     /* of an hour's mean, a day */
-#define CRY_WOLF 0.0097f        /* off the score for each earlier event */
-#define FORGIVE 0.00017f       /* of these events, forgotten with each sample */
-#define HOLD_SHARE 0.0306f     /* of the samples: no second event so soon after one */
-#define HOLD_MIN 10.0f
-#define HOLD_MAX 2400.0f
+/* One set of constants a form for all series (chosen on the Numenta Anomaly Benchmark; docs/detect.md has the held-out
+ * figures). A program that searches for others includes this file with NOVELTY_TUNABLE defined as nothing. */
+struct constants {
+	float growth;          /* of the range, by which one sample may widen it */
+	float growth_residual;
+	float pad;             /* of the range, added beyond a sample that widens it */
+	uint32_t growth_free;  /* samples before which it may widen it at will */
+	float neighbour;       /* weight of the bins beside */
+	float pseudo;          /* pseudo-count of a bin */
+	float level_unit;      /* scores that mean "an event" */
+	float residual_unit;
+	float smooth;          /* of the residual */
+	float season_rate;     /* of an hour's mean, a day */
+	float cry_wolf;        /* off the score for each earlier event */
+	float forgive;         /* of these events, forgotten with each sample */
+	float hold_share;      /* of the samples: no second event so soon after one */
+	float hold_min, hold_max;
+};
+#ifndef NOVELTY_TUNABLE
+#define NOVELTY_TUNABLE const
 #endif
+static NOVELTY_TUNABLE struct constants full_form = {
+	.growth = 0.353f, .growth_residual = 0.58f, .pad = 0.0122f, .growth_free = 200, .neighbour = 0.42f, .pseudo = 0.029f,
+	.level_unit = 7.6f, .residual_unit = 8.16f, .smooth = 0.0266f, .season_rate = 0.11f, .cry_wolf = 0.0097f,
+	.forgive = 0.00017f, .hold_share = 0.0306f, .hold_min = 10, .hold_max = 2400,
+};
+static NOVELTY_TUNABLE struct constants compact_form = {
+	.growth = 0.2645f, .pad = 0.0128f, .growth_free = 218, .neighbour = 0.41f, .pseudo = 0.0312f, .level_unit = 7.59f,
+	.cry_wolf = 0.016f, .forgive = 0.000173f, .hold_share = 0.0393f, .hold_min = 7.8f, .hold_max = 2400,
+};
 #define MAGNITUDE_MAX 1e30f     /* larger values count as this: ranges must not overflow */
 #define WIDTH_MIN 1e-30f
 #define SILENT_UNTIL 11u      /* no score from fewer samples */
@@ -34,17 +47,20 @@ _Static_assert(sizeof(struct novelty_full) == 192, "three cache lines");
 
 /* ---- counters of a byte: exact below 16, then eight steps an octave, counted with probability 1/step ---- */
 
-static uint32_t counter_step(uint8_t code)
-{
-	return code < 16 ? 1u : 2u << ((code - 16u) >> 3);
-}
-
-static float counter_value(uint8_t code)
-{
-	if (code < 16)
-		return code;
-	return (float)((uint64_t)(8u + ((code - 16u) & 7u)) << (((code - 16u) >> 3) + 1));
-}
+struct counter {
+	float value;
+	uint32_t odds; /* counted where the coin has none of these bits; the last code is never counted on */
+};
+#define EXACT4(v) {(v), 0}, {(v) + 1, 0}, {(v) + 2, 0}, {(v) + 3, 0}
+#define STEP(m, o) {(float)((uint64_t)(m) << (o)), (1u << (o)) - 1}
+#define STEPS7(o) STEP(8, o), STEP(9, o), STEP(10, o), STEP(11, o), STEP(12, o), STEP(13, o), STEP(14, o)
+#define OCTAVE(o) STEPS7(o), STEP(15, o)
+#define OCTAVES5(o) OCTAVE(o), OCTAVE((o) + 1), OCTAVE((o) + 2), OCTAVE((o) + 3), OCTAVE((o) + 4)
+static const struct counter counters[256] = {
+	EXACT4(0), EXACT4(4), EXACT4(8), EXACT4(12),
+	OCTAVES5(1), OCTAVES5(6), OCTAVES5(11), OCTAVES5(16), OCTAVES5(21),
+	OCTAVE(26), OCTAVE(27), OCTAVE(28), OCTAVE(29), STEPS7(30), {15.0f * (1u << 30), UINT32_MAX},
+};
 
 static uint8_t counter_code(float value) /* the nearest below or at */
 {
@@ -56,8 +72,8 @@ static uint8_t counter_code(float value) /* the nearest below or at */
 	return (uint8_t)(code < 255 ? code : 255);
 }
 
-/* A coin that depends on the number of samples only: the same series gives the same counters. */
-static uint32_t coin(uint32_t n)
+/* A coin that depends on the number of samples only: the same series gives the same counters. 0 for n = 0 only. */
+static inline uint32_t coin(uint32_t n)
 {
 	uint32_t h = n * 2654435769u;
 	h ^= h >> 15;
@@ -65,14 +81,19 @@ static uint32_t coin(uint32_t n)
 	return h ^ h >> 13;
 }
 
-static void counter_add(uint8_t *code, uint32_t n)
+/* Without the branches and calls that fminf and fmaxf are where NaN must be minded: there is none here. */
+static inline float lesser(float a, float b)
 {
-	if (*code < 255 && (coin(n) & (counter_step(*code) - 1)) == 0)
-		++*code;
+	return a < b ? a : b;
+}
+
+static inline float greater(float a, float b)
+{
+	return a > b ? a : b;
 }
 
 /* Natural logarithm of a positive, normal number: exponent and a polynomial of the mantissa, to within 2e-4. */
-static float fast_ln(float v)
+static inline float fast_ln(float v)
 {
 	uint32_t bits;
 	memcpy(&bits, &v, sizeof bits);
@@ -96,23 +117,22 @@ static void remap(uint8_t bins[NOVELTY_BINS], float lo, float hi, float new_lo, 
 			continue;
 		int to = (int)((lo + ((float)i + 0.5f) * width - new_lo) * scale);
 		to = to < 0 ? 0 : to >= NOVELTY_BINS ? NOVELTY_BINS - 1 : to;
-		sums[to] += counter_value(bins[i]);
+		sums[to] += counters[bins[i]].value;
 	}
 	for (int i = 0; i < NOVELTY_BINS; i++)
 		bins[i] = counter_code(sums[i]);
 }
 
-/* Widens the range to hold x, later only by a share of it; returns x as far as it is in the range. */
-static float widen(uint8_t bins[NOVELTY_BINS], float *lo, float *hi, float x, uint32_t n, float growth)
+/* Widens the range to hold x, once it has a past only by a share of it; returns x as far as it is in the range. */
+__attribute__((noinline, cold))
+static float widen(uint8_t bins[NOVELTY_BINS], float *lo, float *hi, float x, bool has_past, float growth, float pad)
 {
-	if (x >= *lo && x <= *hi)
-		return x;
 	float width = *hi - *lo;
-	if (n > GROWTH_FREE && width > 0)
-		x = fminf(fmaxf(x, *lo - growth * width), *hi + growth * width);
-	float new_lo = x < *lo ? x - PAD * width : *lo, new_hi = x > *hi ? x + PAD * width : *hi;
+	if (has_past && width > 0)
+		x = lesser(greater(x, *lo - growth * width), *hi + growth * width);
+	float new_lo = x < *lo ? x - pad * width : *lo, new_hi = x > *hi ? x + pad * width : *hi;
 	if (!(new_hi - new_lo > WIDTH_MIN))
-		return fminf(fmaxf(x, *lo), *hi);
+		return lesser(greater(x, *lo), *hi);
 	if (width > 0)
 		remap(bins, *lo, *hi, new_lo, new_hi);
 	else if (bins[0] != 0) { /* so far the same value again and again */
@@ -126,51 +146,44 @@ static float widen(uint8_t bins[NOVELTY_BINS], float *lo, float *hi, float x, ui
 	return x;
 }
 
-static int bin_of(float lo, float hi, float x)
+/* How empty the place of x, which is in [lo, hi], is before it is counted there: n + K a over this, logarithm to be taken. */
+static inline float crowd(uint8_t bins[NOVELTY_BINS], float lo, float hi, float x, uint32_t toss, const struct constants *k)
 {
-	if (!(hi > lo))
-		return 0;
-	int q = (int)(NOVELTY_BINS * ((x - lo) / (hi - lo)));
-	return q < 0 ? 0 : q >= NOVELTY_BINS ? NOVELTY_BINS - 1 : q;
-}
-
-/* How empty the place of x is, before it is counted there. */
-static float surprise(uint8_t bins[NOVELTY_BINS], int q, uint32_t n)
-{
-	float c = counter_value(bins[q]);
-	float beside = (q > 0 ? counter_value(bins[q - 1]) : 0) + (q + 1 < NOVELTY_BINS ? counter_value(bins[q + 1]) : 0);
-	float s = fast_ln(((float)n + NOVELTY_BINS * PSEUDO) / (c + NEIGHBOUR * beside + PSEUDO));
-	counter_add(&bins[q], n);
-	return s;
+	float share = (x - lo) / (hi - lo);
+	unsigned q = share < 1 ? (unsigned)(int)(NOVELTY_BINS * share) : hi > lo ? NOVELTY_BINS - 1u : 0;
+	const struct counter *here = &counters[bins[q]];
+	float left = q > 0 ? counters[bins[q - 1]].value : 0, right = q + 1 < NOVELTY_BINS ? counters[bins[q + 1]].value : 0;
+	bins[q] = (uint8_t)(bins[q] + ((toss & here->odds) == 0));
+	return here->value + k->neighbour * (left + right) + k->pseudo;
 }
 
 static void halve(uint8_t bins[NOVELTY_BINS])
 {
 	for (int i = 0; i < NOVELTY_BINS; i++)
-		bins[i] = counter_code(counter_value(bins[i]) / 2);
+		bins[i] = counter_code(counters[bins[i]].value / 2);
 }
 
 /* ---- events ---- */
 
 /* Turns a raw score (1 = an event) into what is told, and counts the sample. */
-static struct novelty_result conclude(struct novelty_level *s, float raw)
+static inline struct novelty_result conclude(struct novelty_level *s, float raw, struct novelty_pace pace, const struct constants *k)
 {
 	struct novelty_result r = {0, false, false};
-	if ((float)(coin(~s->n) >> 8) * 0x1p-24f < FORGIVE * (float)s->events)
+	if (s->events > 0 && (float)(coin(~s->n) >> 8) * 0x1p-24f < k->forgive * (float)s->events)
 		s->events--;
-	raw /= 1 + CRY_WOLF * ((float)s->events / 256);
-	float hold = fminf(fmaxf(HOLD_SHARE * (float)s->n, HOLD_MIN), HOLD_MAX);
+	raw /= 1 + k->cry_wolf * ((float)s->events / 256);
 	bool is_over = s->n >= SILENT_UNTIL && raw >= 1;
-	if (s->timer < UINT16_MAX)
-		s->timer++;
+	uint32_t timer = (uint32_t)s->timer + pace.elapsed;
+	s->timer = (uint16_t)(timer < UINT16_MAX ? timer : UINT16_MAX);
 	if (is_over) {
+		float hold = pace.hold > 0 ? pace.hold : lesser(greater(k->hold_share * (float)s->n, k->hold_min), k->hold_max);
 		r.is_event = (float)s->timer > hold || s->events == 0;
 		s->timer = 0;
+		if (r.is_event && s->events < UINT16_MAX - 256)
+			s->events = (uint16_t)(s->events + 256);
 	}
-	if (r.is_event && s->events < UINT16_MAX - 256)
-		s->events = (uint16_t)(s->events + 256);
 	if (s->n >= SILENT_UNTIL)
-		r.score = r.is_event ? 1 - 0.5f / raw : 0.49f * fminf(fmaxf(raw, 0), 1);
+		r.score = r.is_event ? 1 - 0.5f / raw : 0.49f * lesser(greater(raw, 0), 1);
 	s->n++;
 	return r;
 }
@@ -182,86 +195,93 @@ static void age_level(struct novelty_level *s)
 	s->events = (uint16_t)(s->events / 2);
 }
 
-static float level_surprise(struct novelty_level *s, float x, float *inside)
+/* x as far as it is in the range, which it may have widened. */
+static inline float level_inside(struct novelty_level *s, float x, const struct constants *k)
 {
 	if (s->n == 0 && s->lo == 0 && s->hi == 0)
 		s->lo = s->hi = x;
-	*inside = widen(s->bins, &s->lo, &s->hi, x, s->n, GROWTH);
-	return surprise(s->bins, bin_of(s->lo, s->hi, *inside), s->n);
+	return x >= s->lo && x <= s->hi ? x : widen(s->bins, &s->lo, &s->hi, x, s->n > k->growth_free, k->growth, k->pad);
 }
 
-struct novelty_result novelty_update_compact(struct novelty_compact *s, float x, uint32_t n_max)
+static inline float bounded(float x)
 {
-	float inside;
+	return lesser(greater(x, -MAGNITUDE_MAX), MAGNITUDE_MAX);
+}
+
+struct novelty_result novelty_update_compact(struct novelty_compact *state, float x, struct novelty_pace pace)
+{
+	const struct constants *k = &compact_form;
+	struct novelty_level *s = &state->level;
 	if (!isfinite(x))
 		return (struct novelty_result){0, false, true};
-	x = fminf(fmaxf(x, -MAGNITUDE_MAX), MAGNITUDE_MAX);
-	float raw = level_surprise(&s->level, x, &inside) / LEVEL_UNIT;
-	struct novelty_result r = conclude(&s->level, raw);
-	if (n_max > 0 && s->level.n >= n_max)
-		age_level(&s->level);
+	float inside = level_inside(s, bounded(x), k);
+	float c = crowd(s->bins, s->lo, s->hi, inside, coin(s->n), k);
+	float raw = fast_ln(((float)s->n + NOVELTY_BINS * k->pseudo) / c) * (1 / k->level_unit);
+	struct novelty_result r = conclude(s, raw, pace, k);
+	if (pace.n_max > 0 && s->n >= pace.n_max)
+		age_level(s);
 	return r;
 }
 
 /* ---- the season ---- */
 
-static float season_value(const struct novelty_full *s, unsigned hour)
+static float season_value(const struct novelty_full *s, unsigned hour, float lo, float hi)
 {
-	float width = s->level.hi - s->level.lo;
-	return s->season[hour] == SEASON_NONE ? s->mean : s->level.lo + (float)s->season[hour] / SEASON_STEPS * width;
+	return s->season[hour] == SEASON_NONE ? NAN : lo + (float)s->season[hour] / SEASON_STEPS * (hi - lo);
 }
 
 static void season_store(struct novelty_full *s, unsigned hour, float value)
 {
 	float width = s->level.hi - s->level.lo;
 	float share = width > 0 ? (value - s->level.lo) / width : 0;
-	s->season[hour] = (uint16_t)(fminf(fmaxf(share, 0), 1) * SEASON_STEPS + 0.5f);
+	s->season[hour] = (uint16_t)(lesser(greater(share, 0), 1) * SEASON_STEPS + 0.5f);
 }
 
 /* The range has changed: the means stay what they were. */
+__attribute__((noinline, cold))
 static void season_rescale(struct novelty_full *s, float old_lo, float old_hi)
 {
 	for (unsigned h = 0; h < NOVELTY_HOURS; h++) {
 		if (s->season[h] != SEASON_NONE)
-			season_store(s, h, old_lo + (float)s->season[h] / SEASON_STEPS * (old_hi - old_lo));
+			season_store(s, h, season_value(s, h, old_lo, old_hi));
 	}
+	if (s->hour > 0)
+		s->expected = season_value(s, s->hour - 1u, s->level.lo, s->level.hi);
 }
 
-static void season_next_hour(struct novelty_full *s, unsigned hour)
+__attribute__((noinline))
+static void season_next_hour(struct novelty_full *s, unsigned hour, const struct constants *k)
 {
 	unsigned before = s->hour - 1u;
-	if (s->hour > 0 && before != hour && s->hour_count > 0) {
-		float hour_mean = s->hour_sum / s->hour_count, old = season_value(s, before);
-		float rate = fmaxf(SEASON_RATE, 1 / ((float)s->days + 1));
-		season_store(s, before, s->season[before] == SEASON_NONE ? hour_mean : old + rate * (hour_mean - old));
+	if (s->hour > 0 && s->hour_count > 0) {
+		float hour_mean = s->hour_sum / s->hour_count, old = season_value(s, before, s->level.lo, s->level.hi);
+		float rate = greater(k->season_rate, 1 / ((float)s->days + 1));
+		season_store(s, before, isnan(old) ? hour_mean : old + rate * (hour_mean - old));
 	}
-	if (s->hour > 0 && before == hour)
-		return;
 	if (s->hour > 0 && hour < before && s->days < UINT8_MAX)
 		s->days++;
 	s->hour = (uint8_t)(hour + 1);
 	s->hour_sum = 0;
 	s->hour_count = 0;
+	s->expected = season_value(s, hour, s->level.lo, s->level.hi);
 }
 
-static void season_count(struct novelty_full *s, float x)
-{
-	s->mean += (x - s->mean) / (float)(s->level.n + 1);
-	if (s->hour_count < UINT16_MAX) {
-		s->hour_sum += x;
-		s->hour_count++;
-	}
-}
-
-static float residual_surprise(struct novelty_full *s, float x, unsigned hour)
+/* Smooths what x differs from its hour's mean by, and learns x. Returns it as far as it is in the range. */
+static inline float residual_inside(struct novelty_full *s, float x, const struct constants *k)
 {
 	uint32_t n = s->level.n;
 	if (n == 0)
 		s->mean = x;
-	float r = x - season_value(s, hour);
-	s->residual += (r - s->residual) * fmaxf(1 / (float)(n + 1), SMOOTH);
-	float inside = widen(s->residual_bins, &s->residual_lo, &s->residual_hi, s->residual, n, GROWTH_RESIDUAL);
-	return surprise(s->residual_bins, bin_of(s->residual_lo, s->residual_hi, inside), n);
+	float r = x - (isnan(s->expected) ? s->mean : s->expected), share = 1 / (float)(n + 1);
+	r = s->residual += (r - s->residual) * greater(share, k->smooth);
+	s->mean += (x - s->mean) * share;
+	if (s->hour_count < UINT16_MAX) {
+		s->hour_sum += x;
+		s->hour_count++;
+	}
+	if (r >= s->residual_lo && r <= s->residual_hi)
+		return r;
+	return widen(s->residual_bins, &s->residual_lo, &s->residual_hi, r, n > k->growth_free, k->growth_residual, k->pad);
 }
 
 static void age_full(struct novelty_full *s)
@@ -270,24 +290,29 @@ static void age_full(struct novelty_full *s)
 	halve(s->residual_bins);
 }
 
-struct novelty_result novelty_update_full(struct novelty_full *s, float x, unsigned hour, uint32_t n_max)
+struct novelty_result novelty_update_full(struct novelty_full *state, float x, unsigned hour, struct novelty_pace pace)
 {
+	const struct constants *k = &full_form;
+	struct novelty_level *s = &state->level;
 	assert(hour < NOVELTY_HOURS);
 	if (!isfinite(x))
 		return (struct novelty_result){0, false, true};
-	x = fminf(fmaxf(x, -MAGNITUDE_MAX), MAGNITUDE_MAX);
-	if (s->level.n == 0 && s->hour == 0)
-		memset(s->season, 0xff, sizeof s->season);
-	float lo = s->level.lo, hi = s->level.hi, inside;
-	float level = level_surprise(&s->level, x, &inside) / LEVEL_UNIT;
-	if (s->level.lo != lo || s->level.hi != hi)
-		season_rescale(s, lo, hi);
-	season_next_hour(s, hour);
-	float residual = residual_surprise(s, inside, hour) / RESIDUAL_UNIT;
-	season_count(s, inside);
-	struct novelty_result r = conclude(&s->level, fmaxf(level, residual));
-	if (n_max > 0 && s->level.n >= n_max)
-		age_full(s);
+	if (s->n == 0 && state->hour == 0)
+		memset(state->season, 0xff, sizeof state->season);
+	float lo = s->lo, hi = s->hi, inside = level_inside(s, bounded(x), k);
+	if (s->lo != lo || s->hi != hi)
+		season_rescale(state, lo, hi);
+	if (state->hour != hour + 1)
+		season_next_hour(state, hour, k);
+	uint32_t toss = coin(s->n);
+	float residual = residual_inside(state, inside, k), samples = (float)s->n + NOVELTY_BINS * k->pseudo;
+	float level_crowd = crowd(s->bins, s->lo, s->hi, inside, toss, k);
+	float residual_crowd = crowd(state->residual_bins, state->residual_lo, state->residual_hi, residual, toss, k);
+	float level = fast_ln(samples / level_crowd) * (1 / k->level_unit);
+	float unexpected = fast_ln(samples / residual_crowd) * (1 / k->residual_unit);
+	struct novelty_result r = conclude(s, greater(level, unexpected), pace, k);
+	if (pace.n_max > 0 && s->n >= pace.n_max)
+		age_full(state);
 	return r;
 }
 
@@ -298,9 +323,16 @@ void novelty_set_range(struct novelty_level *s, float lo, float hi)
 	s->hi = hi;
 }
 
-void novelty_prefetch(const void *states, uint32_t bytes)
+void novelty_prefetch_compact(const struct novelty_compact *states, unsigned count)
 {
-	const char *at = states;
-	for (uint32_t i = 0; i < bytes; i += 64)
-		__builtin_prefetch(at + i, 1);
+	for (unsigned i = 0; i < count; i++)
+		__builtin_prefetch(&states[i], 1);
+}
+
+void novelty_prefetch_full(const struct novelty_full *states, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		__builtin_prefetch(&states[i], 1);
+		__builtin_prefetch(&states[i].residual, 1);
+	}
 }

@@ -13,6 +13,8 @@
 
 #define DAY 288 /* samples of five minutes */
 
+static const struct novelty_pace recording = {.elapsed = 1};
+
 /* Reproducible noise in [-1, 1). */
 static float noise(uint32_t *state)
 {
@@ -39,11 +41,11 @@ static void a_spike_is_an_event(void **state)
 	unsigned events = 0;
 	for (unsigned i = 0; i < 14 * DAY; i++) {
 		float x = daily(i, &seed);
-		events += novelty_update_full(&full, x, hour_of(i), 0).is_event && i > DAY;
-		novelty_update_compact(&compact, x, 0);
+		events += novelty_update_full(&full, x, hour_of(i), recording).is_event && i > DAY;
+		novelty_update_compact(&compact, x, recording);
 	}
 	assert_in_range(events, 0, 3); /* it ranks; it does not page */
-	struct novelty_result a = novelty_update_full(&full, 60, 0, 0), b = novelty_update_compact(&compact, 60, 0);
+	struct novelty_result a = novelty_update_full(&full, 60, 0, recording), b = novelty_update_compact(&compact, 60, recording);
 	assert_true(a.is_event && a.score > 0.5f && a.score <= 1);
 	assert_true(b.is_event && b.score > 0.5f && b.score <= 1);
 }
@@ -56,9 +58,9 @@ static void a_day_that_stands_still_is_an_event(void **state)
 	uint32_t seed = 2;
 	bool seen = false;
 	for (unsigned i = 0; i < 14 * DAY; i++)
-		novelty_update_full(&full, daily(i, &seed), hour_of(i), 0);
+		novelty_update_full(&full, daily(i, &seed), hour_of(i), recording);
 	for (unsigned i = 0; i < DAY; i++)
-		seen |= novelty_update_full(&full, 15.5f + noise(&seed), hour_of(i), 0).is_event;
+		seen |= novelty_update_full(&full, 15.5f + noise(&seed), hour_of(i), recording).is_event;
 	assert_true(seen);
 }
 
@@ -67,7 +69,7 @@ static void nothing_is_said_of_few_samples(void **state)
 	(void)state;
 	struct novelty_compact s = {0};
 	for (int i = 0; i < 11; i++)
-		assert_true(novelty_update_compact(&s, i % 2 ? 1e6f : -1e6f, 0).score == 0);
+		assert_true(novelty_update_compact(&s, i % 2 ? 1e6f : -1e6f, recording).score == 0);
 }
 
 static void what_is_not_finite_changes_nothing(void **state)
@@ -78,15 +80,15 @@ static void what_is_not_finite_changes_nothing(void **state)
 	uint32_t seed = 3;
 	for (unsigned i = 0; i < 500; i++) {
 		float x = daily(i, &seed);
-		novelty_update_full(&full, x, hour_of(i), 0);
-		novelty_update_compact(&compact, x, 0);
+		novelty_update_full(&full, x, hour_of(i), recording);
+		novelty_update_compact(&compact, x, recording);
 	}
 	const float bad[] = {NAN, INFINITY, -INFINITY};
 	before = full;
 	compact_before = compact;
 	for (int i = 0; i < 3; i++) {
-		assert_true(novelty_update_full(&full, bad[i], 3, 0).is_refused);
-		assert_true(novelty_update_compact(&compact, bad[i], 0).is_refused);
+		assert_true(novelty_update_full(&full, bad[i], 3, recording).is_refused);
+		assert_true(novelty_update_compact(&compact, bad[i], recording).is_refused);
 	}
 	assert_memory_equal(&full, &before, sizeof full);
 	assert_memory_equal(&compact, &compact_before, sizeof compact);
@@ -98,7 +100,7 @@ static void extremes_do_not_break_it(void **state)
 	struct novelty_full s = {0};
 	const float values[] = {0, 3e38f, -3e38f, 1e-40f, -0.0f, 3.4e38f, 1};
 	for (unsigned i = 0; i < 5000; i++) {
-		struct novelty_result r = novelty_update_full(&s, values[i * 7919u % 7], i / 12 % 24, 2000);
+		struct novelty_result r = novelty_update_full(&s, values[i * 7919u % 7], i / 12 % 24, (struct novelty_pace){2000, 1, 0});
 		assert_true(r.score >= 0 && r.score <= 1);
 	}
 }
@@ -108,8 +110,8 @@ static void a_constant_series_is_dull_and_a_change_of_it_is_not(void **state)
 	(void)state;
 	struct novelty_compact s = {0};
 	for (unsigned i = 0; i < 5000; i++)
-		assert_false(novelty_update_compact(&s, 42, 0).is_event);
-	assert_true(novelty_update_compact(&s, 43, 0).is_event);
+		assert_false(novelty_update_compact(&s, 42, recording).is_event);
+	assert_true(novelty_update_compact(&s, 43, recording).is_event);
 }
 
 static void who_cries_wolf_is_heard_less(void **state)
@@ -119,8 +121,8 @@ static void who_cries_wolf_is_heard_less(void **state)
 	uint32_t a = 5, b = 5;
 	for (unsigned i = 0; i < 6000; i++) {
 		float x = noise(&a);
-		novelty_update_compact(&quiet, x, 0);
-		novelty_update_compact(&loud, i % 500 == 499 ? 3 + (float)i : noise(&b), 0);
+		novelty_update_compact(&quiet, x, recording);
+		novelty_update_compact(&loud, i % 500 == 499 ? 3 + (float)i : noise(&b), recording);
 	}
 	assert_true(loud.level.events > quiet.level.events);
 }
@@ -131,7 +133,7 @@ static void the_past_is_halved(void **state)
 	struct novelty_full s = {0};
 	uint32_t seed = 6;
 	for (unsigned i = 0; i < 20 * DAY; i++) {
-		novelty_update_full(&s, daily(i, &seed), hour_of(i), 4 * DAY);
+		novelty_update_full(&s, daily(i, &seed), hour_of(i), (struct novelty_pace){4 * DAY, 1, 0});
 		assert_true(s.level.n < 4 * DAY);
 	}
 	assert_true(s.level.n >= 2 * DAY);
@@ -143,7 +145,7 @@ static void a_known_range_is_kept(void **state)
 	struct novelty_compact s = {0};
 	novelty_set_range(&s.level, 0, 1);
 	for (unsigned i = 0; i < 400; i++)
-		novelty_update_compact(&s, 0.5f, 0);
+		novelty_update_compact(&s, 0.5f, recording);
 	assert_true(s.level.lo == 0 && s.level.hi == 1);
 }
 
@@ -155,7 +157,7 @@ static void units_do_not_matter(void **state)
 	unsigned differ = 0;
 	for (unsigned i = 0; i < 10 * DAY; i++) {
 		float x = daily(i, &seed);
-		float s = novelty_update_full(&a, x, hour_of(i), 0).score, t = novelty_update_full(&b, 4 * x + 1024, hour_of(i), 0).score;
+		float s = novelty_update_full(&a, x, hour_of(i), recording).score, t = novelty_update_full(&b, 4 * x + 1024, hour_of(i), recording).score;
 		differ += fabsf(s - t) > 0.05f;
 	}
 	assert_in_range(differ, 0, 10 * DAY / 50);
