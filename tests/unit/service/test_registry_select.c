@@ -467,6 +467,24 @@ static void test_plans_use_indexes(void **state)
 	assert_false(bad);
 }
 
+/* Of many that wait only some are written before the answer: everybody's presence would hold the loop for seconds. */
+static void test_presence_of_many_is_written_in_part(void **state)
+{
+	struct world *w = *state;
+	char id[16];
+	assert_int_equal(registry_flush(&w->c, 0), ERR_OK);
+	for (int i = 0; i < 1500; i++) {
+		snprintf(id, sizeof id, "seen-%d", i);
+		registry_seen(w->s.registry, world_device(w, id, "h"), w->c.now_ms + 1);
+	}
+	world_commit(w);
+	assert_int_equal(world_count(w, "id==seen-*"), 1500);
+	assert_int_equal(registry_waiting(w->s.registry), 1500);
+	assert_int_equal(world_count(w, "id==seen-*;lastSeen=gt=1970-01-02T00:00:00Z"), 1000);
+	assert_int_equal(registry_waiting(w->s.registry), 500);
+	assert_int_equal(world_count(w, "id==seen-*;lastSeen=gt=1970-01-02T00:00:00Z"), 1500);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, fleet_setup, world_teardown)
@@ -480,6 +498,7 @@ int main(void)
 		T(test_dynamic_group),
 		T(test_groups_in_pieces),
 		T(test_a_step_visits_a_few),
+		T(test_presence_of_many_is_written_in_part),
 		T(test_plans_use_indexes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
