@@ -1,4 +1,4 @@
-"""The Numenta Anomaly Benchmark's score of `aviaryctl detect`.
+"""The Numenta Anomaly Benchmark's score of `aviaryctl detect`, and how honest it is.
 
 usage: detect_nab.py --build BUILD --nab DIR [--json FILE]
 
@@ -6,16 +6,25 @@ DIR is a checkout of the benchmark (its data/ and labels/ are read). Scores are 
 (Lavin and Ahmad 2015) say: a detection in a window is worth a sigmoid of its place in it, only the first counts; one
 outside costs the profile's weight, less just behind a window; one threshold for all files, the best one. The
 benchmark's own scorer gives the same figures.
+
+Honest: the same with values in other units, with noise of 1 % of a file's standard deviation, and with the clock three
+hours on; every file cut somewhere has the same scores up to the cut; and constants that were found on one half of the files
+alone (tests/bench/nab_halves.c), scored on the other half.
 """
 import argparse
+import datetime
 import json
 import math
 import pathlib
+import random
+import statistics
 import subprocess
 import sys
 
+FORMS = {"full, 192 bytes": (), "compact, 64 bytes": ("--compact",)}
 PROFILES = {"standard": (0.11, 1.0), "reward_low_FP_rate": (0.22, 1.0), "reward_low_FN_rate": (0.11, 2.0)}  # weights of FP, FN
 BARS = {"standard": 75.0, "reward_low_FP_rate": 67.1, "reward_low_FN_rate": 80.5}
+COMPACT_BAR, HELD_OUT_BAR, NOISE_BAR, AFFINE_POINTS, SHIFT_POINTS = 72.0, 70.0, 73.0, 2.0, 1.0
 PROBATION, PROBATION_ROWS = 0.15, 5000
 
 
@@ -23,15 +32,41 @@ def sigmoid(position):
     return -1.0 if position > 3 else 2 / (1 + math.exp(5 * position)) - 1
 
 
-def detect(build, path, options=(), change=None):
-    """Rows (timestamp, value, score) of a file; `change` maps each input line."""
-    lines = path.read_text().splitlines()
-    if change:
-        lines = [lines[0]] + [change(line) for line in lines[1:]]
-    done = subprocess.run([str(build / "aviaryctl"), "detect", *options], input="\n".join(lines) + "\n", text=True, capture_output=True, check=True)
-    rows = [line.split(",") for line in done.stdout.splitlines()[1:]]
-    assert len(rows) == len(lines) - 1, f"{path}: {len(lines) - 1} rows went in, {len(rows)} came out"
-    return [(stamp, float(value), float(score)) for stamp, value, score in rows]
+def detect(build, path, options=(), change=None, command=None):
+    """Rows (timestamp, value, score) of a file, with its own timestamps; `change` maps all (timestamp, value) before."""
+    header, *lines = path.read_text().splitlines()
+    rows = [line.split(",") for line in lines]
+    fed = change(rows) if change else rows
+    text = "\n".join([header, *map(",".join, fed)]) + "\n"
+    done = subprocess.run(command or [str(build / "aviaryctl"), "detect", *options], input=text, text=True, capture_output=True, check=True)
+    scores = [line.rsplit(",", 1)[1] for line in done.stdout.splitlines()[1:]]
+    assert len(rows) == len(scores), f"{path}: {len(rows)} rows went in, {len(scores)} came out"
+    return [(stamp, float(value), float(score)) for (stamp, value), score in zip(rows, scores)]
+
+
+def other_units(rows):
+    return [(stamp, repr(float(value) * 3.7 + 1000)) for stamp, value in rows]
+
+
+def noisy(rows):
+    """With noise of 1 % of the standard deviation of all, the same at each call."""
+    rng, spread = random.Random(len(rows)), 0.01 * statistics.pstdev(float(value) for _, value in rows)
+    return [(stamp, repr(float(value) + rng.gauss(0, spread))) for stamp, value in rows]
+
+
+def three_hours_on(rows):
+    later = datetime.timedelta(hours=3)
+    return [(str(datetime.datetime.fromisoformat(stamp) + later), value) for stamp, value in rows]
+
+
+CHANGES = {"": None, ", values x 3.7 + 1000": other_units, ", noise of 1 %": noisy, ", clock 3 h on": three_hours_on}
+
+
+def is_prefix(build, path, options=()):
+    """Whether the file, cut somewhere, has the same scores up to there."""
+    whole = detect(build, path, options)
+    cut = random.Random(path.name).randrange(1, len(whole))
+    return detect(build, path, options, lambda rows: rows[:cut] + [(rows[cut][0], "1e30")] * (len(rows) - cut))[:cut] == whole[:cut]
 
 
 def weigh(name, rows, windows):
@@ -71,15 +106,46 @@ def best(points, windows, false_positive, false_negative):
     return 100 * (top[0] + false_negative * windows) / (windows * (1 + false_negative)), *top[1:]
 
 
-def score_corpus(build, nab, options=(), change=None, only=None):
-    labels = json.loads((nab / "labels/combined_windows.json").read_text())
-    points, windows = [], 0
-    for name in sorted(labels):
-        if only and name not in only:
-            continue
-        points += weigh(name, detect(build, nab / "data" / name, options, change), labels[name])
-        windows += len(labels[name])
+def corpus(nab):
+    """(name, windows) of every file, in the order of names."""
+    return sorted(json.loads((nab / "labels/combined_windows.json").read_text()).items())
+
+
+def weigh_files(build, nab, files, **how):
+    return [point for name, windows in files for point in weigh(name, detect(build, nab / "data" / name, **how), windows)]
+
+
+def all_profiles(points, files):
+    windows = sum(len(spans) for _, spans in files)
     return {profile: best(points, windows, *weights) for profile, weights in PROFILES.items()}
+
+
+def held_out(build, nab, files):
+    """Scores of each half by the constants of the other, and of all files so with one threshold."""
+    points, result = [], {}
+    for learned, rest in (("even", files[1::2]), ("odd", files[0::2])):
+        of_rest = weigh_files(build, nab, rest, command=[str(build / "bench/nab_halves"), learned])
+        result[f"full, learned on {learned} files, scored on others"] = all_profiles(of_rest, rest)
+        points += of_rest
+    result["full, held out, one threshold for both halves"] = all_profiles(points, files)
+    return result
+
+
+def verdicts(result, cut_files):
+    """(what, whether it holds) of the bars."""
+    def standard(form):
+        return result[form]["standard"][0]
+    full, compact = FORMS
+    for profile, bar in BARS.items():
+        yield f"full, {profile}: at least {bar}", result[full][profile][0] >= bar
+    yield f"compact, standard: at least {COMPACT_BAR}", standard(compact) >= COMPACT_BAR
+    units, noise, clock = list(CHANGES)[1:]
+    yield f"other units: within {AFFINE_POINTS} points", abs(standard(full + units) - standard(full)) <= AFFINE_POINTS
+    yield f"noise of 1 %: at least {NOISE_BAR}", standard(full + noise) >= NOISE_BAR
+    yield f"clock 3 h on: within {SHIFT_POINTS} point", abs(standard(full + clock) - standard(full)) <= SHIFT_POINTS
+    halves = [scores["standard"][0] for form, scores in result.items() if "scored on others" in form]
+    yield f"held out: {statistics.mean(halves):.2f} in the mean, at least {HELD_OUT_BAR}", statistics.mean(halves) >= HELD_OUT_BAR
+    yield f"cut files have the same scores: {cut_files}", not cut_files
 
 
 def main():
@@ -88,20 +154,20 @@ def main():
     parser.add_argument("--nab", type=pathlib.Path, required=True)
     parser.add_argument("--json", type=pathlib.Path)
     args = parser.parse_args()
-    forms = {"full, 168 bytes": (), "compact, 56 bytes": ("--compact",)}
-    result = {form: score_corpus(args.build, args.nab, options) for form, options in forms.items()}
-
-    def scaled(line):
-        stamp, value = line.split(",")
-        return f"{stamp},{float(value) * 3.7 + 1000!r}"
-    result["full, values x 3.7 + 1000"] = score_corpus(args.build, args.nab, (), scaled)
-    print(f"{'form':28}{'standard':>10}{'low FP':>10}{'low FN':>10}{'FP':>7}{'windows hit':>13}")
+    files = corpus(args.nab)
+    result = {form + name: all_profiles(weigh_files(args.build, args.nab, files, options=options, change=change), files)
+              for form, options in FORMS.items() for name, change in CHANGES.items()}
+    result |= held_out(args.build, args.nab, files)
+    print(f"{'form':48}{'standard':>10}{'low FP':>10}{'low FN':>10}{'FP':>7}{'windows hit':>13}")
     for form, scores in result.items():
-        print(f"{form:28}" + "".join(f"{scores[p][0]:10.2f}" for p in PROFILES) + f"{scores['standard'][2]:7d}{scores['standard'][3]:13d}")
+        print(f"{form:48}" + "".join(f"{scores[p][0]:10.2f}" for p in PROFILES) + f"{scores['standard'][2]:7d}{scores['standard'][3]:13d}")
     if args.json:
         args.json.write_text(json.dumps(result, indent=1))
-    full = result["full, 168 bytes"]
-    return 0 if all(full[p][0] >= BARS[p] for p in PROFILES) else 1
+    cut = [form for form, options in FORMS.items() for name, _ in files if not is_prefix(args.build, args.nab / "data" / name, options)]
+    checks = list(verdicts(result, cut))
+    for what, holds in checks:
+        print(f"{'kept    ' if holds else 'NOT KEPT'}  {what}")
+    return 0 if all(holds for _, holds in checks) else 1
 
 
 if __name__ == "__main__":

@@ -24,6 +24,40 @@ def test_a_cut_file_has_the_same_scores(build, shared, options):
         assert run(build, "".join(lines[:cut]), *options).stdout.splitlines() == whole[:cut]
 
 
+@pytest.mark.parametrize("options", [(), ("--compact",)])
+def test_what_comes_later_changes_no_score(build, shared, options):
+    for path in sorted((shared / "data/nab").glob("*/*.csv")):
+        assert detect_nab.is_prefix(build, path, options), path
+
+
+@pytest.fixture(scope="module")
+def standard(build, shared):
+    """standard(form, change): the benchmark's standard score of the shared files."""
+    root, known = shared / "data/nab", {}
+    files = sorted(json.loads((root / "windows.json").read_text()).items())
+
+    def score(form, change=""):
+        if (form, change) not in known:
+            how = {"options": detect_nab.FORMS[form], "change": detect_nab.CHANGES[change]}
+            points = [p for name, spans in files for p in detect_nab.weigh(name, detect_nab.detect(build, root / name, **how), spans)]
+            known[form, change] = detect_nab.all_profiles(points, files)["standard"][0]
+        return known[form, change]
+    return score
+
+
+@pytest.mark.parametrize("form, bar", list(zip(detect_nab.FORMS, (80, 72))))
+def test_score_of_the_shared_files(standard, tell, form, bar):
+    tell(f"{form}: {standard(form):.2f}")
+    assert standard(form) >= bar
+
+
+@pytest.mark.parametrize("form", detect_nab.FORMS)
+@pytest.mark.parametrize("change, points", list(zip(list(detect_nab.CHANGES)[1:], (detect_nab.AFFINE_POINTS, 3, detect_nab.SHIFT_POINTS))))
+def test_units_noise_and_clock_matter_little(standard, tell, form, change, points):
+    tell(f"{form}{change}: {standard(form, change):.2f}")
+    assert abs(standard(form, change) - standard(form)) <= points
+
+
 def test_rows_and_values_come_back_as_they_were(build, shared):
     for path in sorted((shared / "data/nab").glob("*/*.csv")):
         lines = path.read_text().splitlines()

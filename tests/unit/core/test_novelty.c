@@ -163,6 +163,82 @@ static void units_do_not_matter(void **state)
 	assert_in_range(differ, 0, 10 * DAY / 50);
 }
 
+/* What a counter of one byte stands for: the definition, to hold the table against. */
+static float worth(uint8_t code)
+{
+	return code < 16 ? code : ldexpf((float)(8 + (code - 16) % 8), (code - 16) / 8 + 1);
+}
+
+static void counters_count(void **state)
+{
+	(void)state;
+	float sum = 0;
+	for (uint32_t first = 0; first < 100; first++) {
+		struct novelty_compact s = {.level = {.n = first * 1000003, .lo = 7, .hi = 7}};
+		for (unsigned n = 1; n <= 2000; n++) {
+			novelty_update_compact(&s, 7, recording);
+			float counted = worth(s.level.bins[0]);
+			if (n <= 16)
+				assert_true(counted == (float)n);
+			else
+				assert_true(counted > 0.3f * (float)n && counted < 3 * (float)n);
+		}
+		sum += worth(s.level.bins[0]);
+	}
+	assert_float_equal(sum / 100, 2000, 200); /* each errs by a fifth, all together by none */
+	struct novelty_compact full = {.level = {.lo = 7, .hi = 7, .bins = {255}}};
+	for (unsigned n = 0; n < 1000; n++)
+		novelty_update_compact(&full, 7, recording);
+	assert_int_equal(full.level.bins[0], 255);
+}
+
+/* A series at its usual value for `quiet` samples, between two spikes: whether the second one is an event too. */
+static bool is_second_event(const struct novelty_compact *past, uint16_t elapsed, unsigned quiet)
+{
+	const struct novelty_pace pace = {.elapsed = elapsed, .hold = 4 * 3600};
+	struct novelty_compact s = *past;
+	for (unsigned i = 0; i < 20000; i++)
+		assert_false(novelty_update_compact(&s, 0, pace).is_event);
+	assert_true(novelty_update_compact(&s, 90, pace).is_event);
+	for (unsigned i = 0; i < quiet; i++)
+		assert_false(novelty_update_compact(&s, 0, pace).is_event);
+	return novelty_update_compact(&s, -90, pace).is_event;
+}
+
+static void a_hold_is_in_time(void **state)
+{
+	(void)state;
+	struct novelty_compact past = {0};
+	uint32_t seed = 8;
+	for (unsigned i = 0; i < 5000; i++)
+		novelty_update_compact(&past, noise(&seed), recording);
+	const uint16_t cadences[] = {5, 300, 3600};
+	for (unsigned i = 0; i < 3; i++) {
+		unsigned hold = 4 * 3600 / cadences[i];
+		assert_false(is_second_event(&past, cadences[i], hold - 1)); /* after four hours to the second */
+		assert_true(is_second_event(&past, cadences[i], hold));
+	}
+	assert_true(is_second_event(&past, UINT16_MAX, 0)); /* a device that was away for longer than can be said */
+	assert_true(is_second_event(&past, UINT16_MAX, 1)); /* and once more: nothing wraps */
+}
+
+static void a_range_that_grows_leaves_the_season(void **state)
+{
+	(void)state;
+	struct novelty_full s = {0};
+	uint32_t seed = 9;
+	for (unsigned i = 0; i < 5 * DAY + DAY / 2; i++)
+		novelty_update_full(&s, daily(i, &seed), hour_of(i), recording);
+	float lo = s.level.lo, hi = s.level.hi, expected[2] = {s.expected, 0};
+	novelty_update_full(&s, 60, hour_of(DAY / 2 - 1), recording);
+	assert_true(s.level.lo == lo && s.level.hi > hi);
+	expected[1] = s.expected;
+	assert_float_equal(expected[0], expected[1], 0.01f);
+	assert_float_equal(expected[0], 20, 2); /* what daily() is at noon */
+	float morning = s.level.lo + (float)s.season[6] / 65534 * (s.level.hi - s.level.lo);
+	assert_float_equal(morning, 25, 1.5f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -176,6 +252,9 @@ int main(void)
 		cmocka_unit_test(the_past_is_halved),
 		cmocka_unit_test(a_known_range_is_kept),
 		cmocka_unit_test(units_do_not_matter),
+		cmocka_unit_test(counters_count),
+		cmocka_unit_test(a_hold_is_in_time),
+		cmocka_unit_test(a_range_that_grows_leaves_the_season),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
