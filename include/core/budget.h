@@ -25,6 +25,8 @@
 /* Plain memory, zeroed = new; stored as these bytes. */
 struct budget {
 	float bins[WATCH_STATISTICS][LOGBINS]; /* device-days, decayed each day */
+	float firing[WATCH_STATISTICS];        /* device-days beyond the threshold of devices that fire, today */
+	float settled[WATCH_STATISTICS];       /* those of earlier days that are in the bins */
 	float threshold[WATCH_STATISTICS];     /* 0: not calibrated yet */
 	float common[WATCH_METRICS];           /* mean z of the last quarter of an hour */
 	float common_sum[WATCH_METRICS];
@@ -37,8 +39,9 @@ struct budget {
 enum budget_source { BUDGET_SHIPPED, BUDGET_PARENT, BUDGET_SCALED, BUDGET_TAIL, BUDGET_EMPIRICAL };
 const char *budget_source_name(enum budget_source s); /* "shipped" "parent" "scaled" "tail" "empirical" */
 
-/* A device's day (watch_day_end). `is_firing`: an alert of it fires at the day's end; then its maxima count as at most
- * the threshold: what is broken does not raise the bar, and what was a false alarm does not lower it. NAN: none. */
+/* A device's day (watch_day_end). `is_firing`: an alert of it fires at the day's end; such a day is left out, but for
+ * as many as false alarms may be: what is broken does not raise the bar, what was a false alarm does not lower it.
+ * NAN: none. */
 void budget_add_day(struct budget *b, const float maxima[WATCH_STATISTICS], bool is_firing);
 
 /* The end of a day: new thresholds, and the past weighs a little less (its mean age is about ten days). Once for each

@@ -89,7 +89,7 @@ struct watch_result {
 enum { WATCH_REFUSED_CLOCK = 1u << 8, WATCH_REFUSED_COUNTS = 1u << 9, WATCH_REFUSED_CLASSES = 1u << 10 };
 
 struct watch_series {
-	float weight[4];   /* of 1, temperature, sin and cos of the hour */
+	float weight[4];   /* of 1, temperature (its own: the weather), sin and cos of the hour */
 	float spread;      /* mean |residual|; 0: none yet */
 	float up, down;    /* CUSUMs */
 	int16_t recent[2]; /* last two z, 1/256 */

@@ -20,7 +20,7 @@ extern const struct watch_metric_facts watch_facts[WATCH_METRICS];
 struct watch_context {
 	float phi[4];       /* 1, temperature, sin, cos */
 	float gain[4];      /* what a unit of residual moves the weights by */
-	float gain_hour[4]; /* of temperature: the second is 0 */
+	float gain_hour[4]; /* of temperature, whose second weight is the level of some hours */
 	bool flags[2];      /* low battery, bad link */
 };
 void watch_context_begin(struct watch *w, const struct watch_report *r, struct watch_context *c);

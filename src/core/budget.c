@@ -59,11 +59,12 @@ void budget_add_day(struct budget *b, const float maxima[WATCH_STATISTICS], bool
 {
 	for (int s = 0; s < WATCH_STATISTICS; s++) {
 		float v = maxima[s];
-		if (isnan(v) || (is_firing && !(b->threshold[s] > 0)))
+		if (isnan(v))
 			continue;
-		if (is_firing && v > b->threshold[s])
-			v = b->threshold[s];
-		b->bins[s][logbin_of(v)] += 1;
+		if (!is_firing)
+			b->bins[s][logbin_of(v)] += 1;
+		else if (b->threshold[s] > 0 && v > b->threshold[s])
+			b->firing[s] += 1;
 	}
 }
 
@@ -144,6 +145,17 @@ static float from_parent(const struct budget *b, const struct budget *parent, in
 	return theirs * fminf(fmaxf(scale, 1 / SCALE_MAX), SCALE_MAX);
 }
 
+/* Firing device-days count as at the threshold, but no more of them than a calibrated threshold lets through: these
+ * may be false alarms, and leaving them out would cut the tail off a little more every day; the others are faults. */
+static void settle_firing(struct budget *b, int s, float above)
+{
+	float expected = above * budget_device_days(b, (enum watch_statistic)s) - b->settled[s];
+	float count = fmaxf(fminf(b->firing[s], expected), 0);
+	b->bins[s][logbin_of(b->threshold[s])] += count;
+	b->settled[s] = (b->settled[s] + count) * DAY_MEMORY;
+	b->firing[s] = 0;
+}
+
 static float calibrate(const struct budget *b, const struct budget *parent, int s, float above, uint8_t *source)
 {
 	float total = budget_device_days(b, (enum watch_statistic)s), t;
@@ -171,7 +183,9 @@ void budget_roll(struct budget *b, const struct budget *parent, uint32_t day, fl
 	if (known == 0)
 		return;
 	for (int s = 0; s < WATCH_STATISTICS; s++) {
-		b->threshold[s] = calibrate(b, parent, s, AIM * per_device_day / known, &b->source[s]);
+		float above = AIM * per_device_day / known;
+		settle_firing(b, s, above);
+		b->threshold[s] = calibrate(b, parent, s, above, &b->source[s]);
 		for (int i = 0; i < LOGBINS; i++)
 			b->bins[s][i] *= DAY_MEMORY;
 	}

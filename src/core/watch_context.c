@@ -5,7 +5,8 @@
 #include "core/watch_inside.h"
 
 #define MEMORY 0.9995f         /* lambda: a week of 5-minute reports */
-#define MEMORY_HOUR 0.998f     /* of temperature: weather changes */
+#define MEMORY_HOUR 0.998f     /* of temperature ... */
+#define WEATHER_RATE 0.02f     /* ... whose level follows the weather of some hours */
 #define GAIN_NEW 100.0f        /* P of a new device: slopes are unknown */
 #define TRACE_CAP 400.0f       /* beyond it nothing is forgotten: the context does not vary */
 #define SPREAD_RATE 0.001f
@@ -58,7 +59,7 @@ void watch_context_begin(struct watch *w, const struct watch_report *r, struct w
 	hour_phi[2] = c->phi[3];
 	rls_step(w->gain_hour, 3, hour_phi, MEMORY_HOUR, hour_gain);
 	c->gain_hour[0] = hour_gain[0];
-	c->gain_hour[1] = 0;
+	c->gain_hour[1] = WEATHER_RATE;
 	c->gain_hour[2] = hour_gain[1];
 	c->gain_hour[3] = hour_gain[2];
 	c->flags[0] = r->is_battery_low;
@@ -95,7 +96,7 @@ float watch_context_judge(struct watch *w, enum watch_metric m, float x, const s
 	float slow_above = peers != NULL && peers->slow_above[m] > WATCH_SLOW_ABOVE ? peers->slow_above[m] : WATCH_SLOW_ABOVE;
 	float rate = high > slow_above ? WATCH_SLOW : 1;
 	for (int i = 0; i < 4; i++)
-		e -= m == WATCH_TEMPERATURE && i == 1 ? 0 : s->weight[i] * c->phi[i];
+		e -= s->weight[i] * (m == WATCH_TEMPERATURE && i == 1 ? 1 : c->phi[i]);
 	float sd = WATCH_SD_OF_MEAN * fmaxf(s->spread, f->resolution);
 	bool is_unsettled = m == WATCH_LATENCY && (c->flags[0] || c->flags[1])
 		&& offsets_apply(w, c, 12 * sd, rate, &e);
