@@ -186,7 +186,7 @@ static void counters_count(void **state)
 		sum += worth(s.level.bins[0]);
 	}
 	assert_float_equal(sum / 100, 2000, 200); /* each errs by a fifth, all together by none */
-	struct novelty_compact full = {.level = {.lo = 7, .hi = 7, .bins = {255}}};
+	struct novelty_compact full = {.level = {.n = 1, .lo = 7, .hi = 7, .bins = {255}}};
 	for (unsigned n = 0; n < 1000; n++)
 		novelty_update_compact(&full, 7, recording);
 	assert_int_equal(full.level.bins[0], 255);
