@@ -245,8 +245,6 @@ static void season_rescale(struct novelty_full *s, float old_lo, float old_hi)
 		if (s->season[h] != SEASON_NONE)
 			season_store(s, h, season_value(s, h, old_lo, old_hi));
 	}
-	if (s->hour > 0)
-		s->expected = season_value(s, s->hour - 1u, s->level.lo, s->level.hi);
 }
 
 __attribute__((noinline))
