@@ -87,7 +87,7 @@ _aviaryctl_of_command() {
 	"release verify") options="--key --artifact --least-counter" args="FILE" ;;
 	"rollout list") options="--status --limit --all" args="" ;;
 	"rollout show") options="" args="ROLLOUT" ;;
-	"rollout create") options="--name --release --filter --group --stage --shadow --gate --start --approval --soak --install-timeout --retries --rate --window --success --error --on-error --alpha --beta --reports-planned --max-bake --on-inconclusive --hard-stop --sham --stratum --device --dry-run --watch" args="[FILE]" ;;
+	"rollout create") options="--name --release --filter --group --stage --shadow --gate --start --approval --soak --install-timeout --retries --rate --window --success --error --on-error --alpha --beta --reports-planned --max-bake --on-inconclusive --hard-stop --control --sham --stratum --device --dry-run --watch" args="[FILE]" ;;
 	"rollout watch") options="" args="ROLLOUT" ;;
 	"rollout explain") options="" args="ROLLOUT" ;;
 	"rollout stages") options="" args="ROLLOUT" ;;
@@ -201,6 +201,7 @@ _aviaryctl_of_command() {
 	"rollout create --max-bake") wants="DURATION" choices="" ;;
 	"rollout create --on-inconclusive") wants="WHAT" choices="hold promote revert" ;;
 	"rollout create --hard-stop") wants="N" choices="" ;;
+	"rollout create --control") wants="WHAT" choices="cohort self" ;;
 	"rollout create --stratum") wants="FIELD" choices="" ;;
 	"rollout create --device") wants="DEVICE" choices="" ;;
 	"rollout deployments --state") wants="STATE" choices="" ;;
