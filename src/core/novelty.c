@@ -36,8 +36,8 @@ static NOVELTY_TUNABLE struct constants full_form = {
 	.forgive = 0.00017f, .hold_share = 0.0306f, .hold_min = 10, .hold_max = 2400,
 };
 static NOVELTY_TUNABLE struct constants compact_form = {
-	.growth = 0.2645f, .pad = 0.0128f, .growth_free = 218, .neighbour = 0.41f, .pseudo = 0.0312f, .level_unit = 7.59f,
-	.cry_wolf = 0.016f, .forgive = 0.000173f, .hold_share = 0.0393f, .hold_min = 7.8f, .hold_max = 2400,
+	.growth = 0.245f, .pad = 0.0152f, .growth_free = 154, .neighbour = 0.385f, .pseudo = 0.0281f, .level_unit = 7.59f,
+	.cry_wolf = 0.0213f, .forgive = 0.000153f, .hold_share = 0.0396f, .hold_min = 4.4f, .hold_max = 820,
 };
 #define MAGNITUDE_MAX 1e30f     /* larger values count as this: ranges must not overflow */
 #define WIDTH_MIN 1e-30f

@@ -49,8 +49,8 @@ def other_units(rows):
 
 
 def noisy(rows):
-    """With noise of 1 % of the standard deviation of all, the same at each call."""
-    rng, spread = random.Random(len(rows)), 0.01 * statistics.pstdev(float(value) for _, value in rows)
+    """With noise of 1 % of the standard deviation of all, a file's own and the same at each call."""
+    rng, spread = random.Random(f"{rows[0]}, {len(rows)} rows"), 0.01 * statistics.pstdev(float(value) for _, value in rows)
     return [(stamp, repr(float(value) + rng.gauss(0, spread))) for stamp, value in rows]
 
 
