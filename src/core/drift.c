@@ -22,6 +22,7 @@ _Static_assert(WATCH_STATISTICS <= 32, "results have a bit for each");
 #define COUNTED_MIN 24      /* hours of a statistic's rate before it may page */
 #define LEARN_OVER 0.05     /* of the usual rates, while over: a drift is not swallowed ... */
 #define OVER_MAX 168        /* ... for a week; then it is the new normal, in two */
+#define T2_CLIP 20.0        /* of T2 against its mean: 1 in 100,000 even when all of it is one direction */
 #define CLIP 9.0            /* of squares against their mean: one bad hour is not a variance */
 #define COUNT_FLOOR 36.0    /* expected events of a class: with fewer, a count is not normal far out */
 #define SHARE_MIN 0.01      /* of a cohort: a smaller rise is nobody's alert, however certain */
@@ -213,9 +214,12 @@ static double threshold_of(const struct drift *c, unsigned classes)
 	return plain * DRIFT_MARGIN;
 }
 
-static void t2_learn(struct drift *c, double t2, double threshold, double slow)
+/* What drifts says nothing about how T2 spreads without drift. */
+static void t2_learn(struct drift *c, double t2, unsigned classes)
 {
-	double rate = fmax(1.0 / (c->tested + 1.0), slow / MEMORY_H), x = fmin(t2, threshold);
+	if (c->over > 0 && c->over < OVER_MAX)
+		return;
+	double rate = fmax(1.0 / (c->tested + 1.0), 1.0 / MEMORY_H), x = fmin(t2, T2_CLIP * (classes - 1));
 	c->t2_mean += (float)(rate * (x - (double)c->t2_mean));
 	c->t2_square += (float)(rate * (x * x - (double)c->t2_square));
 	c->tested = count_up(c->tested);
@@ -237,11 +241,8 @@ static void classes_test(struct drift *c, const struct drift_hour *h, struct dri
 	out->threshold = (float)threshold;
 	out->is_warm = c->tested >= TESTED_MIN;
 	out->is_over = out->is_warm && t2 > threshold;
-	t2_learn(c, t2, threshold, learning(c));
-	if (out->is_over)
-		c->over = count_up(c->over);
-	else
-		c->over = 0;
+	c->over = out->is_over ? count_up(c->over) : 0;
+	t2_learn(c, t2, out->classes);
 }
 
 static void classes_learn(struct drift *c, const struct drift_hour *h, double slow)
@@ -252,7 +253,7 @@ static void classes_learn(struct drift *c, const struct drift_hour *h, double sl
 	double rate = slow * fmax(1.0 / (c->days[hod] + 1), 1.0 / DAYS_MAX);
 	/* the first days' differences are mostly those of young baselines */
 	bool is_settled = c->days[hod] >= DAYS_MIN - 1;
-	double wander_rate = fmax(1.0 / (c->hours + 1.0), slow / WANDER_H);
+	double wander_rate = slow * fmax(1.0 / (c->hours + 1.0), 1.0 / WANDER_H);
 	for (unsigned i = 0; i < DRIFT_CLASSES; i++) {
 		double mean = h->sum[i] / h->devices, wander = (double)c->wander[i];
 		if (is_settled) {
@@ -292,7 +293,7 @@ static void share_test(struct drift *c, const struct drift_hour *h, unsigned s, 
 	double slow = is_over ? LEARN_OVER : 1, keep = 1 - slow / MEMORY_H;
 	double excess = (x - n * usual) * (x - n * usual) / (n * usual * (1 - usual));
 	if (is_known) {
-		double rate = fmax(1.0 / (c->counted[s] - COUNTED_MIN + 1.0), slow / MEMORY_H);
+		double rate = slow * fmax(1.0 / (c->counted[s] - COUNTED_MIN + 1.0), 1.0 / MEMORY_H);
 		c->spread[s] += (float)(rate * (fmin(excess, SPREAD_MAX) - (double)c->spread[s]));
 	}
 	c->beyond[s] = (float)(keep * (double)c->beyond[s] + slow * x);
