@@ -95,8 +95,9 @@ static void evidence_metric(const struct judging *j, struct signature_finding *o
 
 static void evidence_statistic(const struct judging *j, struct signature_finding *o, unsigned s)
 {
-	if (j->over & BIT(s))
-		evidence(o, watch_statistic_name((enum watch_statistic)s), j->facts->statistic[s], j->facts->threshold[s]);
+	float threshold = j->facts->threshold[s];
+	if (j->over & BIT(s)) /* an infinite one is shown as large */
+		evidence(o, watch_statistic_name((enum watch_statistic)s), fminf(j->facts->statistic[s], threshold * SCORE_MAX), threshold);
 }
 
 /* Those of a mask that are over and that nobody explained before are this finding's. */
