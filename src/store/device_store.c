@@ -80,7 +80,7 @@ static const struct statement statements[S_COUNT] = {
 	[S_REMOVE + DEVICE_MODELS] = {"DELETE FROM device_model WHERE device = ?1 AND model = ?2", false},
 	[S_VALUE + DEVICE_ATTRIBUTES] = {"SELECT value FROM device_attribute WHERE device = ?1 AND name = ?2", false},
 	[S_VALUE + DEVICE_TAGS] = {"SELECT tag FROM device_tag WHERE device = ?1 AND tag = ?2", false},
-	[S_SHARED] = {"SELECT count(*) > 1 FROM (SELECT 1 FROM device_attribute WHERE name = ?1 AND value = ?2 LIMIT 2)", false},
+	[S_SHARED] = {"SELECT 1 FROM device_attribute WHERE name = ?1 AND value = ?2 LIMIT 1 OFFSET 1", false},
 	[S_VALUE + DEVICE_MODELS] = {"SELECT version FROM device_model WHERE device = ?1 AND model = ?2", false},
 };
 
@@ -268,7 +268,7 @@ enum err device_store_is_shared(struct device_store *s, const char *name, const 
 	stmt_bind_text(q, 1, name);
 	stmt_bind_text(q, 2, value);
 	enum err e = stmt_step(q, &found, f);
-	*is_shared = !e && found && stmt_int(q, 0) != 0;
+	*is_shared = !e && found;
 	stmt_reset(q);
 	return e;
 }
