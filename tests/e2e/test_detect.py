@@ -52,8 +52,9 @@ def test_score_of_the_shared_files(standard, tell, form, bar):
 
 
 @pytest.mark.parametrize("form", detect_nab.FORMS)
-@pytest.mark.parametrize("change, points", list(zip(list(detect_nab.CHANGES)[1:], (detect_nab.AFFINE_POINTS, 3, detect_nab.SHIFT_POINTS))))
+@pytest.mark.parametrize("change, points", list(zip(list(detect_nab.CHANGES)[1:], (detect_nab.AFFINE_POINTS, 5, detect_nab.SHIFT_POINTS))))
 def test_units_noise_and_clock_matter_little(standard, tell, form, change, points):
+    """One of these twenty windows is worth up to five points: that much the noise may take here."""
     tell(f"{form}{change}: {standard(form, change):.2f}")
     assert abs(standard(form, change) - standard(form)) <= points
 
