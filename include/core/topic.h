@@ -19,7 +19,9 @@ enum topic_direction { TOPIC_TO_SERVER, TOPIC_TO_DEVICE };
 	X(TELEMETRY, "telemetry", TOPIC_TO_SERVER, 1, 0, 65536, "one report or an array of at most 64")                \
 	X(STATUS, "status", TOPIC_TO_SERVER, 1, 1, 512, "online or not; also the last will")                           \
 	X(REPORT, "report", TOPIC_TO_SERVER, 1, 0, 8192, "what runs, what it can, how the deployment goes")            \
-	X(DESIRED, "desired", TOPIC_TO_DEVICE, 1, 1, 200, "where to look, and what was received")
+	X(DESIRED, "desired", TOPIC_TO_DEVICE, 1, 1, 200, "where to look, and what was received")                      \
+	X(COMMAND, "command", TOPIC_TO_DEVICE, 1, 0, 1024, "what to do at once, before a deadline")                    \
+	X(ANSWER, "answer", TOPIC_TO_SERVER, 1, 0, 1024, "how a command went")
 
 enum topic_kind {
 #define X(name, level, direction, qos, retained, limit, doc) TOPIC_##name,

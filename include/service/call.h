@@ -23,6 +23,8 @@ struct rollouts;
 struct ingest;
 struct alerts;
 struct telemetry;
+struct commands;
+struct health;
 
 enum role { ROLE_NONE, ROLE_ENROL, ROLE_VIEWER, ROLE_OPERATOR, ROLE_ADMIN };
 
@@ -45,6 +47,8 @@ struct services {
 	struct telemetry *telemetry; /* telemetry.db: writer, queries, retention */
 	struct ingest *ingest;       /* what arrives from devices */
 	struct alerts *alerts;
+	struct commands *commands;   /* what devices are asked to do at once; NULL in tests without it */
+	struct health *health;       /* health checks and their results; likewise */
 	const struct offload *offload; /* work off the loop; NULL: at once (pure tests) */
 	const char *state_dir;
 	struct ingest_limits *limits;

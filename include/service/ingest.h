@@ -39,6 +39,7 @@ void ingest_limits_init(struct ingest_limits *l);
 	X(NAMES, "names")               /* the table of metric names or versions is full */                            \
 	X(SHADOW, "shadow")             /* metrics of a release in shadow that is not the device's deployment now */   \
 	X(ENROLMENT, "enrolment")       /* token or secret refused */                                                  \
+	X(ANSWER, "answer")             /* of a command that is not open: too late, given before, or not this device's */ \
 	X(INTERNAL, "internal")         /* our own failure, of the database above all */
 
 enum ingest_refusal {
@@ -74,6 +75,8 @@ void ingest_telemetry(struct call *c, const char *device_id, const char *payload
  * messages; an error only when the database failed, so that the message must not be acknowledged. */
 AVIARY_MUST_CHECK enum err ingest_report(struct call *c, const char *device_id, const char *payload, size_t len);
 AVIARY_MUST_CHECK enum err ingest_status(struct call *c, const char *device_id, const char *payload, size_t len);
+/* How a command went (service/commands.h); one that is not open for this device, because it is over or was never its own, is refused. */
+AVIARY_MUST_CHECK enum err ingest_answer(struct call *c, const char *device_id, const char *payload, size_t len);
 
 const struct ingest_counters *ingest_counters(const struct ingest *i);
 /* The next sample for the log; false when there is none. */

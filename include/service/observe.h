@@ -65,7 +65,12 @@ bool observe_habit(struct call *c, int64_t device, struct silence_habit *h);
 void observe_on_reports(struct telemetry *t, void (*fn)(struct call *c, void *ctx), void *ctx);
 
 /* Called for each value of each durable report, before the functions above: a number, a report's mean or share, the 95th percentile of its sketch;
- * nothing for histograms. One function; NULL turns it off. It must not call back into this header. */
+ * nothing for histograms. One function for each `ctx`, at most four of them; NULL turns that one off. It must not call back into this header. */
 void observe_on_values(struct telemetry *t, void (*fn)(void *ctx, int64_t device, const char *metric, double value, int64_t received_ms), void *ctx);
+/* Called before the values of each durable report, also of one that has none; likewise. `version`: of the model that the report names, for
+ * observe_version; 0: it names none. */
+void observe_on_begin(struct telemetry *t, void (*fn)(void *ctx, int64_t device, int64_t version, int64_t received_ms), void *ctx);
+/* Model and version of such a number; false, and empty texts, for 0. Both live as long as the telemetry is open. */
+bool observe_version(struct call *c, int64_t version, const char **model, const char **text);
 
 #endif

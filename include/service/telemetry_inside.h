@@ -10,9 +10,15 @@
 #include "store/telemetry_store.h"
 
 #define TELEMETRY_HOOKS_MAX 8
+#define TELEMETRY_LISTENERS_MAX 4
 
 struct telemetry_hook {
 	void (*fn)(struct call *c, void *ctx);
+	void *ctx;
+};
+struct value_listener { /* of observe_on_values and observe_on_begin */
+	void (*on_begin)(void *ctx, int64_t device, int64_t version, int64_t received_ms);
+	void (*on_value)(void *ctx, int64_t device, const char *metric, double value, int64_t received_ms);
 	void *ctx;
 };
 struct pending_window { /* its past is still to be read from the log */
@@ -40,8 +46,8 @@ struct telemetry {
 	int64_t newest_ms; /* last_ms of the newest settled batch */
 	struct telemetry_hook hooks[TELEMETRY_HOOKS_MAX];
 	size_t hook_count;
-	void (*on_value)(void *ctx, int64_t device, const char *metric, double value, int64_t received_ms);
-	void *value_ctx;
+	struct value_listener listeners[TELEMETRY_LISTENERS_MAX];
+	size_t listener_count;
 	struct telemetry_counters counters;
 	_Atomic int64_t log_bytes, failures; /* counted by the writer thread */
 };

@@ -6,8 +6,10 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "core/topic.h"
 #include "net/loop.h"
 #include "service/metrics.h"
+#include "service/commands.h"
 #include "service/outbox.h"
 #include "service/registry.h"
 #include "service/timebox.h"
@@ -20,7 +22,8 @@
 /* A publication that the broker has not acknowledged. */
 struct flight {
 	uint64_t token;
-	int64_t row, rev; /* row 0: a free place, or a message without a device */
+	int64_t row, rev; /* row 0: a message without a device */
+	int64_t command;  /* above 0: this one, not what is desired */
 };
 
 struct mqtt_out {
@@ -68,7 +71,9 @@ static void on_published(void *ctx, uint64_t token)
 	if (fl == NULL)
 		return;
 	struct device_state *d = fl->row != 0 ? registry_by_row(m->s->registry, fl->row) : NULL;
-	if (d != NULL)
+	if (d != NULL && fl->command != 0)
+		commands_delivered(m->s->commands, fl->command, fl->row);
+	else if (d != NULL)
 		registry_mark_sent(m->s->registry, d, fl->rev);
 	size_t at = (size_t)(fl - m->flights);
 	memmove(fl, fl + 1, (m->in_flight - at - 1) * sizeof *fl);
@@ -138,7 +143,7 @@ static bool publish(struct mqtt_out *m, const char *topic, const void *payload, 
 	uint64_t token;
 	if (m->in_flight == IN_FLIGHT_MAX || mqtt_publish(m->client, topic, payload, len, 1, true, &token) != ERR_OK)
 		return false;
-	m->flights[m->in_flight++] = (struct flight){token, row, rev};
+	m->flights[m->in_flight++] = (struct flight){.token = token, .row = row, .rev = rev};
 	return true;
 }
 
@@ -158,6 +163,30 @@ static bool tell_device(struct mqtt_out *m, int64_t row)
 	}
 	snprintf(topic, sizeof topic, "aviary/v1/%s/desired", d->id);
 	return publish(m, topic, m->message.data, m->message.len, d->row, d->desired_rev);
+}
+
+/* Not retained: a device that is away gets it when it says that it is online. False: not now. */
+static bool send_command(struct mqtt_out *m, int64_t command, int64_t row)
+{
+	struct call c;
+	struct fault f;
+	char topic[TOPIC_BYTES];
+	uint64_t token;
+	bool is_open = false;
+	const struct device_state *d = registry_by_row(m->s->registry, row);
+	if (d == NULL)
+		return true; /* deleted meanwhile */
+	call_init(m, &c, &f);
+	buf_clear(&m->message);
+	if (commands_message(&c, command, row, &m->message, &is_open) != ERR_OK)
+		log_event(LOG_ERROR, "mqtt.out.command", "device=%s detail=%s", d->id, log_quote(f.detail));
+	if (!is_open)
+		return true;
+	topic_build(TOPIC_COMMAND, d->id, topic);
+	if (mqtt_publish(m->client, topic, m->message.data, m->message.len, 1, false, &token) != ERR_OK)
+		return false;
+	m->flights[m->in_flight++] = (struct flight){.token = token, .row = row, .command = command};
+	return true;
 }
 
 /* Empty retained messages erase what the broker keeps of a deleted device. */
@@ -196,6 +225,13 @@ void mqtt_out_drain(struct mqtt_out *m)
 	for (; !is_over && m->in_flight < IN_FLIGHT_MAX && outbox_next_device(o, &row); is_over = timebox_is_over(&box)) {
 		if (!tell_device(m, row)) {
 			outbox_tell_device(o, row);
+			break;
+		}
+	}
+	int64_t command;
+	for (; !is_over && m->in_flight < IN_FLIGHT_MAX && commands_next(m->s->commands, &command, &row); is_over = timebox_is_over(&box)) {
+		if (!send_command(m, command, row)) {
+			commands_again(m->s->commands, command, row);
 			break;
 		}
 	}

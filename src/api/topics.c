@@ -67,6 +67,8 @@ static const struct subscription {
 	[TOPIC_STATUS] = {LINE_COMMANDS, ingest_status},
 	[TOPIC_REPORT] = {LINE_COMMANDS, ingest_report},
 	[TOPIC_DESIRED] = {LINE_COUNT, NULL}, /* ours */
+	[TOPIC_COMMAND] = {LINE_COUNT, NULL},
+	[TOPIC_ANSWER] = {LINE_COMMANDS, ingest_answer},
 };
 
 static void on_message(void *ctx, const struct mqtt_message *m)

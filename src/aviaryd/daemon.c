@@ -13,7 +13,9 @@
 #include "net/notify.h"
 #include "service/alerts.h"
 #include "service/catalog.h"
+#include "service/commands.h"
 #include "service/groups.h"
+#include "service/health.h"
 #include "service/metrics.h"
 #include "service/outbox.h"
 #include "service/registry.h"
@@ -56,6 +58,10 @@ static enum err open_services(struct daemon *d, struct fault *f)
 		e = groups_open(s, &s->groups, f);
 	if (e == ERR_OK && (s->alerts = alerts_open(s, f)) == NULL)
 		e = ERR_UNAVAILABLE;
+	if (e == ERR_OK)
+		e = commands_open(s, &s->commands, f);
+	if (e == ERR_OK)
+		e = health_open(s, &s->health, f);
 	if (e == ERR_OK && (s->rollouts = rollouts_open(s, f)) == NULL)
 		e = ERR_UNAVAILABLE;
 	if (e == ERR_OK && (s->ingest = ingest_open(s, f)) == NULL)
@@ -67,6 +73,8 @@ static void close_services(struct services *s)
 {
 	ingest_close(s->ingest);
 	rollouts_close(s->rollouts);
+	health_close(s->health);
+	commands_close(s->commands);
 	alerts_close(s->alerts);
 	groups_close(s->groups);
 	registry_close(s->registry);

@@ -8,6 +8,8 @@
 #include "base/str.h"
 #include "core/report.h"
 #include "core/telemetry.h"
+#include "service/commands.h"
+#include "service/health.h"
 #include "service/registry.h"
 #include "service/rollouts.h"
 #include "service/telemetry.h"
@@ -70,6 +72,10 @@ static void forget(void *ctx, struct device_state *d)
 	free(d->ingest_state);
 	d->ingest_state = NULL;
 	telemetry_forget_device(i->s->telemetry, d->row);
+	if (i->s->commands != NULL)
+		commands_forget(i->s->commands, d);
+	if (i->s->health != NULL)
+		health_forget(i->s->health, d);
 }
 
 static bool is_known(void *ctx, int64_t device)
@@ -290,6 +296,8 @@ enum err ingest_status(struct call *c, const char *device_id, const char *payloa
 		return ERR_OK;
 	}
 	registry_set_online(c->s->registry, d, status.online, c->now_ms);
+	if (status.online && c->s->commands != NULL)
+		commands_tell(c->s->commands, d);
 	i->counters.commands++;
 	return ERR_OK;
 }
@@ -353,4 +361,24 @@ enum err ingest_report(struct call *c, const char *device_id, const char *payloa
 	if (e == ERR_OK)
 		e = unit_end(c->s, apply_report(&mine, device_id, d, r, &refusal), c->fault);
 	return conclude(c, device_id, e, refusal);
+}
+
+enum err ingest_answer(struct call *c, const char *device_id, const char *payload, size_t len)
+{
+	struct command_answer answer;
+	enum err e = answer_parse(&answer, payload, len, c->fault);
+	if (e != ERR_OK)
+		return conclude(c, device_id, e, e == ERR_TOO_LARGE ? INGEST_TOO_LARGE : INGEST_MALFORMED);
+	struct device_state *d = registry_find(c->s->registry, device_id);
+	if (d == NULL) {
+		refuse(c->s->ingest, c->now_ms, INGEST_UNKNOWN_DEVICE, device_id, "answer of a device that is not registered");
+		return ERR_OK;
+	}
+	if (!take_command(c, d))
+		return ERR_OK;
+	registry_seen(c->s->registry, d, c->now_ms);
+	e = unit_begin(c->s, c->fault);
+	if (e == ERR_OK)
+		e = unit_end(c->s, commands_answered(c, d, &answer), c->fault);
+	return conclude(c, device_id, e, INGEST_ANSWER);
 }

@@ -256,8 +256,43 @@ void observe_on_reports(struct telemetry *t, void (*fn)(struct call *c, void *ct
 	t->hooks[t->hook_count++] = (struct telemetry_hook){fn, ctx};
 }
 
+static struct value_listener *listener_of(struct telemetry *t, void *ctx)
+{
+	for (size_t i = 0; i < t->listener_count; i++) {
+		if (t->listeners[i].ctx == ctx)
+			return &t->listeners[i];
+	}
+	assert(t->listener_count < TELEMETRY_LISTENERS_MAX);
+	t->listeners[t->listener_count] = (struct value_listener){.ctx = ctx};
+	return &t->listeners[t->listener_count++];
+}
+
+static void drop_silent(struct telemetry *t)
+{
+	size_t kept = 0;
+	for (size_t i = 0; i < t->listener_count; i++) {
+		if (t->listeners[i].on_begin != NULL || t->listeners[i].on_value != NULL)
+			t->listeners[kept++] = t->listeners[i];
+	}
+	t->listener_count = kept;
+}
+
 void observe_on_values(struct telemetry *t, void (*fn)(void *ctx, int64_t device, const char *metric, double value, int64_t received_ms), void *ctx)
 {
-	t->on_value = fn;
-	t->value_ctx = ctx;
+	listener_of(t, ctx)->on_value = fn;
+	drop_silent(t);
+}
+
+void observe_on_begin(struct telemetry *t, void (*fn)(void *ctx, int64_t device, int64_t version, int64_t received_ms), void *ctx)
+{
+	listener_of(t, ctx)->on_begin = fn;
+	drop_silent(t);
+}
+
+bool observe_version(struct call *c, int64_t version, const char **model, const char **text)
+{
+	const struct symbol *y = version > 0 ? symbols_get(c->s->telemetry->symbols, version) : NULL;
+	*model = y != NULL && y->model != NULL ? y->model : "";
+	*text = y != NULL ? y->text : "";
+	return y != NULL;
 }

@@ -7,6 +7,7 @@
 #include "core/names.h"
 #include "service/access.h"
 #include "service/alerts.h"
+#include "service/commands.h"
 #include "service/outbox.h"
 #include "service/registry_internal.h"
 #include "service/rollouts.h"
@@ -403,6 +404,8 @@ enum err registry_delete(struct call *c, struct device_state *d, bool force, int
 		e = leave_rollouts(c, d, force, what);
 	if (e == ERR_OK && c->s->alerts != NULL) /* opened after the registry */
 		e = alerts_forget_device(c, d->id);
+	if (e == ERR_OK && c->s->commands != NULL)
+		e = commands_leave(c, d);
 	if (e == ERR_OK)
 		e = device_store_delete(r->store, d->row, c->fault);
 	if (e == ERR_OK)

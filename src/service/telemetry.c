@@ -344,9 +344,20 @@ static void tell_values(struct telemetry *t, struct log_report r)
 {
 	struct log_metric m;
 	double value;
+	for (size_t i = 0; i < t->listener_count; i++) {
+		const struct value_listener *l = &t->listeners[i];
+		if (l->on_begin != NULL)
+			l->on_begin(l->ctx, r.device, r.version, r.received_ms);
+	}
 	while (report_log_metric(&r, &m)) {
-		if (value_of(&m, &value))
-			t->on_value(t->value_ctx, r.device, symbols_get(t->symbols, m.name)->text, value, r.received_ms);
+		if (!value_of(&m, &value))
+			continue;
+		const char *name = symbols_get(t->symbols, m.name)->text;
+		for (size_t i = 0; i < t->listener_count; i++) {
+			const struct value_listener *l = &t->listeners[i];
+			if (l->on_value != NULL)
+				l->on_value(l->ctx, r.device, name, value, r.received_ms);
+		}
 	}
 }
 
@@ -359,7 +370,7 @@ static void apply(struct telemetry *t, const struct stored_batch *b)
 		struct track *k = tracks_find(t->tracks, r.device);
 		if (k == NULL)
 			continue; /* it was deleted meanwhile */
-		if (t->on_value != NULL)
+		if (t->listener_count > 0)
 			tell_values(t, r);
 		track_apply(t->tracks, k, &r, telemetry_model_of(t->symbols, r.version));
 	}
