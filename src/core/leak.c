@@ -74,7 +74,7 @@ void leak_judge(const struct leak *l, float limit, struct leak_result *out)
 	double slope = median(slopes, pairs), left = (double)limit - (double)out->bytes;
 	out->bytes_per_hour = (float)slope;
 	out->tau = (float)sign / (float)pairs;
-	out->is_leak = slope > 0 && out->tau >= LEAK_TAU;
+	out->is_leak = out->tau >= LEAK_TAU; /* so its slope is positive */
 	if (slope > 0 && limit > 0)
 		out->hours_left = (float)fmax(left / slope, 0);
 }

@@ -64,7 +64,7 @@ static void nothing_is_found_where_nothing_is(void **state)
 		assert_true(fabsf(r.threshold - 51.5f) < 6);
 		sum += (double)r.t2;
 	}
-	assert_true(sum / hours > 6.5 && sum / hours < 10.5);
+	assert_true(sum / hours > 7.4 && sum / hours < 8.9); /* ten classes have nine degrees of freedom, and variances are on the safe side */
 }
 
 /* What all devices share puts T2 into one direction: the cohort's own history makes the threshold wider. */

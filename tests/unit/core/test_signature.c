@@ -123,7 +123,7 @@ static void what_is_not_known_fires_nothing(void **state)
 	for (unsigned i = 0; i < 3; i++) {
 		float x = nonsense[i];
 		for (unsigned s = 0; s < WATCH_STATISTICS; s++) {
-			facts.statistic[s] = i == 2 ? x : NAN;
+			facts.statistic[s] = i == 0 ? NAN : INFINITY;
 			facts.threshold[s] = x;
 		}
 		for (unsigned m = 0; m < WATCH_METRICS; m++) facts.z[m] = facts.value[m] = facts.expected[m] = NAN;
@@ -184,6 +184,15 @@ static void corrupt_in_four_ways(void **state)
 	assert_only(SIGNATURE_MODEL_CORRUPT, SIGNATURE_SCRAMBLED);
 	assert_int_equal(found[0].severity, SIGNATURE_CRITICAL);
 	assert_sentence("confidence 0.4 instead of 0.8");
+	facts.statistic[WATCH_ERRORS_BURST] = 50; /* its errors are explained with it, and are no failing hardware */
+	move(WATCH_ENERGY, 9, true);
+	judge();
+	assert_true(count == 2 && found[1].cause == SIGNATURE_METRIC_ANOMALY && found[1].evidence_count == 2);
+	move(WATCH_LATENCY, 40, true); /* a model that is merely wrong takes as long as ever */
+	judge();
+	assert_null(cause(SIGNATURE_MODEL_CORRUPT));
+	assert_non_null(cause(SIGNATURE_HARDWARE_DEGRADED));
+	assert_non_null(cause(SIGNATURE_MODEL_DRIFT));
 }
 
 static void drift_is_not_corruption(void **state)
@@ -249,6 +258,8 @@ static void failing_is_not_throttling(void **state)
 	assert_only(SIGNATURE_METRIC_ANOMALY, SIGNATURE_STATISTIC);
 	move(WATCH_ENERGY, 9, true); /* ... with more energy they are */
 	assert_only(SIGNATURE_HARDWARE_DEGRADED, SIGNATURE_PLAIN);
+	facts.value[WATCH_TEMPERATURE] = 84; /* unless it is the heat */
+	assert_only(SIGNATURE_METRIC_ANOMALY, SIGNATURE_STATISTIC);
 	healthy(NULL);
 	move(WATCH_LATENCY, 12, true); /* faster is not failing */
 	assert_only(SIGNATURE_METRIC_ANOMALY, SIGNATURE_STATISTIC);
@@ -436,8 +447,9 @@ static void a_drifting_cohort_speaks_for_its_devices(void **state)
 	found[0] = fleet[1];
 	assert_sentence("20 % of the cohort's devices are half way to the limit of latency_ms.cusum, usually 1 %");
 
+	r.metrics &= ~(1u << 2 * WATCH_LATENCY);
 	facts.fleet = signature_fleet_mask(&r);
-	assert_true(facts.fleet & 1u << WATCH_ERRORS_BURST);
+	assert_true(facts.fleet & 1u << WATCH_ERRORS_BURST && facts.fleet & 1u << 2 * WATCH_LATENCY); /* all of a metric */
 	move(WATCH_LATENCY, 35, true);
 	judge();
 	assert_true(cause(SIGNATURE_HARDWARE_DEGRADED)->is_inhibited);
