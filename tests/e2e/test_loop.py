@@ -15,7 +15,7 @@ import bench_plan  # noqa: E402
 from harness.process import wait_for  # noqa: E402
 
 BOUND_MS = 20
-SHORT = argparse.Namespace(devices=20000, online=8000, canaries=1000, controls=4, reporting=2000, installs=2000, bulk=2000, look_s=5, revert_s=40, fleet=None)
+SHORT = argparse.Namespace(devices=20000, online=8000, canaries=1000, controls=4, reporting=2000, installs=2000, bulk=2000, look_s=5, revert_s=40, fleet=None, priority=False)
 MIB = 1 << 20
 
 
