@@ -1,25 +1,61 @@
-/* The insides of struct alerts, shared by alerts.c, alert_silence.c and alert_rules.c only. */
+/* The insides of struct alerts, shared by alerts.c and alert_*.c only. */
 #ifndef AVIARY_SERVICE_ALERTS_INSIDE_H
 #define AVIARY_SERVICE_ALERTS_INSIDE_H
 
+#include "service/alert_levels.h"
 #include "service/alerts.h"
+#include "service/timebox.h"
 #include "store/alert_store.h"
 
-/* A device above or below a rule's threshold. */
+/* A condition that is pending or fires. */
+struct live {
+	uint64_t key;      /* hash of kind, resource, metric, rule; 0: free place */
+	int64_t alert;     /* row */
+	uint64_t content;  /* hash of severity, summary, data as they were written */
+	int64_t written_ms;
+	int64_t seq;
+	struct alert_policy policy;
+	struct alert_life life;
+	uint32_t storm;    /* 1 + place of its storm; 0: it is not counted in one */
+	bool is_told, holds, is_stale_written;
+	uint8_t severity;
+};
+/* Alerts of devices of one cohort with the same kind, metric and rule. */
+struct storm {
+	uint64_t key;      /* 0: free place */
+	struct alert_storm core;
+	char *kind, *cohort, *metric;
+	int64_t rule;
+	uint32_t limit;
+	int64_t limit_at_ms, told_ms;
+	uint8_t severity;
+	bool is_raised;    /* the cohort's alert fires */
+};
+/* An alert of a whole cohort that fires: inhibits those of its devices. */
+struct cohort_alert {
+	int64_t alert, rule;
+	char *kind, *cohort, *metric;
+};
+
+/* What a rule knows of a device. */
 struct breach {
 	int64_t device;    /* row id */
-	int64_t since_ms;  /* first report of this breach */
-	double value;      /* last one */
-	bool wants, fires; /* should fire; fires in the database */
-	bool is_over;      /* the last value was on the right side again */
+	double value;      /* last one that was compared */
+	int64_t at_ms;     /* when it came */
+	struct alert_levels_past past;
+	uint8_t level;     /* enum alert_level that waits to be taken; NONE: nothing new */
+	bool has_dipped;   /* it was not over all the time since */
+	bool is_open;      /* an alert of it is pending or fires */
 	bool is_excluded;  /* the rule's filter does not match it */
-	bool is_tried, will_fire; /* in the unit of work that is open */
+	bool is_tried;     /* in the unit of work that is open */
 };
 struct rule {
 	struct alert_rule_row row; /* texts are our own */
+	int kind;                  /* enum rule_kind */
 	struct breach *breaches;   /* by device */
 	size_t count, room;
-	bool is_dirty;             /* some breach wants what it is not */
+	uint32_t at;               /* of the sweep through the fleet, for absence */
+	size_t dirty;              /* breaches with a level to be taken */
 };
 struct alerts {
 	struct services *s;
@@ -27,7 +63,16 @@ struct alerts {
 	struct arena *arena;
 	int64_t firing;
 	bool is_stale;         /* what is in memory may differ from the database: read again */
-	bool is_touched;       /* since the last commit */
+	uint64_t wrote;        /* number of the newest unit in which something changed, 0: none since the last commit */
+	/* open alerts: open addressing */
+	struct live *lives;
+	size_t live_room, live_count, live_at;
+	struct storm *storms;
+	size_t storm_count, storm_last;
+	struct cohort_alert *cohorts;
+	size_t cohort_count;
+	/* silences that have not expired */
+	struct silence_set *silences;
 	/* silent devices */
 	uint8_t *silent;       /* by device_state.index: the alert fires */
 	size_t silent_room;
@@ -40,17 +85,49 @@ struct alerts {
 
 #define ALERT_KIND_SILENT "device.silent"
 #define ALERT_KIND_THRESHOLD "metric.threshold"
+#define ALERT_DEVICE_PREFIX "devices/"
+#define ALERT_COHORT_PREFIX "cohorts/"
 
-/* As alert_raise and alert_resolve, for a rule (0: none). */
-AVIARY_MUST_CHECK enum err alerts_raise_for(struct call *c, const char *kind, const char *resource, int64_t rule, enum alert_severity severity,
-	const char *summary, const char *data);
-AVIARY_MUST_CHECK enum err alerts_resolve_for(struct call *c, const char *kind, const char *resource, int64_t rule);
-AVIARY_MUST_CHECK enum err alerts_resolve_rule(struct call *c, int64_t rule); /* all of its alerts */
 enum alert_severity alerts_severity(const char *name);
+const char *alerts_severity_name(enum alert_severity s);
+bool alerts_kind_is(const char *kind, const char *cause); /* the whole kind, or what follows its last dot */
+bool alerts_glob(const char *pattern, const char *text);
+void alerts_touch(struct alerts *a); /* something is about to be written */
+AVIARY_MUST_CHECK enum err alerts_fresh(struct call *c); /* reads memory again where it is stale */
+AVIARY_MUST_CHECK enum err alerts_note(struct call *c, const struct alert_row *row, const char *status);
+
+/* ---- alert_lives.c ---- */
+AVIARY_MUST_CHECK enum err alerts_resolve_for(struct call *c, const struct alert_key *k);
+AVIARY_MUST_CHECK enum err alerts_end_rule(struct call *c, int64_t rule); /* all of its alerts are over */
+AVIARY_MUST_CHECK enum err alerts_end_resource(struct call *c, const char *resource);
+void alerts_note_acknowledged(struct alerts *a, const struct alert_row *row);
+bool alerts_is_open(const struct alerts *a, const struct alert_key *k);
+AVIARY_MUST_CHECK enum err alerts_lives_tick(struct call *c, const struct timebox *box, bool *more);
+void alerts_restore_live(struct alerts *a, const struct alert_row *row);
+void alerts_free_lives(struct alerts *a);
+const char *alerts_group_key(struct arena *arena, const struct alert_row *row);
+
+/* ---- alert_quiet.c ---- */
+AVIARY_MUST_CHECK enum err alerts_load_silences(struct alerts *a, int64_t now_ms, struct fault *f);
+void alerts_free_silences(struct alerts *a);
+struct alert_fate alerts_fate_of(struct call *c, const struct alert_row *row);
+void alerts_note_cohort(struct alerts *a, const struct alert_row *row); /* one of a cohort fires */
+void alerts_drop_cohort(struct alerts *a, int64_t alert);
+
+/* ---- alert_holds.c ---- */
+bool alerts_is_holding(const char *kind, const char *resource);
+AVIARY_MUST_CHECK enum err alerts_hold(struct call *c, const struct alert_row *row);
+
+/* ---- alert_rules.c ---- */
+/* The rule that takes a signal of `kind` over, 0: none. */
+const struct rule *alerts_rule_for(struct call *c, const struct alert_signal *s, enum err *e);
+AVIARY_MUST_CHECK enum err alert_rule_check(struct call *c, const struct alert_rule *r);
+struct alert_rule_row alert_rule_row_of(const struct alert_rule *r); /* with what was left out */
+void alerts_rule_policy(const struct alert_rule_row *r, struct alert_policy *out);
 
 /* Once a second; each in its own unit of work. */
-AVIARY_MUST_CHECK enum err alerts_sweep_silent(struct call *c);
-AVIARY_MUST_CHECK enum err alerts_apply_rules(struct call *c);
+AVIARY_MUST_CHECK enum err alerts_sweep_silent(struct call *c, const struct timebox *box, bool *more);
+AVIARY_MUST_CHECK enum err alerts_apply_rules(struct call *c, const struct timebox *box, bool *more);
 /* One alert that fires, at start or after a commit was lost. */
 void alerts_restore_silent(struct alerts *a, const struct alert_row *row);
 void alerts_restore_breach(struct alerts *a, const struct alert_row *row);

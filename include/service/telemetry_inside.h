@@ -48,6 +48,7 @@ struct telemetry {
 	size_t hook_count;
 	struct value_listener listeners[TELEMETRY_LISTENERS_MAX];
 	size_t listener_count;
+	struct telemetry_companion companion; /* report NULL: none */
 	struct telemetry_counters counters;
 	_Atomic int64_t log_bytes, failures; /* counted by the writer thread */
 };
@@ -55,5 +56,9 @@ struct telemetry {
 /* Reads the past of pending windows from the log. On failure they stay pending. */
 void telemetry_catch_up(struct telemetry *t);
 int64_t telemetry_model_of(void *symbols, int64_t version);
+
+/* What observe_on_values tells of a metric of a report; false: nothing. Any thread. */
+struct log_metric; /* store/report_log.h */
+bool telemetry_value_of(const struct log_metric *m, double *value);
 
 #endif

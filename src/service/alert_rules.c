@@ -1,19 +1,23 @@
-/* Rules: an alert for each device whose metric stays above (or below) a threshold. */
+/* Rules: what operators want to know of. Values of reports and scores make a level for each device; signals of other rooms are taken over. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "base/str.h"
 #include "service/access.h"
+#include "service/alert_levels.h"
 #include "service/alerts_inside.h"
 #include "service/observe.h"
 #include "service/registry.h"
 #include "service/unit.h"
 
 #define RULES_MAX 200        /* each value of telemetry is compared with them */
-#define CHANGES_MAX 500      /* alerts raised or resolved in one go */
 #define FOR_MAX_MS ((int64_t)30 * 86400000)
-#define RESOURCE_PREFIX "devices/"
+#define TEXTS_MAX 2048       /* bytes of labels or annotations */
+#define CHANGES_LEAST 8      /* in a piece, however late it is */
+#define SIGNATURE_PREFIX "signature."
+#define HEALTH_PREFIX "health."
 
 /* ---- in memory ---- */
 
@@ -25,26 +29,26 @@ static char *own(const char *text)
 	return copy;
 }
 
-static void drop(const char *text)
+/* All texts of a row, for those who copy and free them. */
+#define TEXTS_OF(row) {&(row)->name, &(row)->metric, &(row)->op, &(row)->filter, &(row)->severity, &(row)->kind, &(row)->subject, &(row)->labels, \
+	&(row)->annotations, &(row)->message}
+#define TEXTS 10
+
+static void free_rule(struct rule *r)
 {
-	free((char *)(uintptr_t)text);
+	const char **texts[TEXTS] = TEXTS_OF(&r->row);
+	for (size_t i = 0; i < TEXTS; i++)
+		free((char *)(uintptr_t)*texts[i]);
+	free(r->breaches);
 }
 
 void alerts_free_rules(struct alerts *a)
 {
-	for (size_t i = 0; i < a->rule_count; i++) {
-		const struct alert_rule_row *row = &a->rules[i].row;
-		drop(row->name), drop(row->metric), drop(row->op), drop(row->filter), drop(row->severity);
-		free(a->rules[i].breaches);
-	}
+	for (size_t i = 0; i < a->rule_count; i++)
+		free_rule(&a->rules[i]);
 	free(a->rules);
 	a->rules = NULL;
 	a->rule_count = 0;
-}
-
-static bool is_breach(const struct alert_rule_row *r, double value)
-{
-	return r->op[0] == 'g' ? value > r->threshold : value < r->threshold;
 }
 
 static size_t place_of(const struct rule *r, int64_t device)
@@ -74,97 +78,157 @@ static struct breach *insert(struct rule *r, size_t at, int64_t device)
 	return &r->breaches[at];
 }
 
-static void take(struct rule *r, size_t at)
-{
-	memmove(&r->breaches[at], &r->breaches[at + 1], (r->count - at - 1) * sizeof *r->breaches);
-	r->count--;
-}
-
-static void look(struct rule *r, int64_t device, double value, int64_t received_ms)
+static struct breach *find(struct rule *r, int64_t device, bool make)
 {
 	size_t at = place_of(r, device);
-	struct breach *b = at < r->count && r->breaches[at].device == device ? &r->breaches[at] : NULL;
-	if (!is_breach(&r->row, value)) {
-		if (b != NULL && b->fires) {
-			b->is_over = r->is_dirty = true;
-			b->wants = false;
-		} else if (b != NULL) {
-			take(r, at);
-		}
+	if (at < r->count && r->breaches[at].device == device)
+		return &r->breaches[at];
+	return make ? insert(r, at, device) : NULL;
+}
+
+/* Nothing of it is open, and nothing has to be remembered. */
+static bool is_idle(const struct rule *r, const struct breach *b)
+{
+	return b->level != ALERT_LEVEL_OVER && !b->is_open && !alert_levels_remember(r->kind);
+}
+
+static void look(struct rule *r, int64_t device, double value, int64_t at_ms)
+{
+	enum alert_level level = ALERT_LEVEL_UNDER;
+	struct breach *b = find(r, device, alert_levels_remember(r->kind));
+	double compared = value;
+	if (b != NULL && !alert_levels_value(r->kind, &b->past, value, at_ms, &compared))
+		return; /* the first of two */
+	if (r->kind != RULE_ABSENCE)
+		level = alert_levels_of(&r->row, compared);
+	if (b == NULL && level != ALERT_LEVEL_OVER)
 		return;
+	if (b == NULL)
+		b = insert(r, place_of(r, device), device);
+	if (level != ALERT_LEVEL_OVER) {
+		b->is_excluded = false;
+		b->has_dipped = true;
 	}
-	if (b == NULL) {
-		b = insert(r, at, device);
-		b->since_ms = received_ms;
-	}
-	b->value = value;
-	b->is_over = false;
-	b->wants = b->fires || received_ms - b->since_ms >= r->row.for_ms;
-	r->is_dirty = r->is_dirty || b->wants != b->fires;
+	if (!b->is_open && level != ALERT_LEVEL_OVER && b->level == ALERT_LEVEL_NONE)
+		return;
+	if (b->is_excluded)
+		return;
+	r->dirty += b->level == ALERT_LEVEL_NONE;
+	b->level = (uint8_t)level;
+	b->value = compared;
+	b->at_ms = at_ms;
 }
 
 static void on_value(void *ctx, int64_t device, const char *metric, double value, int64_t received_ms)
 {
 	struct alerts *a = ctx;
 	for (size_t i = 0; i < a->rule_count; i++) {
-		if (strcmp(a->rules[i].row.metric, metric) == 0)
-			look(&a->rules[i], device, value, received_ms);
+		struct rule *r = &a->rules[i];
+		if (alert_levels_of_values(r->kind) && strcmp(r->row.metric, metric) == 0)
+			look(r, device, value, received_ms);
 	}
+}
+
+void alerts_on_score(struct services *s, int64_t device, const char *metric, double score, int64_t at_ms)
+{
+	struct alerts *a = s->alerts;
+	for (size_t i = 0; a != NULL && i < a->rule_count; i++) {
+		struct rule *r = &a->rules[i];
+		if (r->kind == RULE_ANOMALY && isfinite(score) && (r->row.metric[0] == '\0' || strcmp(r->row.metric, metric) == 0))
+			look(r, device, score, at_ms);
+	}
+}
+
+/* What is known of devices outlives a reload where the rule did not change. */
+static void keep_breaches(struct rule *from, struct rule *to)
+{
+	to->breaches = from->breaches;
+	to->count = from->count;
+	to->room = from->room;
+	to->dirty = from->dirty;
+	from->breaches = NULL;
+	for (size_t i = 0; i < to->count; i++)
+		to->breaches[i].is_open = to->breaches[i].is_tried = false; /* those that are, are restored */
 }
 
 enum err alerts_load_rules(struct alerts *a, struct fault *f)
 {
 	struct alert_rule_row *rows;
-	size_t count;
+	size_t count, values = 0;
 	enum err e = rule_page(a->store, 0, RULES_MAX, a->arena, &rows, &count, f);
 	if (e != ERR_OK)
 		return e;
-	alerts_free_rules(a);
-	a->rules = calloc(count + 1, sizeof *a->rules);
-	if (a->rules == NULL)
+	struct rule *rules = calloc(count + 1, sizeof *rules);
+	if (rules == NULL)
 		abort();
 	for (size_t i = 0; i < count; i++) {
-		a->rules[i].row = rows[i];
-		a->rules[i].row.name = own(rows[i].name);
-		a->rules[i].row.metric = own(rows[i].metric);
-		a->rules[i].row.op = own(rows[i].op);
-		a->rules[i].row.filter = own(rows[i].filter);
-		a->rules[i].row.severity = own(rows[i].severity);
+		struct rule *r = &rules[i];
+		r->row = rows[i];
+		const char **texts[TEXTS] = TEXTS_OF(&r->row);
+		for (size_t k = 0; k < TEXTS; k++)
+			*texts[k] = own(*texts[k]);
+		r->kind = alert_levels_kind(r->row.kind);
+		values += alert_levels_of_values(r->kind);
+		for (size_t k = 0; k < a->rule_count; k++) {
+			if (a->rules[k].row.id == r->row.id && a->rules[k].row.revision == r->row.revision)
+				keep_breaches(&a->rules[k], r);
+		}
 	}
+	alerts_free_rules(a);
+	a->rules = rules;
 	a->rule_count = count;
-	observe_on_values(a->s->telemetry, count > 0 ? on_value : NULL, a);
+	observe_on_values(a->s->telemetry, values > 0 ? on_value : NULL, a);
 	return ERR_OK;
 }
 
 void alerts_restore_breach(struct alerts *a, const struct alert_row *row)
 {
-	const struct device_state *d = registry_find(a->s->registry, row->resource + strlen(RESOURCE_PREFIX));
+	if (strncmp(row->resource, ALERT_DEVICE_PREFIX, strlen(ALERT_DEVICE_PREFIX)) != 0)
+		return;
+	const struct device_state *d = registry_find(a->s->registry, row->resource + strlen(ALERT_DEVICE_PREFIX));
 	for (size_t i = 0; i < a->rule_count && d != NULL; i++) {
-		if (a->rules[i].row.id != row->rule)
-			continue;
-		struct breach *b = insert(&a->rules[i], place_of(&a->rules[i], d->row), d->row);
-		b->since_ms = row->fired_at;
-		b->fires = b->wants = true;
+		if (a->rules[i].row.id == row->rule)
+			find(&a->rules[i], d->row, true)->is_open = true;
 	}
 }
 
 /* ---- into the database ---- */
 
-static enum err raise(struct call *c, const struct rule *r, const struct breach *b, const struct device_state *d)
+void alerts_rule_policy(const struct alert_rule_row *r, struct alert_policy *out)
+{
+	*out = (struct alert_policy){.for_ms = strcmp(r->kind, "absence") == 0 ? 0 : r->for_ms, .keep_ms = r->keep_ms, .stale_ms = r->stale_ms,
+		.k = (uint8_t)r->samples_over, .n = (uint8_t)r->samples_of, .is_damped = r->is_damped};
+}
+
+static const char *data_of(struct call *c, const struct rule *r, const struct breach *b)
 {
 	struct buf data = BUF_INIT;
 	json_open_object(&data);
 	json_str(&data, "metric", r->row.metric);
-	json_num(&data, "value", b->value);
-	json_num(&data, "threshold", r->row.threshold);
-	json_int(&data, "since_at", b->since_ms);
+	if (r->kind != RULE_ABSENCE) {
+		json_num(&data, "value", b->value);
+		json_num(&data, "threshold", r->row.threshold);
+	}
+	json_int(&data, "at", b->at_ms);
 	json_close_object(&data);
-	const char *summary = arena_printf(c->arena, "%s: %s of device %s is %g, %s %g", r->row.name, r->row.metric, d->id, b->value,
-	                                   r->row.op[0] == 'g' ? "above" : "below", r->row.threshold);
-	enum err e = alerts_raise_for(c, ALERT_KIND_THRESHOLD, arena_printf(c->arena, RESOURCE_PREFIX "%s", d->id), r->row.id, alerts_severity(r->row.severity),
-	                              summary, buf_cstr(&data));
+	const char *text = arena_strdup(c->arena, buf_cstr(&data));
 	buf_done(&data);
-	return e;
+	return text;
+}
+
+static enum err signal(struct call *c, const struct rule *r, const struct breach *b, const struct device_state *d, enum alert_level level)
+{
+	struct alert_policy policy;
+	alerts_rule_policy(&r->row, &policy);
+	struct alert_signal s = {.kind = alert_levels_alert_kind(r->kind), .resource = arena_printf(c->arena, ALERT_DEVICE_PREFIX "%s", d->id),
+		.metric = r->row.metric, .severity = alerts_severity(r->row.severity), .level = level, .value = r->kind == RULE_ABSENCE ? NAN : b->value,
+		.expected = r->kind == RULE_ABSENCE ? NAN : r->row.threshold, .score = r->kind == RULE_ANOMALY ? b->value : NAN, .policy = &policy,
+		.rule = r->row.id, .labels = r->row.labels, .holds = r->row.holds};
+	if (level == ALERT_LEVEL_OVER) {
+		s.summary = alert_levels_summary(c->arena, &r->row, d->id, alert_cohort(c, d), b->value);
+		s.data = data_of(c, r, b);
+	}
+	return alert_signal(c, &s);
 }
 
 /* Brings one breach's alert to what it should be. */
@@ -173,110 +237,298 @@ static enum err change(struct call *c, const struct rule *r, struct breach *b)
 	const struct device_state *d = registry_by_row(c->s->registry, b->device);
 	bool matches = d != NULL; /* one that was deleted has no alerts any more */
 	enum err e = ERR_OK;
-	if (b->wants && d != NULL)
-		e = registry_matches(c, d, r->row.filter, 0, &matches);
 	b->is_tried = true;
-	b->is_excluded = b->wants && !matches;
-	b->will_fire = b->wants && matches;
-	if (e == ERR_OK && b->will_fire)
-		e = raise(c, r, b, d);
-	else if (e == ERR_OK && b->fires && d != NULL)
-		e = alerts_resolve_for(c, ALERT_KIND_THRESHOLD, arena_printf(c->arena, RESOURCE_PREFIX "%s", d->id), r->row.id);
+	if (d != NULL && b->level == ALERT_LEVEL_OVER && !b->is_open)
+		e = registry_matches(c, d, r->row.filter, 0, &matches);
+	b->is_excluded = b->level == ALERT_LEVEL_OVER && !matches;
+	if (e != ERR_OK || !matches)
+		return e;
+	if (b->has_dipped && b->level == ALERT_LEVEL_OVER) /* it was not over all the time */
+		e = signal(c, r, b, d, ALERT_LEVEL_BETWEEN);
+	if (e == ERR_OK)
+		e = signal(c, r, b, d, (enum alert_level)b->level);
+	const struct alert_key k = {alert_levels_alert_kind(r->kind), arena_printf(c->arena, ALERT_DEVICE_PREFIX "%s", d->id), r->row.metric, r->row.id};
+	b->is_open = alerts_is_open(c->s->alerts, &k);
 	return e;
 }
 
-static bool is_open(const struct breach *b)
-{
-	return b->wants != b->fires && !b->is_excluded;
-}
-
-static enum err change_some(struct call *c, struct alerts *a)
+static enum err change_some(struct call *c, struct alerts *a, const struct timebox *box, bool *more)
 {
 	enum err e = ERR_OK;
-	size_t left = CHANGES_MAX;
+	size_t done = 0;
 	for (size_t i = 0; i < a->rule_count; i++) {
 		struct rule *r = &a->rules[i];
-		for (size_t k = 0; r->is_dirty && k < r->count && left > 0 && e == ERR_OK; k++) {
-			if (!is_open(&r->breaches[k]))
+		for (size_t k = 0; r->dirty > 0 && k < r->count && e == ERR_OK; k++) {
+			if (r->breaches[k].level == ALERT_LEVEL_NONE)
 				continue;
-			left--;
+			if (done >= CHANGES_LEAST && timebox_is_over(box)) {
+				*more = true;
+				return ERR_OK;
+			}
 			e = change(c, r, &r->breaches[k]);
+			done++;
 		}
 	}
 	return e;
 }
 
-/* What was tried is so now, if the unit of work was kept. Those that are over and fire no more are forgotten. */
+/* What was tried is so now, if the unit of work was kept; those that are over are forgotten. */
 static void conclude(struct alerts *a, bool kept)
 {
 	for (size_t i = 0; i < a->rule_count; i++) {
 		struct rule *r = &a->rules[i];
-		size_t open = 0;
-		for (size_t k = r->is_dirty ? r->count : 0; k-- > 0;) {
+		size_t dirty = 0, at = 0;
+		if (r->dirty == 0)
+			continue;
+		for (size_t k = 0; k < r->count; k++) {
 			struct breach *b = &r->breaches[k];
-			if (b->is_tried && kept)
-				b->fires = b->will_fire;
+			if (b->is_tried && kept) {
+				b->has_dipped = false;
+				bool is_over = b->is_excluded;
+				bool idle = !is_over && is_idle(r, &(struct breach){.level = ALERT_LEVEL_NONE, .is_open = b->is_open});
+				b->level = ALERT_LEVEL_NONE;
+				b->is_tried = false;
+				if (idle)
+					continue;
+			}
 			b->is_tried = false;
-			open += is_open(b);
-			if (b->is_over && !b->fires)
-				take(r, k);
+			dirty += b->level != ALERT_LEVEL_NONE;
+			r->breaches[at++] = *b;
 		}
-		r->is_dirty = open > 0;
+		r->count = at;
+		r->dirty = dirty;
 	}
 }
 
-enum err alerts_apply_rules(struct call *c)
+/* Devices that reported the metric in their baseline and do so no more. The server's own deafness is no absence. */
+static bool has_reported(struct call *c, const struct rule *r, const struct device_state *d)
+{
+	int64_t reports = 0;
+	struct observe_wanted wanted = {observe_metric(c, r->row.metric), METRIC_EVENT};
+	if (wanted.metric != 0)
+		observe_baseline_reports(c, d->row, &wanted, 1, &reports);
+	return reports > 0;
+}
+
+static void look_absent(struct call *c, struct rule *r, const struct device_state *d)
+{
+	struct breach *b = find(r, d->row, false);
+	if (b == NULL) {
+		if (!has_reported(c, r, d))
+			return;
+		b = find(r, d->row, true);
+		b->past = (struct alert_levels_past){.has = true, .at_ms = c->now_ms};
+	}
+	int64_t heard = alerts_listening_since(c), from = b->past.at_ms > heard ? b->past.at_ms : heard;
+	if (b->is_open || b->level != ALERT_LEVEL_NONE || b->is_excluded || !b->past.has || c->now_ms - from <= r->row.for_ms)
+		return;
+	r->dirty++;
+	b->level = ALERT_LEVEL_OVER;
+	b->at_ms = b->past.at_ms;
+}
+
+static void sweep_absent(struct call *c, struct alerts *a, const struct timebox *box, bool *more)
+{
+	for (size_t i = 0; i < a->rule_count; i++) {
+		struct rule *r = &a->rules[i];
+		const struct device_state *d = NULL;
+		for (size_t n = 0; r->kind == RULE_ABSENCE; n++) {
+			if (n > CHANGES_LEAST && n % 64 == 0 && timebox_is_over(box)) {
+				*more = true;
+				break;
+			}
+			d = registry_each(a->s->registry, &r->at);
+			if (d == NULL) { /* round */
+				r->at = 0;
+				break;
+			}
+			look_absent(c, r, d);
+		}
+	}
+}
+
+enum err alerts_apply_rules(struct call *c, const struct timebox *box, bool *more)
 {
 	struct alerts *a = c->s->alerts;
 	bool is_dirty = false;
+	sweep_absent(c, a, box, more);
 	for (size_t i = 0; i < a->rule_count; i++)
-		is_dirty = is_dirty || a->rules[i].is_dirty;
+		is_dirty = is_dirty || a->rules[i].dirty > 0;
 	if (!is_dirty)
 		return ERR_OK;
 	enum err e = unit_begin(c->s, c->fault);
 	if (e == ERR_OK)
-		e = unit_end(c->s, change_some(c, a), c->fault);
+		e = unit_end(c->s, change_some(c, a, box, more), c->fault);
 	conclude(a, e == ERR_OK);
 	return e;
 }
 
-/* Where it cannot be written now, the next second tries again. */
+/* Where it cannot be written now, the next second tries again; what is too much for a piece goes on with the next tick. */
 void alerts_on_reports(struct call *c, void *alerts)
 {
 	struct alerts *a = alerts;
-	enum err e = a->is_stale ? ERR_OK : alerts_apply_rules(c);
+	struct timebox box = timebox_begin(TIMEBOX_NS);
+	bool more = false;
+	enum err e = a->is_stale ? ERR_OK : alerts_apply_rules(c, &box, &more);
 	(void)e;
+}
+
+/* ---- signals of other rooms that a rule takes over ---- */
+
+static bool takes(const struct rule *r, const struct alert_signal *s)
+{
+	const char *cause = strncmp(s->kind, SIGNATURE_PREFIX, strlen(SIGNATURE_PREFIX)) == 0 ? s->kind + strlen(SIGNATURE_PREFIX) : s->kind;
+	const char *subject = r->row.subject[0] != '\0' ? r->row.subject : "*";
+	if (r->kind == RULE_SIGNATURE)
+		return strchr(cause, '.') == NULL && alerts_glob(subject, cause);
+	if (r->kind == RULE_HEALTH)
+		return strncmp(s->kind, HEALTH_PREFIX, strlen(HEALTH_PREFIX)) == 0 && alerts_glob(subject, s->kind + strlen(HEALTH_PREFIX));
+	return r->kind == RULE_GATE && strcmp(s->kind, "gate.verdict") == 0 && alerts_glob(subject, s->resource);
+}
+
+static bool is_of_its_devices(struct call *c, const struct rule *r, const struct alert_signal *s, enum err *e)
+{
+	bool matches = true;
+	if (r->row.filter[0] == '\0' || strncmp(s->resource, ALERT_DEVICE_PREFIX, strlen(ALERT_DEVICE_PREFIX)) != 0)
+		return true;
+	const struct device_state *d = registry_find(c->s->registry, s->resource + strlen(ALERT_DEVICE_PREFIX));
+	*e = d != NULL ? registry_matches(c, d, r->row.filter, 0, &matches) : ERR_OK;
+	return d != NULL && *e == ERR_OK && matches;
+}
+
+const struct rule *alerts_rule_for(struct call *c, const struct alert_signal *s, enum err *e)
+{
+	const struct alerts *a = c->s->alerts;
+	for (size_t i = 0; i < a->rule_count && *e == ERR_OK; i++) {
+		const struct rule *r = &a->rules[i];
+		if (!takes(r, s))
+			continue;
+		const struct alert_key k = {s->kind, s->resource, s->metric != NULL ? s->metric : "", r->row.id};
+		if (alerts_is_open(a, &k) || (s->level == ALERT_LEVEL_OVER && is_of_its_devices(c, r, s, e)))
+			return r;
+	}
+	return NULL;
 }
 
 /* ---- operators ---- */
 
-static enum err check_rule(struct call *c, const struct alert_rule *r)
+static enum err check_numbers(struct call *c, const struct alert_rule *r, int kind)
 {
-	if (r->name == NULL || r->name[0] == '\0' || strlen(r->name) > 64)
-		return fault_set(c->fault, ERR_INVALID, "/name", "1 to 64 bytes are wanted");
-	if (!str_is_metric(r->metric, strlen(r->metric)))
-		return fault_set(c->fault, ERR_INVALID, "/metric", "not a metric name");
-	if (strcmp(r->op, "gt") != 0 && strcmp(r->op, "lt") != 0)
+	bool is_lt = strcmp(r->op, "lt") == 0;
+	if (!is_lt && strcmp(r->op, "gt") != 0)
 		return fault_set(c->fault, ERR_INVALID, "/operator", "gt or lt is wanted");
 	if (!isfinite(r->threshold))
 		return fault_set(c->fault, ERR_INVALID, "/threshold", "a finite number is wanted");
+	if (kind == RULE_ANOMALY && (is_lt || r->threshold <= 0 || r->threshold > 1))
+		return fault_set(c->fault, ERR_INVALID, is_lt ? "/operator" : "/threshold", "a score is above a threshold within 0 and 1");
+	if (!isnan(r->clear) && (is_lt ? r->clear < r->threshold : r->clear > r->threshold))
+		return fault_set(c->fault, ERR_INVALID, "/clear", "the clear threshold is beyond the one that fires");
+	return ERR_OK;
+}
+
+static enum err check_times(struct call *c, const struct alert_rule *r, int kind)
+{
 	if (r->for_ms < 0 || r->for_ms > FOR_MAX_MS)
 		return fault_set(c->fault, ERR_INVALID, "/for_ms", "0 to 30 days are wanted");
-	enum err e = registry_check_filter(c, r->filter);
+	if (kind == RULE_ABSENCE && r->for_ms == 0)
+		return fault_set(c->fault, ERR_INVALID, "/for_ms", "how long it must be absent is wanted");
+	if (r->keep_ms < 0 || r->keep_ms > FOR_MAX_MS)
+		return fault_set(c->fault, ERR_INVALID, "/keep_firing_for_ms", "0 to 30 days are wanted");
+	if (r->stale_ms < 0 || r->stale_ms > FOR_MAX_MS)
+		return fault_set(c->fault, ERR_INVALID, "/stale_ms", "0 to 30 days are wanted");
+	if (r->samples_of < 0 || r->samples_of > ALERT_WINDOW_MAX || r->samples_over < 0 || r->samples_over > r->samples_of ||
+	    (r->samples_of > 0 && r->samples_over == 0))
+		return fault_set(c->fault, ERR_INVALID, "/samples_over", "k of the last n samples: 1 <= k <= n <= %d", ALERT_WINDOW_MAX);
+	if (r->samples_of > 0 && r->for_ms > 0)
+		return fault_set(c->fault, ERR_INVALID, "/samples_over", "for_ms, or k of n samples, not both");
+	return ERR_OK;
+}
+
+/* An object of texts. */
+static enum err check_texts(struct call *c, const char *json, const char *pointer)
+{
+	struct json *root = NULL;
+	bool is_good = strlen(json) <= TEXTS_MAX && json_parse(json, strlen(json), &root, c->fault) == ERR_OK && json_type(root) == JSON_OBJECT;
+	for (const struct json *j = is_good ? json_first(root) : NULL; j != NULL; j = json_next(j))
+		is_good = is_good && json_text(j) != NULL && json_name(j)[0] != '\0';
+	json_free(root);
+	return is_good ? ERR_OK : fault_set(c->fault, ERR_INVALID, pointer, "an object of texts is wanted, at most %d bytes", TEXTS_MAX);
+}
+
+static enum err check_subject(struct call *c, const struct alert_rule *r, int kind)
+{
+	bool has_values = alert_levels_of_values(kind) || kind == RULE_ANOMALY;
+	if (has_values && r->subject[0] != '\0')
+		return fault_set(c->fault, ERR_INVALID, "/subject", "only rules of kind signature, health and gate have one");
+	if (!has_values && r->metric[0] != '\0')
+		return fault_set(c->fault, ERR_INVALID, "/metric", "rules of this kind look at signals, not at a metric: see subject");
+	bool may_be_any = kind == RULE_ANOMALY && r->metric[0] == '\0';
+	if (has_values && !may_be_any && !str_is_metric(r->metric, strlen(r->metric)))
+		return fault_set(c->fault, ERR_INVALID, "/metric", "not a metric name");
+	return ERR_OK;
+}
+
+static enum err check_rule(struct call *c, const struct alert_rule *r)
+{
+	int kind = alert_levels_kind(r->kind);
+	if (r->name == NULL || r->name[0] == '\0' || strlen(r->name) > 64)
+		return fault_set(c->fault, ERR_INVALID, "/name", "1 to 64 bytes are wanted");
+	if (kind < 0)
+		return fault_set(c->fault, ERR_INVALID, "/kind", "threshold, rate, absence, anomaly, signature, health or gate is wanted");
+	enum err e = check_subject(c, r, kind);
+	if (e == ERR_OK)
+		e = check_numbers(c, r, kind);
+	if (e == ERR_OK)
+		e = check_times(c, r, kind);
+	if (e == ERR_OK)
+		e = check_texts(c, r->labels, "/labels");
+	if (e == ERR_OK)
+		e = check_texts(c, r->annotations, "/annotations");
+	if (e == ERR_OK)
+		e = alert_levels_check_message(r->message, c->fault);
+	if (e != ERR_OK)
+		return e;
+	e = registry_check_filter(c, r->filter);
 	if (e == ERR_OK)
 		return ERR_OK;
 	str_copy(c->fault->pointer, sizeof c->fault->pointer, "/filter");
 	return e == ERR_BAD_REQUEST ? ERR_INVALID : e;
 }
 
-static struct alert_rule_row row_of(const struct alert_rule *r)
+/* What is left out is as it was before rules had kinds. */
+static struct alert_rule complete(const struct alert_rule *r)
 {
-	return (struct alert_rule_row){r->id, r->name, r->metric, r->op, r->filter, r->severity, r->threshold, r->for_ms, r->revision, r->created_at, r->updated_at};
+	struct alert_rule full = *r;
+	full.kind = r->kind != NULL ? r->kind : "threshold";
+	full.subject = r->subject != NULL ? r->subject : "";
+	full.metric = r->metric != NULL ? r->metric : "";
+	full.labels = r->labels != NULL ? r->labels : "{}";
+	full.annotations = r->annotations != NULL ? r->annotations : "{}";
+	full.message = r->message != NULL ? r->message : "";
+	return full;
+}
+
+enum err alert_rule_check(struct call *c, const struct alert_rule *r)
+{
+	struct alert_rule full = complete(r);
+	return check_rule(c, &full);
+}
+
+#define COPY_RULE(r) {.id = (r)->id, .name = (r)->name, .metric = (r)->metric, .op = (r)->op, .filter = (r)->filter, .severity = (r)->severity, \
+	.threshold = (r)->threshold, .for_ms = (r)->for_ms, .revision = (r)->revision, .created_at = (r)->created_at, .updated_at = (r)->updated_at, \
+	.kind = (r)->kind, .subject = (r)->subject, .clear = (r)->clear, .keep_ms = (r)->keep_ms, .stale_ms = (r)->stale_ms, \
+	.samples_over = (r)->samples_over, .samples_of = (r)->samples_of, .is_damped = (r)->is_damped, .holds = (r)->holds, .labels = (r)->labels, \
+	.annotations = (r)->annotations, .message = (r)->message}
+
+struct alert_rule_row alert_rule_row_of(const struct alert_rule *r)
+{
+	struct alert_rule full = complete(r);
+	return (struct alert_rule_row)COPY_RULE(&full);
 }
 
 static struct alert_rule rule_of(const struct alert_rule_row *r)
 {
-	return (struct alert_rule){r->id, r->name, r->metric, r->op, r->filter, r->severity, r->threshold, r->for_ms, r->revision, r->created_at, r->updated_at};
+	return (struct alert_rule)COPY_RULE(r);
 }
 
 static const char *as_json(struct call *c, const struct alert_rule_row *r)
@@ -284,12 +536,19 @@ static const char *as_json(struct call *c, const struct alert_rule_row *r)
 	struct buf b = BUF_INIT;
 	json_open_object(&b);
 	json_str(&b, "name", r->name);
+	json_str(&b, "kind", r->kind);
 	json_str(&b, "metric", r->metric);
+	json_str(&b, "subject", r->subject);
 	json_str(&b, "operator", r->op);
 	json_num(&b, "threshold", r->threshold);
+	json_num(&b, "clear", r->clear);
 	json_int(&b, "for_ms", r->for_ms);
+	json_int(&b, "keep_firing_for_ms", r->keep_ms);
+	json_int(&b, "stale_ms", r->stale_ms);
 	json_str(&b, "filter", r->filter);
 	json_str(&b, "severity", r->severity);
+	json_bool(&b, "hold", r->holds);
+	json_raw(&b, "labels", r->labels);
 	json_close_object(&b);
 	const char *text = arena_strdup(c->arena, buf_cstr(&b));
 	buf_done(&b);
@@ -299,16 +558,17 @@ static const char *as_json(struct call *c, const struct alert_rule_row *r)
 /* After a change of rules: alerts of the old form end, audit, and memory is read again once this is committed or undone. */
 static enum err changed(struct call *c, int64_t id, const char *action, const char *before, const char *after)
 {
-	c->s->alerts->is_stale = c->s->alerts->is_touched = true;
+	c->s->alerts->is_stale = true;
+	alerts_touch(c->s->alerts);
 	return audit_append(c, action, arena_printf(c->arena, "alert-rules/%lld", (long long)id), before, after);
 }
 
 enum err alert_rule_create(struct call *c, const struct alert_rule *r, int64_t *id)
 {
 	struct alerts *a = c->s->alerts;
-	struct alert_rule_row row = row_of(r);
+	struct alert_rule_row row = alert_rule_row_of(r);
 	int64_t count = 0;
-	enum err e = check_rule(c, r);
+	enum err e = alert_rule_check(c, r);
 	if (e == ERR_OK)
 		e = rule_count(a->store, &count, c->fault);
 	if (e == ERR_OK && count >= RULES_MAX)
@@ -332,13 +592,13 @@ enum err alert_rule_show(struct call *c, int64_t id, struct alert_rule *out)
 enum err alert_rule_update(struct call *c, const struct alert_rule *r)
 {
 	struct alerts *a = c->s->alerts;
-	struct alert_rule_row old, row = row_of(r);
-	enum err e = check_rule(c, r);
+	struct alert_rule_row old, row = alert_rule_row_of(r);
+	enum err e = alert_rule_check(c, r);
 	if (e == ERR_OK)
 		e = rule_get(a->store, r->id, c->arena, &old, c->fault);
 	row.updated_at = c->now_ms;
 	if (e == ERR_OK)
-		e = alerts_resolve_rule(c, r->id);
+		e = alerts_end_rule(c, r->id);
 	if (e == ERR_OK)
 		e = rule_update(a->store, &row, c->fault);
 	return e == ERR_OK ? changed(c, r->id, "alert_rule.update", as_json(c, &old), as_json(c, &row)) : e;
@@ -350,7 +610,7 @@ enum err alert_rule_delete(struct call *c, int64_t id)
 	struct alert_rule_row old;
 	enum err e = rule_get(a->store, id, c->arena, &old, c->fault);
 	if (e == ERR_OK)
-		e = alerts_resolve_rule(c, id);
+		e = alerts_end_rule(c, id);
 	if (e == ERR_OK)
 		e = rule_delete(a->store, id, c->fault);
 	return e == ERR_OK ? changed(c, id, "alert_rule.delete", as_json(c, &old), NULL) : e;

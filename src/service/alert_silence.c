@@ -12,9 +12,9 @@
 
 #define SWEEP_LEAST 5000   /* devices looked at a second; larger fleets in SWEEP_SECONDS */
 #define SWEEP_SECONDS 20
-#define CHANGES_MAX 200    /* alerts raised or resolved a second: more wait for the next one */
+#define CHANGES_MAX 1000   /* alerts raised or resolved in a piece: more wait for the next one, at once */
 #define INTERVAL_MS 60000  /* of a device whose gaps are not known yet */
-#define RESOURCE_PREFIX "devices/"
+#define RESOURCE_PREFIX ALERT_DEVICE_PREFIX
 
 static void make_room(struct alerts *a, size_t room)
 {
@@ -67,13 +67,19 @@ struct change {
 	bool is_silent;
 };
 
-static enum err sweep(struct call *c, struct change *changes, size_t *count)
+static enum err sweep(struct call *c, const struct timebox *box, struct change *changes, size_t *count, bool *more)
 {
 	struct alerts *a = c->s->alerts;
 	size_t share = registry_size(c->s->registry) / SWEEP_SECONDS, most = share > SWEEP_LEAST ? share : SWEEP_LEAST;
-	for (size_t looked = 0; looked < most && *count < CHANGES_MAX; looked++) {
+	for (size_t looked = 0; looked < most; looked++) {
 		struct silence_habit h;
+		if (*count == CHANGES_MAX || (*count > 0 && timebox_is_over(box))) { /* only what is written takes long */
+			*more = true;
+			return ERR_OK;
+		}
 		int64_t limit_ms = 0;
+		if (looked % 1024 == 1023 && timebox_is_over(box))
+			return ERR_OK;
 		const struct device_state *d = registry_each(c->s->registry, &a->sweep_at);
 		if (d == NULL) { /* round */
 			a->sweep_at = 0;
@@ -98,7 +104,7 @@ int64_t alerts_listening_since(const struct call *c)
 	return a == NULL || a->listening_ms > c->now_ms ? 0 : a->listening_ms;
 }
 
-enum err alerts_sweep_silent(struct call *c)
+enum err alerts_sweep_silent(struct call *c, const struct timebox *box, bool *more)
 {
 	struct alerts *a = c->s->alerts;
 	struct change changes[CHANGES_MAX];
@@ -110,7 +116,7 @@ enum err alerts_sweep_silent(struct call *c)
 	make_room(a, registry_span(c->s->registry));
 	enum err e = unit_begin(c->s, c->fault);
 	if (e == ERR_OK)
-		e = unit_end(c->s, sweep(c, changes, &count), c->fault);
+		e = unit_end(c->s, sweep(c, box, changes, &count, more), c->fault);
 	for (size_t i = 0; i < count && e == ERR_OK; i++)
 		a->silent[changes[i].index] = changes[i].is_silent;
 	return e;

@@ -1,5 +1,6 @@
 #include "service/alerts.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,8 +14,10 @@
 #define ARENA_BYTES (16u << 20)
 #define PAGE 500
 #define KEEP_MS ((int64_t)90 * 86400000) /* how long a resolved alert is kept */
+#define NOTICE_KEEP_MS ((int64_t)7 * 86400000) /* of those that nobody takes away */
 #define RETAIN_EVERY_MS 10000
 #define RETAIN_ROWS 500
+#define SIEVE_ROWS 1000
 
 static const char *const severities[] = {[ALERT_INFO] = "info", [ALERT_WARNING] = "warning", [ALERT_CRITICAL] = "critical"};
 
@@ -27,9 +30,43 @@ enum alert_severity alerts_severity(const char *name)
 	return ALERT_CRITICAL;
 }
 
+const char *alerts_severity_name(enum alert_severity s)
+{
+	return severities[s];
+}
+
+bool alerts_kind_is(const char *kind, const char *cause)
+{
+	const char *dot = strrchr(kind, '.');
+	return strcmp(kind, cause) == 0 || (dot != NULL && strcmp(dot + 1, cause) == 0);
+}
+
+/* One backtrack point: linear in practice. */
+bool alerts_glob(const char *pattern, const char *text)
+{
+	const char *star = NULL, *retry = NULL;
+	while (*text != '\0') {
+		if (*pattern == '*') {
+			star = ++pattern;
+			retry = text;
+		} else if (*pattern == *text) {
+			pattern++;
+			text++;
+		} else if (star != NULL) {
+			pattern = star;
+			text = ++retry;
+		} else {
+			return false;
+		}
+	}
+	while (*pattern == '*')
+		pattern++;
+	return *pattern == '\0';
+}
+
 /* ---- what is in memory, from the database ---- */
 
-static enum err restore_firing(struct alerts *a, struct fault *f)
+static enum err restore_open(struct alerts *a, struct fault *f)
 {
 	int64_t after = 0;
 	a->firing = 0;
@@ -37,49 +74,64 @@ static enum err restore_firing(struct alerts *a, struct fault *f)
 		struct alert_row *rows;
 		size_t count;
 		arena_reset(a->arena);
-		enum err e = alert_firing(a->store, NULL, 0, after, PAGE, a->arena, &rows, &count, f);
+		enum err e = alert_open(a->store, NULL, 0, after, PAGE, a->arena, &rows, &count, f);
 		if (e != ERR_OK || count == 0)
 			return e;
 		for (size_t i = 0; i < count; i++) {
-			a->firing++;
-			if (strcmp(rows[i].kind, ALERT_KIND_SILENT) == 0)
+			alerts_restore_live(a, &rows[i]);
+			if (strcmp(rows[i].kind, ALERT_KIND_SILENT) == 0 && rows[i].rule == 0)
 				alerts_restore_silent(a, &rows[i]);
-			else if (strcmp(rows[i].kind, ALERT_KIND_THRESHOLD) == 0)
+			else if (rows[i].rule != 0)
 				alerts_restore_breach(a, &rows[i]);
 		}
 		after = rows[count - 1].id;
 	}
 }
 
-static enum err restore(struct alerts *a, struct fault *f)
+static enum err restore(struct alerts *a, int64_t now_ms, struct fault *f)
 {
 	if (a->silent != NULL)
 		memset(a->silent, 0, a->silent_room);
 	arena_reset(a->arena);
+	alerts_free_lives(a);
 	enum err e = alerts_load_rules(a, f);
 	if (e == ERR_OK)
-		e = restore_firing(a, f);
+		e = alerts_load_silences(a, now_ms, f);
+	if (e == ERR_OK)
+		e = restore_open(a, f);
 	if (e == ERR_OK)
 		a->is_stale = false;
 	return e;
 }
 
+enum err alerts_fresh(struct call *c)
+{
+	struct alerts *a = c->s->alerts;
+	return a->is_stale ? restore(a, c->now_ms, c->fault) : ERR_OK;
+}
+
+void alerts_touch(struct alerts *a)
+{
+	a->wrote = unit_newest(a->s);
+}
+
 static void on_committed(void *ctx)
 {
-	((struct alerts *)ctx)->is_touched = false;
+	((struct alerts *)ctx)->wrote = 0;
 }
 
 static void on_undone(void *ctx)
 {
 	struct alerts *a = ctx;
-	a->is_stale = a->is_stale || a->is_touched;
+	if (a->wrote != 0 && unit_undone_from(a->s) <= a->wrote)
+		a->is_stale = true;
 }
 
 static void on_lost(void *ctx)
 {
 	struct alerts *a = ctx;
-	on_undone(a);
-	a->is_touched = false;
+	a->is_stale = a->is_stale || a->wrote != 0;
+	a->wrote = 0;
 }
 
 struct alerts *alerts_open(struct services *s, struct fault *f)
@@ -92,7 +144,7 @@ struct alerts *alerts_open(struct services *s, struct fault *f)
 	a->arena = arena_new(ARENA_BYTES);
 	enum err e = alert_store_open(s->db, &a->store, f);
 	if (e == ERR_OK)
-		e = restore(a, f);
+		e = restore(a, a->listening_ms, f);
 	if (e != ERR_OK) {
 		alerts_close(a);
 		return NULL;
@@ -106,8 +158,10 @@ void alerts_close(struct alerts *a)
 {
 	if (a == NULL)
 		return;
-	observe_on_values(a->s->telemetry, NULL, NULL);
+	observe_on_values(a->s->telemetry, NULL, a);
 	alerts_free_rules(a);
+	alerts_free_lives(a);
+	alerts_free_silences(a);
 	alert_store_close(a->store);
 	arena_free(a->arena);
 	free(a->silent);
@@ -121,7 +175,7 @@ int64_t alerts_firing(const struct alerts *a)
 
 /* ---- raising and resolving ---- */
 
-static enum err note(struct call *c, const struct alert_row *row, const char *status)
+enum err alerts_note(struct call *c, const struct alert_row *row, const char *status)
 {
 	struct buf b = BUF_INIT;
 	json_open_object(&b);
@@ -136,62 +190,18 @@ static enum err note(struct call *c, const struct alert_row *row, const char *st
 	return e;
 }
 
-static enum err fire(struct call *c, struct alert_row *row)
-{
-	struct alerts *a = c->s->alerts;
-	enum err e = alert_insert(a->store, row, c->fault);
-	if (e != ERR_OK)
-		return e;
-	a->firing++;
-	return note(c, row, "firing");
-}
-
-enum err alerts_raise_for(struct call *c, const char *kind, const char *resource, int64_t rule, enum alert_severity severity, const char *summary,
-	const char *data)
-{
-	struct alerts *a = c->s->alerts;
-	struct alert_row have;
-	bool found;
-	enum err e = alert_find_firing(a->store, kind, resource, rule, c->arena, &have, &found, c->fault);
-	if (e != ERR_OK)
-		return e;
-	struct alert_row row = {.kind = kind, .resource = resource, .severity = severities[severity], .summary = summary,
-	                        .data = data != NULL ? data : "{}", .rule = rule, .fired_at = c->now_ms};
-	a->is_touched = true;
-	if (!found)
-		return fire(c, &row);
-	if (strcmp(have.severity, row.severity) == 0 && strcmp(have.summary, summary) == 0 && strcmp(have.data, row.data) == 0)
-		return ERR_OK;
-	return alert_set_content(a->store, have.id, row.severity, summary, row.data, c->fault);
-}
-
-static enum err resolve_row(struct call *c, const struct alert_row *row)
-{
-	struct alerts *a = c->s->alerts;
-	enum err e = alert_set_resolved(a->store, row->id, c->now_ms, c->fault);
-	if (e != ERR_OK)
-		return e;
-	a->is_touched = true;
-	a->firing--;
-	return note(c, row, "resolved");
-}
-
-enum err alerts_resolve_for(struct call *c, const char *kind, const char *resource, int64_t rule)
-{
-	struct alert_row have;
-	bool found;
-	enum err e = alert_find_firing(c->s->alerts->store, kind, resource, rule, c->arena, &have, &found, c->fault);
-	return e == ERR_OK && found ? resolve_row(c, &have) : e;
-}
+static const struct alert_policy at_once = {0};
 
 enum err alert_raise(struct call *c, const char *kind, const char *resource, enum alert_severity severity, const char *summary, const char *data)
 {
-	return alerts_raise_for(c, kind, resource, 0, severity, summary, data);
+	return alert_signal(c, &(struct alert_signal){.kind = kind, .resource = resource, .severity = severity, .level = ALERT_LEVEL_OVER, .value = NAN,
+		.expected = NAN, .score = NAN, .summary = summary, .data = data, .policy = &at_once});
 }
 
 enum err alert_resolve(struct call *c, const char *kind, const char *resource)
 {
-	return alerts_resolve_for(c, kind, resource, 0);
+	return alert_signal(c, &(struct alert_signal){.kind = kind, .resource = resource, .level = ALERT_LEVEL_UNDER, .value = NAN, .expected = NAN,
+		.score = NAN, .policy = &at_once});
 }
 
 enum err alert_install_failed(struct call *c, const char *device_id, int64_t rollout, const char *reason)
@@ -208,35 +218,13 @@ enum err alert_install_failed(struct call *c, const char *device_id, int64_t rol
 	return e;
 }
 
-/* All that fire of a resource, or of a rule. */
-static enum err resolve_all(struct call *c, const char *resource, int64_t rule)
-{
-	int64_t after = 0;
-	for (;;) {
-		struct alert_row *rows;
-		size_t count;
-		enum err e = alert_firing(c->s->alerts->store, resource, rule, after, PAGE, c->arena, &rows, &count, c->fault);
-		for (size_t i = 0; i < count && e == ERR_OK; i++)
-			e = resolve_row(c, &rows[i]);
-		if (e != ERR_OK || count < PAGE)
-			return e;
-		after = rows[count - 1].id;
-	}
-}
-
-enum err alerts_resolve_rule(struct call *c, int64_t rule)
-{
-	return resolve_all(c, NULL, rule);
-}
-
 enum err alerts_forget_device(struct call *c, const char *device_id)
 {
 	struct alerts *a = c->s->alerts;
 	const struct device_state *d = registry_find(c->s->registry, device_id);
 	if (d != NULL && d->index < a->silent_room)
 		a->silent[d->index] = 0; /* the index will be another device's */
-	a->is_touched = true;
-	return resolve_all(c, arena_printf(c->arena, "devices/%s", device_id), 0);
+	return alerts_end_resource(c, arena_printf(c->arena, "devices/%s", device_id));
 }
 
 /* ---- time ---- */
@@ -248,23 +236,59 @@ static enum err retain(struct call *c)
 		return ERR_OK;
 	a->retain_at_ms = c->now_ms + RETAIN_EVERY_MS;
 	enum err e = unit_begin(c->s, c->fault);
-	return e == ERR_OK ? unit_end(c->s, alert_retain(a->store, c->now_ms - KEEP_MS, RETAIN_ROWS, c->fault), c->fault) : e;
+	if (e != ERR_OK)
+		return e;
+	e = alert_retain(a->store, c->now_ms - KEEP_MS, RETAIN_ROWS, c->fault);
+	if (e == ERR_OK)
+		e = notice_retain(a->store, c->now_ms - NOTICE_KEEP_MS, RETAIN_ROWS, c->fault);
+	if (e == ERR_OK)
+		e = silence_retain(a->store, c->now_ms - KEEP_MS, RETAIN_ROWS, c->fault);
+	return unit_end(c->s, e, c->fault);
 }
 
-enum err alerts_tick(struct call *c)
+enum err alerts_tick(struct call *c, bool *more)
 {
-	struct alerts *a = c->s->alerts;
-	enum err e = a->is_stale ? restore(a, c->fault) : ERR_OK;
+	struct timebox box = timebox_begin(TIMEBOX_NS);
+	*more = false;
+	enum err e = alerts_fresh(c);
 	if (e == ERR_OK)
-		e = alerts_apply_rules(c);
+		e = alerts_apply_rules(c, &box, more);
 	if (e == ERR_OK)
-		e = alerts_sweep_silent(c);
+		e = alerts_sweep_silent(c, &box, more);
+	if (e == ERR_OK)
+		e = alerts_lives_tick(c, &box, more);
 	return e == ERR_OK ? retain(c) : e;
 }
 
 /* ---- operators ---- */
 
-static void encode(const struct alert_row *row, struct buf *out)
+static void encode_times(const struct alert_row *row, struct buf *out)
+{
+	if (row->pending_at != 0)
+		json_int(out, "pending_at", row->pending_at);
+	if (row->fired_at != 0)
+		json_int(out, "fired_at", row->fired_at);
+	if (row->resolved_at != 0) {
+		json_int(out, "resolved_at", row->resolved_at);
+		json_str(out, "resolved_by", row->resolved_by != NULL ? row->resolved_by : "cleared");
+	}
+	if (row->acknowledged_at != 0) {
+		json_int(out, "acknowledged_at", row->acknowledged_at);
+		json_str(out, "acknowledged_by", row->acknowledged_by);
+	}
+}
+
+static void encode_figures(const struct alert_row *row, struct buf *out)
+{
+	if (isfinite(row->value))
+		json_num(out, "value", row->value);
+	if (isfinite(row->expected))
+		json_num(out, "expected", row->expected);
+	if (isfinite(row->score))
+		json_num(out, "score", row->score);
+}
+
+static void encode(struct arena *arena, const struct alert_row *row, const struct alert_fate *fate, struct buf *out)
 {
 	json_open_object(out);
 	json_int(out, "id", row->id);
@@ -276,29 +300,61 @@ static void encode(const struct alert_row *row, struct buf *out)
 	json_raw(out, "data", row->data);
 	if (row->rule != 0)
 		json_int(out, "rule", row->rule);
-	json_int(out, "fired_at", row->fired_at);
-	if (row->resolved_at != 0)
-		json_int(out, "resolved_at", row->resolved_at);
-	if (row->acknowledged_at != 0) {
-		json_int(out, "acknowledged_at", row->acknowledged_at);
-		json_str(out, "acknowledged_by", row->acknowledged_by);
-	}
+	if (row->cohort[0] != '\0')
+		json_str(out, "cohort", row->cohort);
+	if (row->metric[0] != '\0')
+		json_str(out, "metric", row->metric);
+	encode_figures(row, out);
+	json_raw(out, "labels", row->labels);
+	json_str(out, "group", alerts_group_key(arena, row));
+	json_int(out, "seq", row->seq);
+	json_int(out, "flaps", row->flaps);
+	json_bool(out, "suppressed", row->is_suppressed);
+	json_bool(out, "stale", row->is_stale);
+	if (fate->silenced_by != 0)
+		json_int(out, "silenced_by", fate->silenced_by);
+	if (fate->inhibited_by != 0)
+		json_int(out, "inhibited_by", fate->inhibited_by);
+	encode_times(row, out);
 	json_close_object(out);
 }
 
+static void encode_now(struct call *c, const struct alert_row *row, struct buf *out)
+{
+	struct alert_fate fate = alerts_fate_of(c, row);
+	encode(c->arena, row, &fate, out);
+}
+
+static bool is_wanted(enum alert_only only, int64_t by)
+{
+	return only == ALERT_ANY || (only == ALERT_YES) == (by != 0);
+}
+
+/* What is silenced or inhibited is known of each alert now, not of a table: so a page looks at so many rows, and may show fewer. */
 enum err alerts_list(struct call *c, const struct alert_filter *q, struct buf *out, int64_t *next)
 {
+	bool sieves = q->silenced != ALERT_ANY || q->inhibited != ALERT_ANY;
+	int64_t limit = sieves && q->limit < SIEVE_ROWS ? SIEVE_ROWS : q->limit, shown = 0;
 	struct alert_row *rows;
 	size_t count;
-	struct alert_page page = {q->status, q->kind, q->severity, q->resource, q->after, q->limit + 1};
-	enum err e = alert_page(c->s->alerts->store, &page, c->arena, &rows, &count, c->fault);
+	struct alert_page page = {q->status, q->kind, q->severity, q->resource, q->cohort, q->metric, q->after, limit + 1};
+	enum err e = alerts_fresh(c);
+	if (e == ERR_OK)
+		e = alert_page(c->s->alerts->store, &page, c->arena, &rows, &count, c->fault);
+	*next = 0;
 	if (e != ERR_OK)
 		return e;
-	bool more = count > (size_t)q->limit;
-	count -= more;
-	for (size_t i = 0; i < count; i++)
-		encode(&rows[i], out);
-	*next = more ? rows[count - 1].id : 0;
+	for (size_t i = 0; i < count; i++) {
+		if (shown == q->limit || i == (size_t)limit) {
+			*next = rows[i - 1].id;
+			break;
+		}
+		struct alert_fate fate = alerts_fate_of(c, &rows[i]);
+		if (!is_wanted(q->silenced, fate.silenced_by) || !is_wanted(q->inhibited, fate.inhibited_by))
+			continue;
+		encode(c->arena, &rows[i], &fate, out);
+		shown++;
+	}
 	return ERR_OK;
 }
 
@@ -307,7 +363,7 @@ enum err alerts_show(struct call *c, int64_t id, struct buf *out)
 	struct alert_row row;
 	enum err e = alert_get(c->s->alerts->store, id, c->arena, &row, c->fault);
 	if (e == ERR_OK)
-		encode(&row, out);
+		encode_now(c, &row, out);
 	return e;
 }
 
@@ -324,6 +380,31 @@ static const char *acknowledgement(struct call *c, const struct alert_row *row)
 	return text;
 }
 
+static enum err acknowledge_row(struct call *c, struct alert_row *row)
+{
+	struct alerts *a = c->s->alerts;
+	alerts_touch(a);
+	enum err e = alert_set_acknowledged(a->store, row->id, c->now_ms, c->who->name, c->fault);
+	row->seq++;
+	alerts_note_acknowledged(a, row);
+	if (e == ERR_OK && row->is_told && strcmp(row->status, "firing") == 0)
+		e = notice_insert(a->store, &(struct notice_row){.alert = row->id, .seq = row->seq, .transition = "acknowledged", .at = c->now_ms,
+			.group_key = alerts_group_key(c->arena, row)}, c->fault);
+	return e == ERR_OK ? alerts_note(c, row, "acknowledged") : e;
+}
+
+enum err alert_fate(struct call *c, int64_t id, struct alert_fate *out)
+{
+	struct alert_row row;
+	*out = (struct alert_fate){0};
+	enum err e = alerts_fresh(c);
+	if (e == ERR_OK)
+		e = alert_get(c->s->alerts->store, id, c->arena, &row, c->fault);
+	if (e == ERR_OK)
+		*out = alerts_fate_of(c, &row);
+	return e;
+}
+
 enum err alerts_acknowledge(struct call *c, int64_t id, struct buf *out)
 {
 	struct alerts *a = c->s->alerts;
@@ -335,13 +416,11 @@ enum err alerts_acknowledge(struct call *c, int64_t id, struct buf *out)
 		const char *before = acknowledgement(c, &row);
 		row.acknowledged_at = c->now_ms;
 		row.acknowledged_by = c->who->name;
-		e = alert_set_acknowledged(a->store, id, c->now_ms, c->who->name, c->fault);
-		if (e == ERR_OK)
-			e = note(c, &row, "acknowledged");
+		e = acknowledge_row(c, &row);
 		if (e == ERR_OK)
 			e = audit_append(c, "alert.acknowledge", arena_printf(c->arena, "alerts/%lld", (long long)id), before, acknowledgement(c, &row));
 	}
 	if (e == ERR_OK)
-		encode(&row, out);
+		encode_now(c, &row, out);
 	return e;
 }

@@ -278,6 +278,8 @@ static void seal_states(struct telemetry *t, struct telemetry_batch *b, int64_t 
 	free(ends);
 }
 
+static void seal_companion(struct telemetry *t, struct telemetry_batch *b, int64_t now_ms);
+
 struct telemetry_batch *telemetry_seal(struct telemetry *t, int64_t now_ms)
 {
 	assert(!t->is_in_flight);
@@ -296,6 +298,7 @@ struct telemetry_batch *telemetry_seal(struct telemetry *t, int64_t now_ms)
 	t->reports = 0;
 	seal_symbols(t, b);
 	seal_states(t, b, now_ms);
+	seal_companion(t, b, now_ms);
 	t->is_in_flight = true;
 	return b;
 }
@@ -314,7 +317,7 @@ enum err telemetry_write(struct telemetry_batch *b, struct fault *f)
 
 #define TOLD_QUANTILE 0.95
 
-static bool value_of(const struct log_metric *m, double *value)
+bool telemetry_value_of(const struct log_metric *m, double *value)
 {
 	struct ddsketch s;
 	switch (m->type) {
@@ -350,7 +353,7 @@ static void tell_values(struct telemetry *t, struct log_report r)
 			l->on_begin(l->ctx, r.device, r.version, r.received_ms);
 	}
 	while (report_log_metric(&r, &m)) {
-		if (!value_of(&m, &value))
+		if (!telemetry_value_of(&m, &value))
 			continue;
 		const char *name = symbols_get(t->symbols, m.name)->text;
 		for (size_t i = 0; i < t->listener_count; i++) {
@@ -361,17 +364,74 @@ static void tell_values(struct telemetry *t, struct log_report r)
 	}
 }
 
-static void apply(struct telemetry *t, const struct stored_batch *b)
+/* ---- the companion ---- */
+
+#define PREFETCH_AHEAD 6 /* reports: some hundred nanoseconds each, more than memory takes */
+
+void telemetry_accompany(struct telemetry *t, const struct telemetry_companion *c)
 {
+	t->companion = c != NULL ? *c : (struct telemetry_companion){.ctx = NULL};
+}
+
+const struct symbols *telemetry_symbols(const struct telemetry *t)
+{
+	return t->symbols;
+}
+
+static void prefetch(struct telemetry *t, struct report_log_reader *ahead, unsigned count)
+{
+	struct log_report r;
+	while (count-- > 0 && report_log_next(ahead, 0, &r))
+		t->companion.prefetch(t->companion.ctx, r.device);
+}
+
+static void replay_companion(void *ctx, const struct stored_batch *b)
+{
+	struct telemetry *t = ctx;
 	struct report_log_reader reader;
 	struct log_report r;
+	if (b->reports > 0)
+		t->companion.begin(t->companion.ctx, b->id, b->first_ms);
 	report_log_open(&reader, b->data, b->len, b->first_ms);
+	while (report_log_next(&reader, 0, &r))
+		t->companion.report(t->companion.ctx, &r);
+}
+
+enum err telemetry_companion_load(struct telemetry *t, void (*row)(void *, const struct stored_detect *), struct fault *f)
+{
+	int64_t from = 0;
+	enum err e = telemetry_store_each_detect(t->store, &from, row, t->companion.ctx, f);
+	return e == ERR_OK ? telemetry_store_each_batch(t->store, from, replay_companion, t, f) : e;
+}
+
+static void seal_companion(struct telemetry *t, struct telemetry_batch *b, int64_t now_ms)
+{
+	if (t->companion.seal != NULL)
+		t->companion.seal(t->companion.ctx, t->settled, now_ms, &b->b);
+	else
+		b->b.detect_batch = b->b.states_batch; /* nobody needs what is before */
+}
+
+static void apply(struct telemetry *t, const struct stored_batch *b)
+{
+	struct report_log_reader reader, ahead;
+	struct log_report r;
+	report_log_open(&reader, b->data, b->len, b->first_ms);
+	ahead = reader;
+	if (t->companion.report != NULL && b->reports > 0) {
+		t->companion.begin(t->companion.ctx, b->id, b->first_ms);
+		prefetch(t, &ahead, PREFETCH_AHEAD);
+	}
 	while (report_log_next(&reader, 0, &r)) {
+		if (t->companion.report != NULL)
+			prefetch(t, &ahead, 1);
 		struct track *k = tracks_find(t->tracks, r.device);
 		if (k == NULL)
 			continue; /* it was deleted meanwhile */
 		if (t->listener_count > 0)
 			tell_values(t, r);
+		if (t->companion.report != NULL)
+			t->companion.report(t->companion.ctx, &r);
 		track_apply(t->tracks, k, &r, telemetry_model_of(t->symbols, r.version));
 	}
 	assert(!reader.is_broken); /* we wrote it ourselves */
@@ -440,6 +500,8 @@ struct telemetry_counters telemetry_counters(const struct telemetry *t)
 void telemetry_forget_device(struct telemetry *t, int64_t device)
 {
 	struct track *k = tracks_find(t->tracks, device);
+	if (t->companion.forget != NULL)
+		t->companion.forget(t->companion.ctx, device);
 	if (k == NULL)
 		return;
 	tracks_drop(t->tracks, k);

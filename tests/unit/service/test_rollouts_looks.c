@@ -504,7 +504,7 @@ static void nobody_is_silent_while_nobody_can_be_heard(void **state)
 		r->agents[i].habit = IS_AWAY;
 	metric_set(METER_MQTT_CONNECTED, 0); /* the broker is gone */
 	for (int i = 0; i < 30; i++) {
-		rig_must(r, alerts_tick(rig_call(r)));
+		rig_must(r, alerts_tick(rig_call(r), &(bool){false}));
 		rig_commit(r);
 		second(r);
 	}
@@ -512,7 +512,7 @@ static void nobody_is_silent_while_nobody_can_be_heard(void **state)
 	assert_string_equal(rig_status(r), "running");
 	for (int i = 0; strcmp(rig_status(r), "running") == 0; i++) { /* it is back, and they are not */
 		assert_true(i < 10);
-		rig_must(r, alerts_tick(rig_call(r)));
+		rig_must(r, alerts_tick(rig_call(r), &(bool){false}));
 		rig_commit(r);
 		second(r);
 	}

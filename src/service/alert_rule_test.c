@@ -1,0 +1,307 @@
+/* A rule against history: the same levels and the same life as live (alert_levels.c, core/alert_life.c), over the log of reports. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "core/novelty.h"
+#include "service/alerts_inside.h"
+#include "service/observe.h"
+#include "service/registry.h"
+#include "service/telemetry_inside.h"
+#include "store/report_log.h"
+#include "store/telemetry_store.h"
+
+#define DEADLINE_NS UINT64_C(10000000000)
+#define DEVICES_MAX 200000
+#define ALERTS_MAX 2000
+#define WARM_MS ((int64_t)3 * 86400000) /* of scores, before the range */
+#define WARM_SAMPLES 288
+#define SCORE_HOLD_S 14400
+#define SCORE_SAMPLES 8064 /* 28 days of reports five minutes apart */
+#define HOUR_MS 3600000
+
+struct tested {
+	int64_t device;
+	struct alert_levels_past past;
+	struct alert_life life;
+	struct novelty_full *series; /* of anomaly rules */
+	int64_t sample_ms;
+	double value;
+	size_t alert; /* 1 + place of the one that fires */
+};
+struct tested_alert {
+	int64_t device, fired_ms, resolved_ms; /* 0: fires still */
+	double value;
+};
+struct rule_test {
+	struct arena *arena;
+	struct alert_rule_row row;
+	struct alert_policy policy;
+	const char *path;
+	int kind;
+	int64_t metric, from_ms, to_ms;
+	uint64_t end_ns;
+	struct tested *devices; /* in order of appearance */
+	uint32_t *index;        /* 1 + place, by hash */
+	size_t count, room;
+	struct tested_alert *alerts;
+	size_t alert_count;
+	int64_t samples;
+	bool is_late, is_full;
+	enum err e;
+	struct fault fault;
+};
+
+/* ---- devices ---- */
+
+static size_t slot_of(const struct rule_test *t, int64_t device)
+{
+	size_t at = (size_t)((uint64_t)device * UINT64_C(0x9e3779b97f4a7c15) >> 20);
+	while (t->index[at & (2 * t->room - 1)] != 0 && t->devices[t->index[at & (2 * t->room - 1)] - 1].device != device)
+		at++;
+	return at & (2 * t->room - 1);
+}
+
+static void grow(struct rule_test *t)
+{
+	t->room = t->room > 0 ? t->room * 2 : 256;
+	t->devices = realloc(t->devices, t->room * sizeof *t->devices);
+	free(t->index);
+	t->index = calloc(2 * t->room, sizeof *t->index);
+	if (t->devices == NULL || t->index == NULL)
+		abort();
+	for (size_t i = 0; i < t->count; i++)
+		t->index[slot_of(t, t->devices[i].device)] = (uint32_t)i + 1;
+}
+
+static struct tested *device_of(struct rule_test *t, int64_t device)
+{
+	if (t->count == t->room && t->count < DEVICES_MAX)
+		grow(t);
+	size_t at = slot_of(t, device);
+	if (t->index[at] != 0)
+		return &t->devices[t->index[at] - 1];
+	if (t->count == t->room) {
+		t->is_full = true;
+		return NULL;
+	}
+	t->devices[t->count] = (struct tested){.device = device};
+	t->index[at] = (uint32_t)++t->count;
+	return &t->devices[t->count - 1];
+}
+
+/* ---- the rule ---- */
+
+static void record(struct rule_test *t, struct tested *d, const struct alert_step *step, int64_t at_ms)
+{
+	if (step->moves && step->to == ALERT_STATE_FIRING) {
+		if (at_ms < t->from_ms || t->alert_count == ALERTS_MAX) {
+			t->is_full = t->is_full || at_ms >= t->from_ms;
+			return;
+		}
+		t->alerts[t->alert_count++] = (struct tested_alert){.device = d->device, .fired_ms = at_ms, .value = d->value};
+		d->alert = t->alert_count;
+	} else if (step->moves && step->from == ALERT_STATE_FIRING && d->alert != 0) {
+		t->alerts[d->alert - 1].resolved_ms = at_ms;
+		d->alert = 0;
+	}
+}
+
+/* Time alone moves it, as the tick would. */
+static void pass(struct rule_test *t, struct tested *d, int64_t until_ms)
+{
+	for (;;) {
+		int64_t wake = alert_life_wake_ms(&t->policy, &d->life);
+		if (wake > until_ms)
+			return;
+		struct alert_step step = alert_life_step(&t->policy, &d->life, ALERT_LEVEL_NONE, wake);
+		record(t, d, &step, wake);
+		if (!step.moves)
+			return;
+	}
+}
+
+static void take(struct rule_test *t, struct tested *d, enum alert_level level, int64_t at_ms)
+{
+	pass(t, d, at_ms);
+	struct alert_step step = alert_life_step(&t->policy, &d->life, level, at_ms);
+	record(t, d, &step, at_ms);
+}
+
+static void take_absence(struct rule_test *t, struct tested *d, int64_t until_ms)
+{
+	if (d->past.has && until_ms - d->past.at_ms > t->row.for_ms && d->life.state != ALERT_STATE_FIRING)
+		take(t, d, ALERT_LEVEL_OVER, d->past.at_ms + t->row.for_ms);
+}
+
+static bool score_of(struct tested *d, double value, int64_t at_ms, double *score)
+{
+	if (d->series == NULL)
+		d->series = calloc(1, sizeof *d->series);
+	if (d->series == NULL)
+		abort();
+	int64_t elapsed = d->sample_ms > 0 ? (at_ms - d->sample_ms) / 1000 : 0;
+	struct novelty_pace pace = {.n_max = SCORE_SAMPLES, .elapsed = (uint16_t)(elapsed < 0 ? 0 : elapsed < UINT16_MAX ? elapsed : UINT16_MAX),
+		.hold = SCORE_HOLD_S};
+	struct novelty_result r = novelty_update_full(d->series, (float)value, (unsigned)(at_ms / HOUR_MS % 24), pace);
+	*score = (double)r.score;
+	return !r.is_refused && d->series->level.n >= WARM_SAMPLES;
+}
+
+static void sample(struct rule_test *t, int64_t device, double value, int64_t at_ms)
+{
+	struct tested *d = device_of(t, device);
+	double compared;
+	if (d == NULL)
+		return;
+	t->samples += at_ms >= t->from_ms;
+	if (t->kind == RULE_ABSENCE)
+		take_absence(t, d, at_ms);
+	bool counts = t->kind == RULE_ANOMALY ? score_of(d, value, at_ms, &compared) : alert_levels_value(t->kind, &d->past, value, at_ms, &compared);
+	d->sample_ms = at_ms;
+	if (!counts)
+		return;
+	d->value = compared;
+	take(t, d, t->kind == RULE_ABSENCE ? ALERT_LEVEL_UNDER : alert_levels_of(&t->row, compared), at_ms);
+}
+
+/* ---- the work ---- */
+
+static void each_batch(void *ctx, const struct stored_batch *b)
+{
+	struct rule_test *t = ctx;
+	struct report_log_reader reader;
+	struct log_report r;
+	t->is_late = t->is_late || clock_mono_ns() > t->end_ns;
+	if (t->is_late || b->first_ms >= t->to_ms)
+		return;
+	report_log_open(&reader, b->data, b->len, b->first_ms);
+	while (report_log_next(&reader, 0, &r)) {
+		struct log_metric m;
+		double value;
+		while (r.received_ms < t->to_ms && report_log_metric(&r, &m)) {
+			if (m.name == t->metric && telemetry_value_of(&m, &value))
+				sample(t, r.device, value, r.received_ms);
+		}
+	}
+}
+
+void rule_test_work(void *test)
+{
+	struct rule_test *t = test;
+	t->end_ns = clock_mono_ns() + DEADLINE_NS;
+	int64_t begin = t->from_ms - (t->kind == RULE_ANOMALY ? WARM_MS : t->kind == RULE_ABSENCE ? t->row.for_ms : 0);
+	if (t->metric != 0)
+		t->e = telemetry_log_since(t->path, begin > 0 ? begin : 0, INT64_MAX, each_batch, t, &t->fault);
+	for (size_t i = 0; i < t->count && t->e == ERR_OK; i++) {
+		if (t->kind == RULE_ABSENCE)
+			take_absence(t, &t->devices[i], t->to_ms);
+		pass(t, &t->devices[i], t->to_ms);
+	}
+}
+
+enum err rule_test_new(struct call *c, const struct alert_rule *r, int64_t from_ms, int64_t to_ms, struct rule_test **out)
+{
+	*out = NULL;
+	enum err e = alert_rule_check(c, r);
+	if (e != ERR_OK) {
+		fault_prefix(c->fault, "/rule");
+		return e;
+	}
+	struct alert_rule_row row = alert_rule_row_of(r);
+	int kind = alert_levels_kind(row.kind);
+	if (!alert_levels_of_values(kind) && kind != RULE_ANOMALY)
+		return fault_set(c->fault, ERR_INVALID, "/rule/kind", "of this kind no history is kept: threshold, rate, absence and anomaly can be tested");
+	if (row.metric[0] == '\0')
+		return fault_set(c->fault, ERR_INVALID, "/rule/metric", "name one metric to test with");
+	if (from_ms < 0 || to_ms <= from_ms || to_ms - from_ms > RULE_TEST_RANGE_MS)
+		return fault_set(c->fault, ERR_INVALID, "/from", "from must be before to, by 31 days at most");
+	struct rule_test *t = calloc(1, sizeof *t);
+	if (t == NULL)
+		abort();
+	t->arena = arena_new(1u << 20);
+	t->row = row;
+	const char **texts[] = {&t->row.name, &t->row.metric, &t->row.op, &t->row.filter, &t->row.severity, &t->row.kind, &t->row.subject, &t->row.labels,
+		&t->row.annotations, &t->row.message};
+	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+		*texts[i] = arena_strdup(t->arena, *texts[i]);
+	alerts_rule_policy(&t->row, &t->policy);
+	t->path = arena_strdup(t->arena, c->s->telemetry->path);
+	t->kind = kind;
+	t->metric = observe_metric(c, row.metric);
+	t->from_ms = from_ms;
+	t->to_ms = to_ms < c->now_ms ? to_ms : c->now_ms;
+	t->alerts = arena_array(t->arena, ALERTS_MAX, sizeof *t->alerts);
+	*out = t;
+	return ERR_OK;
+}
+
+/* ---- the answer ---- */
+
+static void write_alert(const struct device_state *d, const struct tested_alert *a, int kind, struct buf *out)
+{
+	json_open_object(out);
+	json_str(out, "device", d->id);
+	json_int(out, "fired_at", a->fired_ms);
+	if (a->resolved_ms != 0)
+		json_int(out, "resolved_at", a->resolved_ms);
+	if (kind != RULE_ABSENCE)
+		json_num(out, "value", a->value);
+	json_close_object(out);
+}
+
+static int by_device(const void *a, const void *b)
+{
+	const struct tested_alert *x = a, *y = b;
+	if (x->device != y->device)
+		return x->device < y->device ? -1 : 1;
+	return x->fired_ms < y->fired_ms ? -1 : x->fired_ms > y->fired_ms;
+}
+
+enum err rule_test_result(struct call *c, struct rule_test *t, struct buf *out)
+{
+	int64_t alerts = 0, devices = 0, last = 0;
+	bool matches = false;
+	if (t->e != ERR_OK)
+		return fault_set(c->fault, t->e, "", "%s", t->fault.detail);
+	qsort(t->alerts, t->alert_count, sizeof *t->alerts, by_device);
+	json_key(out, "alerts");
+	json_open_array(out);
+	for (size_t i = 0; i < t->alert_count; i++) {
+		const struct device_state *d = registry_by_row(c->s->registry, t->alerts[i].device);
+		if (t->alerts[i].device != last) {
+			enum err e = d != NULL ? registry_matches(c, d, t->row.filter, 0, &matches) : ERR_OK;
+			if (e != ERR_OK)
+				return e;
+			matches = matches && d != NULL;
+			devices += matches;
+		}
+		last = t->alerts[i].device;
+		if (!matches || d == NULL)
+			continue;
+		write_alert(d, &t->alerts[i], t->kind, out);
+		alerts++;
+	}
+	json_close_array(out);
+	json_int(out, "fired", alerts);
+	json_int(out, "devices_fired", devices);
+	json_int(out, "devices_seen", (int64_t)t->count);
+	json_int(out, "samples", t->samples);
+	json_int(out, "from", t->from_ms);
+	json_int(out, "to", t->to_ms);
+	json_bool(out, "complete", !t->is_late && !t->is_full);
+	return ERR_OK;
+}
+
+void rule_test_free(struct rule_test *t)
+{
+	if (t == NULL)
+		return;
+	for (size_t i = 0; i < t->count; i++)
+		free(t->devices[i].series);
+	free(t->devices);
+	free(t->index);
+	arena_free(t->arena);
+	free(t);
+}
