@@ -27,7 +27,7 @@ struct daemon {
 	struct mqtt_out *out;    /* NULL without a broker */
 	struct topics *topics;
 	struct arena *arena;     /* of calls by timers */
-	struct loop_timer *rollouts_timer, *second_timer, *presence_timer, *retain_timer, *minute_timer, *watchdog_timer;
+	struct loop_timer *rollouts_timer, *second_timer, *alerts_timer, *presence_timer, *retain_timer, *minute_timer, *watchdog_timer;
 	struct loop_signal *signals[3];
 	struct buf tls_certificate, tls_key; /* PEM, as read */
 	size_t bound_count;      /* addresses of the configuration that were bound, from the first */

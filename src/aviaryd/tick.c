@@ -11,6 +11,8 @@
 #include "net/notify.h"
 #include "service/access.h"
 #include "service/alerts.h"
+#include "service/commands.h"
+#include "service/health.h"
 #include "service/metrics.h"
 #include "service/outbox.h"
 #include "service/registry.h"
@@ -168,8 +170,26 @@ static void on_second(void *ctx)
 		probe_commit(&c);
 		return;
 	}
+	loop_mark(d->loop, "commands.tick");
+	call_init(d, &c, &f);
+	report("commands.tick", commands_tick(&c), &f);
+	loop_mark(d->loop, "health.tick");
+	call_init(d, &c, &f);
+	report("health.tick", health_tick(&c), &f);
+}
+
+/* Once a second, or at once where there is more to do than fits into a piece: a storm is worked off within its minute. */
+static void on_alerts(void *ctx)
+{
+	struct daemon *d = ctx;
+	struct call c;
+	struct fault f;
+	bool more = false;
+	call_init(d, &c, &f);
 	loop_mark(d->loop, "alerts.tick");
-	report("alerts.tick", alerts_tick(&c), &f);
+	if (d->commit == ERR_OK)
+		report("alerts.tick", alerts_tick(&c, &more), &f);
+	loop_timer_start(d->alerts_timer, more ? 1 : 1000, 0);
 }
 
 static void on_presence(void *ctx)
@@ -231,6 +251,7 @@ enum err daemon_start_timers(struct daemon *d)
 {
 	d->rollouts_timer = loop_timer_new(d->loop, on_rollouts, d);
 	d->second_timer = loop_timer_new(d->loop, on_second, d);
+	d->alerts_timer = loop_timer_new(d->loop, on_alerts, d);
 	d->presence_timer = loop_timer_new(d->loop, on_presence, d);
 	d->retain_timer = loop_timer_new(d->loop, on_retain, d);
 	d->minute_timer = loop_timer_new(d->loop, on_minute, d);
@@ -238,6 +259,7 @@ enum err daemon_start_timers(struct daemon *d)
 	loop_on_hold(d->loop, note_hold, d);
 	loop_timer_start(d->rollouts_timer, ROLLOUTS_EVERY_MS, 0);
 	loop_timer_start(d->second_timer, 1000, 1000);
+	loop_timer_start(d->alerts_timer, 1000, 0);
 	loop_timer_start(d->presence_timer, PRESENCE_EVERY_MS, PRESENCE_EVERY_MS);
 	loop_timer_start(d->retain_timer, 10000, 0);
 	loop_timer_start(d->minute_timer, MINUTE_MS, MINUTE_MS);
@@ -251,11 +273,12 @@ void daemon_stop_timers(struct daemon *d)
 {
 	loop_timer_free(d->rollouts_timer);
 	loop_timer_free(d->second_timer);
+	loop_timer_free(d->alerts_timer);
 	loop_timer_free(d->presence_timer);
 	loop_timer_free(d->retain_timer);
 	loop_timer_free(d->minute_timer);
 	loop_timer_free(d->watchdog_timer);
-	d->rollouts_timer = d->second_timer = d->presence_timer = d->retain_timer = d->minute_timer = d->watchdog_timer = NULL;
+	d->rollouts_timer = d->second_timer = d->alerts_timer = d->presence_timer = d->retain_timer = d->minute_timer = d->watchdog_timer = NULL;
 }
 
 void daemon_flush(struct daemon *d)
