@@ -21,6 +21,8 @@ struct telemetry;
 struct telemetry_batch;
 struct telemetry_query;
 struct telemetry_report; /* core/telemetry.h */
+struct stored_detect;    /* store/telemetry_store.h */
+struct symbols;          /* service/symbols.h */
 
 struct telemetry_options {
 	const char *path;            /* of telemetry.db */
@@ -66,6 +68,24 @@ struct telemetry_counters {
 	int64_t log_bytes;               /* size of the database */
 };
 struct telemetry_counters telemetry_counters(const struct telemetry *t);
+
+/* ---- what else is a function of the log: service/detect.h ---- */
+struct log_report;      /* store/report_log.h */
+struct stored_batch;    /* store/telemetry_store.h */
+struct telemetry_companion {
+	void *ctx;
+	void (*prefetch)(void *ctx, int64_t device);                  /* a report of this device comes soon */
+	void (*begin)(void *ctx, int64_t batch, int64_t first_ms);    /* a durable batch, before its reports */
+	void (*report)(void *ctx, const struct log_report *r);        /* one that is no duplicate, in order; does not walk *r itself */
+	/* Rows that go with a batch: fills b->detects, detect_count and detect_batch; arrays and bytes live until the next call. `settled`: every
+	 * report up to this batch has been told. */
+	void (*seal)(void *ctx, int64_t settled, int64_t now_ms, struct stored_batch *b);
+	void (*forget)(void *ctx, int64_t device);
+};
+void telemetry_accompany(struct telemetry *t, const struct telemetry_companion *c); /* one; NULL: none; after the open, before anything comes */
+/* For the companion's start: its rows, then the log from where they end (begin and report are called). */
+AVIARY_MUST_CHECK enum err telemetry_companion_load(struct telemetry *t, void (*row)(void *ctx, const struct stored_detect *row), struct fault *f);
+const struct symbols *telemetry_symbols(const struct telemetry *t);
 
 /* ---- queries ---- */
 enum telemetry_aggregate { AGG_COUNT, AGG_SUM, AGG_MEAN, AGG_MIN, AGG_MAX, AGG_P50, AGG_P95, AGG_P99, AGG_REPORTS, AGG_ENUM };

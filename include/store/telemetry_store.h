@@ -29,6 +29,17 @@ struct stored_state {
 	const void *data; /* NULL: the device is gone, delete its row */
 	size_t len;
 };
+/* A row of what detection remembers (service/detect.h). */
+enum stored_detect_kind { DETECT_DEVICE, DETECT_COHORT, DETECT_BUDGET, DETECT_VIEW, DETECT_EVENT };
+struct stored_detect {
+	enum stored_detect_kind kind;
+	int64_t key;          /* device, or number of the cohort */
+	int64_t batch;        /* the state holds every report up to this one; DETECT_VIEW: holds from this one on; DETECT_EVENT: time of receipt */
+	const void *data;     /* NULL: delete it */
+	size_t len;
+	int64_t metric;       /* the last three: of DETECT_EVENT */
+	double score, value;
+};
 struct stored_batch {
 	int64_t id;       /* one above the last one written */
 	int64_t first_ms, last_ms, reports;
@@ -39,6 +50,9 @@ struct stored_batch {
 	const struct stored_state *states;
 	size_t state_count;
 	int64_t states_batch; /* > 0: now every state on disk holds every report up to this batch */
+	const struct stored_detect *detects;
+	size_t detect_count;
+	int64_t detect_batch; /* > 0: the same of detection's states */
 };
 
 AVIARY_MUST_CHECK enum err telemetry_store_open(const char *path, struct telemetry_store **out, struct fault *f);
@@ -64,6 +78,9 @@ AVIARY_MUST_CHECK enum err telemetry_store_each_symbol(struct telemetry_store *s
 	void *ctx, struct fault *f);
 AVIARY_MUST_CHECK enum err telemetry_store_each_state(struct telemetry_store *s, void (*fn)(void *ctx, const struct stored_state *state), void *ctx,
 	struct fault *f);
+/* Detection's states and views (no events), views of a cohort in order; and the batch from which on its log is to be read. */
+AVIARY_MUST_CHECK enum err telemetry_store_each_detect(struct telemetry_store *s, int64_t *detect_batch,
+	void (*fn)(void *ctx, const struct stored_detect *row), void *ctx, struct fault *f);
 /* Batches with id > after, in order; id, times, reports and data are filled. */
 AVIARY_MUST_CHECK enum err telemetry_store_each_batch(struct telemetry_store *s, int64_t after,
 	void (*fn)(void *ctx, const struct stored_batch *batch), void *ctx, struct fault *f);

@@ -21,6 +21,7 @@
 enum {
 	S_LAST, S_GET, S_SET, S_SYMBOL_ADD, S_SYMBOLS, S_STATE_PUT, S_STATE_DELETE, S_STATES, S_DEVICE_MAX, S_RAW_ADD, S_RAW_AFTER, S_RAW_OLDEST,
 	S_RAW_DELETE, S_MINUTE_ADD, S_MINUTE_FIRST, S_MINUTE_DELETE, S_HOUR_ADD, S_HOUR_PART, S_HOUR_FIRST, S_HOUR_DELETE, S_METRIC_AFTER, S_SIZE,
+	S_DETECT_PUT, S_DETECT_DELETE, S_DETECTS, S_VIEW_PUT, S_VIEWS, S_VIEW_DROP, S_EVENT_PUT, S_EVENT_DELETE,
 	S_COUNT
 };
 static const struct statement statements[S_COUNT] = {
@@ -53,13 +54,23 @@ static const struct statement statements[S_COUNT] = {
 	[S_METRIC_AFTER] = {"SELECT id FROM symbol WHERE id > ?1 AND kind = 'metric' ORDER BY id LIMIT 1", false},
 	[S_SIZE] = {"SELECT (SELECT page_count FROM pragma_page_count) - (SELECT freelist_count FROM pragma_freelist_count),"
 	            " (SELECT page_size FROM pragma_page_size)", true}, /* of the pragmas' single rows */
+	[S_DETECT_PUT] = {"INSERT INTO detect_state (id, batch, state) VALUES (?1, ?2, ?3)"
+	                  " ON CONFLICT (id) DO UPDATE SET batch = excluded.batch, state = excluded.state", false},
+	[S_DETECT_DELETE] = {"DELETE FROM detect_state WHERE id = ?1", false},
+	[S_DETECTS] = {"SELECT id, batch, state FROM detect_state ORDER BY id", true}, /* at start */
+	[S_VIEW_PUT] = {"INSERT OR REPLACE INTO detect_view (cohort, batch, view) VALUES (?1, ?2, ?3)", false},
+	[S_VIEWS] = {"SELECT cohort, batch, view FROM detect_view ORDER BY cohort, batch", true}, /* at start */
+	[S_VIEW_DROP] = {"DELETE FROM detect_view WHERE batch < (SELECT max(v.batch) FROM detect_view AS v"
+	                 " WHERE v.cohort = detect_view.cohort AND v.batch <= ?1)", true}, /* some rows a cohort, at the end of a round */
+	[S_EVENT_PUT] = {"INSERT OR IGNORE INTO anomaly (at, device, metric, score, value) VALUES (?1, ?2, ?3, ?4, ?5)", false},
+	[S_EVENT_DELETE] = {"DELETE FROM anomaly WHERE at < ?1", false},
 };
 
 struct telemetry_store {
 	struct db *db;
 	struct stmt *s[S_COUNT];
 	struct rollup *open; /* batches above rolled_batch */
-	int64_t last_batch, rolled_batch, states_batch, hours_before;
+	int64_t last_batch, rolled_batch, states_batch, detect_batch, hours_before;
 	/* the hour that is being rolled up: the next metric and device */
 	int64_t hour, hour_metric, hour_device;
 };
@@ -100,6 +111,8 @@ static enum err load(struct telemetry_store *s, struct fault *f)
 		e = get_int(s, S_GET, "rolled_batch", &s->rolled_batch, f);
 	if (e == ERR_OK)
 		e = get_int(s, S_GET, "states_batch", &s->states_batch, f);
+	if (e == ERR_OK)
+		e = get_int(s, S_GET, "detect_batch", &s->detect_batch, f);
 	if (e == ERR_OK)
 		e = get_int(s, S_GET, "hours_before", &s->hours_before, f);
 	if (e == ERR_OK)
@@ -186,6 +199,40 @@ static enum err write_symbols(struct telemetry_store *s, const struct stored_bat
 	return e;
 }
 
+static enum err write_detect(struct telemetry_store *s, const struct stored_detect *d, struct fault *f)
+{
+	struct stmt *st;
+	if (d->kind == DETECT_EVENT) {
+		st = s->s[S_EVENT_PUT];
+		stmt_bind_int(st, 1, d->batch);
+		stmt_bind_int(st, 2, d->key);
+		stmt_bind_int(st, 3, d->metric);
+		stmt_bind_real(st, 4, d->score);
+		stmt_bind_real(st, 5, d->value);
+		return stmt_run(st, f);
+	}
+	bool is_view = d->kind == DETECT_VIEW;
+	st = s->s[is_view ? S_VIEW_PUT : d->data != NULL ? S_DETECT_PUT : S_DETECT_DELETE];
+	stmt_bind_int(st, 1, is_view ? d->key : 4 * d->key + d->kind);
+	if (d->data != NULL) {
+		stmt_bind_int(st, 2, d->batch);
+		stmt_bind_blob(st, 3, d->data, d->len);
+	}
+	return stmt_run(st, f);
+}
+
+static enum err write_detects(struct telemetry_store *s, const struct stored_batch *b, struct fault *f)
+{
+	enum err e = ERR_OK;
+	for (size_t i = 0; i < b->detect_count && e == ERR_OK; i++)
+		e = write_detect(s, &b->detects[i], f);
+	if (e != ERR_OK || b->detect_batch <= s->detect_batch)
+		return e;
+	e = set_progress(s, "detect_batch", b->detect_batch, f);
+	stmt_bind_int(s->s[S_VIEW_DROP], 1, b->detect_batch);
+	return e == ERR_OK ? stmt_run(s->s[S_VIEW_DROP], f) : e;
+}
+
 static enum err write_states(struct telemetry_store *s, const struct stored_batch *b, struct fault *f)
 {
 	enum err e = ERR_OK;
@@ -231,6 +278,8 @@ enum err telemetry_store_write(struct telemetry_store *s, const struct stored_ba
 	if (e == ERR_OK)
 		e = write_states(s, b, f);
 	if (e == ERR_OK)
+		e = write_detects(s, b, f);
+	if (e == ERR_OK)
 		e = write_raw(s, b, f);
 	if (e == ERR_OK)
 		e = db_commit(s->db, f);
@@ -245,6 +294,8 @@ enum err telemetry_store_write(struct telemetry_store *s, const struct stored_ba
 	s->last_batch = b->id;
 	if (b->states_batch > 0)
 		s->states_batch = b->states_batch;
+	if (b->detect_batch > s->detect_batch)
+		s->detect_batch = b->detect_batch;
 	rollup_add(s->open, b->data, b->len, b->first_ms);
 	return ERR_OK;
 }
@@ -364,6 +415,8 @@ static enum err drop_raw(struct telemetry_store *s, int64_t before_ms, bool *did
 	}
 	stmt_reset(st);
 	int64_t upto = s->rolled_batch < s->states_batch ? s->rolled_batch : s->states_batch;
+	if (upto > s->detect_batch)
+		upto = s->detect_batch;
 	if (upto >= s->last_batch)
 		upto = s->last_batch - 1; /* the newest one keeps the number line */
 	if (e != ERR_OK || !row || last_ms >= before_ms || id > upto)
@@ -407,6 +460,10 @@ static enum err step_retention(struct telemetry_store *s, const struct telemetry
 		e = drop_rollup(s, S_MINUTE_FIRST, S_MINUTE_DELETE, earlier(is_full ? INT64_MAX : r->minute_before_ms, s->hours_before), did, f);
 	if (e == ERR_OK && !*did)
 		e = drop_rollup(s, S_HOUR_FIRST, S_HOUR_DELETE, earlier(is_full ? INT64_MAX : r->hour_before_ms, s->hours_before), did, f);
+	if (e == ERR_OK && r->minute_before_ms > 0) {
+		stmt_bind_int(s->s[S_EVENT_DELETE], 1, r->minute_before_ms);
+		e = stmt_run(s->s[S_EVENT_DELETE], f);
+	}
 	return finish(s, e, f);
 }
 
@@ -470,6 +527,37 @@ enum err telemetry_store_each_state(struct telemetry_store *s, void (*fn)(void *
 		state.data = stmt_blob(st, 2, &state.len);
 		fn(ctx, &state);
 	}
+}
+
+static void tell_detect(struct stmt *st, struct stored_detect *d, int data, void (*fn)(void *, const struct stored_detect *), void *ctx)
+{
+	d->batch = stmt_int(st, 1);
+	d->data = stmt_blob(st, data, &d->len);
+	fn(ctx, d);
+}
+
+enum err telemetry_store_each_detect(struct telemetry_store *s, int64_t *detect_batch, void (*fn)(void *, const struct stored_detect *), void *ctx,
+	struct fault *f)
+{
+	*detect_batch = s->detect_batch;
+	bool row = true;
+	enum err e = ERR_OK;
+	while (row && (e = stmt_step(s->s[S_DETECTS], &row, f)) == ERR_OK && row) {
+		int64_t id = stmt_int(s->s[S_DETECTS], 0);
+		struct stored_detect d = {.kind = (enum stored_detect_kind)(id % 4), .key = id / 4};
+		tell_detect(s->s[S_DETECTS], &d, 2, fn, ctx);
+	}
+	stmt_reset(s->s[S_DETECTS]);
+	for (row = true; e == ERR_OK && row;) {
+		e = stmt_step(s->s[S_VIEWS], &row, f);
+		struct stored_detect d = {.kind = DETECT_VIEW};
+		if (e == ERR_OK && row) {
+			d.key = stmt_int(s->s[S_VIEWS], 0);
+			tell_detect(s->s[S_VIEWS], &d, 2, fn, ctx);
+		}
+	}
+	stmt_reset(s->s[S_VIEWS]);
+	return e;
 }
 
 static enum err each_batch(struct stmt *st, void (*fn)(void *, const struct stored_batch *), void *ctx, struct fault *f)
