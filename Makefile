@@ -216,6 +216,17 @@ bench-detect-cost: $(DETECT_COSTS) ## ns a sample of the score and of the paging
 	@for p in $(sort $^); do $$p || exit 1; done
 .PHONY: bench-detect-cost
 
+# What pages, on the simulated fleet of docs/detect.md; less of it: DETECT='--devices 1000 --failing 5 7'.
+DETECT ?= 101 102 103 104
+$(B)/bench/detect_sim: tests/bench/detect_sim.c tests/bench/detect_fleet.h $(call lib,core base)
+	@mkdir -p $(@D)
+	@echo "  BENCH $<"
+	@$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group -lm $(shell pkg-config --libs libcjson openssl)
+
+bench-detect: $(B)/bench/detect_sim ## false alerts, detection and delay of what pages over 160,000 device-days (about 4 minutes)
+	@$< $(DETECT)
+.PHONY: bench-detect
+
 # Who holds the loop, and how long: a rollout over a fleet of a million, phase by phase; less of it: PLAN='--devices 50000'.
 $(B)/bench/seed_fleet: tests/bench/seed_fleet.c $(call lib,service store core base)
 	@mkdir -p $(@D)

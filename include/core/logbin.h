@@ -16,10 +16,8 @@
 static inline uint8_t logbin_of(float v)
 {
 	uint32_t bits;
-	if (!(v >= 0x1p-4f))
-		return 0;
-	if (v >= LOGBIN_MAX)
-		return LOGBINS - 1;
+	v = v > 0x1p-4f ? v : 0x1p-4f; /* NAN too */
+	v = v < LOGBIN_MAX ? v : LOGBIN_MAX;
 	memcpy(&bits, &v, sizeof bits);
 	return (uint8_t)((bits >> 19) - (123u << 4));
 }

@@ -46,7 +46,9 @@ enum watch_metric {
 /* What a metric of a report is for. Values below WATCH_METRICS are watched metrics. */
 enum watch_role { WATCH_ROLE_ERRORS = WATCH_METRICS, WATCH_ROLE_BOOTS, WATCH_ROLE_CLASSES, WATCH_ROLE_NONE };
 
-/* Two of each metric (spike 2m, cusum 2m+1), then those of counts and classes. The order is part of stored states. */
+/* A spike and a CUSUM of each metric, then those of counts and classes. The order is part of stored states. */
+#define WATCH_SPIKE(metric) ((enum watch_statistic)(2 * (metric)))
+#define WATCH_CUSUM(metric) ((enum watch_statistic)(2 * (metric) + 1))
 enum watch_statistic {
 	WATCH_ERRORS_BURST = 2 * WATCH_METRICS, /* deviance of the last five reports' errors from the device's rate */
 	WATCH_ERRORS_CUSUM, /* Poisson CUSUM against three times the rate */
@@ -88,19 +90,16 @@ struct watch_result {
 };
 enum { WATCH_REFUSED_CLOCK = 1u << 8, WATCH_REFUSED_COUNTS = 1u << 9, WATCH_REFUSED_CLASSES = 1u << 10 };
 
-struct watch_series {
-	float weight[4];   /* of 1, temperature (its own: the weather), sin and cos of the hour */
-	float spread;      /* mean |residual|; 0: none yet */
-	float up, down;    /* CUSUMs */
-	int16_t recent[2]; /* last two z, 1/256 */
-};
-
 /* Plain memory, zeroed = new; stored as these bytes. */
 struct watch {
 	uint32_t at_s;     /* of the last report; 0: none */
 	float gain[10];    /* P of all metrics but temperature, upper triangle of 4x4 */
 	float gain_hour[6]; /* P of temperature: 1, sin, cos */
-	struct watch_series series[WATCH_METRICS];
+	/* of each metric, side by side: weights of 1, temperature (its own: the weather), sin and cos of the hour; */
+	float weight[4][WATCH_METRICS];
+	float spread[WATCH_METRICS];       /* mean |residual|; 0: none yet */
+	float up[WATCH_METRICS], down[WATCH_METRICS]; /* CUSUMs */
+	int16_t recent[2][WATCH_METRICS];  /* the last two z, 1/256 */
 	uint16_t samples[WATCH_METRICS]; /* saturating */
 	float offset[2];   /* of latency on a low battery, on a bad link */
 	float temperature, battery; /* last of each; battery + 1, 0: none */

@@ -2,31 +2,31 @@
 #ifndef AVIARY_CORE_WATCH_INSIDE_H
 #define AVIARY_CORE_WATCH_INSIDE_H
 
+#include <string.h>
+
 #include "core/watch.h"
 
 #define WATCH_SD_OF_MEAN 1.2533f  /* standard deviation over mean |residual| of a normal law: sqrt(pi/2) */
 #define WATCH_SLOW_ABOVE 12.0f    /* CUSUM from which on learning is slow, without a cohort */
 #define WATCH_SLOW 0.05f
-#define WATCH_SETTLED 36u         /* samples from which on residuals are clipped */
+#define WATCH_SETTLED 36.0f       /* samples from which on residuals are clipped */
 
-struct watch_metric_facts {
-	const char *name, *spike, *cusum; /* wire names */
-	float lowest, highest, resolution;
-	bool is_log, harm_up, harm_down, has_common;
-};
-extern const struct watch_metric_facts watch_facts[WATCH_METRICS];
+/* Columns of WATCH_METRIC_TABLE, one place a metric, so that eight metrics are a few vector operations. */
+extern const float watch_lowest[WATCH_METRICS], watch_highest[WATCH_METRICS], watch_resolution[WATCH_METRICS];
+extern const float watch_harm_up[WATCH_METRICS], watch_harm_down[WATCH_METRICS]; /* 1: yes, 0: no */
+extern const float watch_common[WATCH_METRICS]; /* 1: has a common mode */
+extern const float watch_is_log[WATCH_METRICS]; /* 1: logarithms are regressed */
 
-/* watch_context.c: the regression. */
-struct watch_context {
-	float phi[4];       /* 1, temperature, sin, cos */
-	float gain[4];      /* what a unit of residual moves the weights by */
-	float gain_hour[4]; /* of temperature, whose second weight is the level of some hours */
-	bool flags[2];      /* low battery, bad link */
+/* watch_context.c: the regression of one report's values. */
+struct watch_values {
+	float x[WATCH_METRICS];        /* regressed unit; anything where there is none */
+	float has[WATCH_METRICS];      /* 1: a value, 0: none */
+	float expected[WATCH_METRICS]; /* regressed unit */
+	float z[WATCH_METRICS];
+	float warm[WATCH_METRICS];     /* 1: z means something */
 };
-void watch_context_begin(struct watch *w, const struct watch_report *r, struct watch_context *c);
-/* The expectation, the residual and the z of one value in its regressed unit; learns. NAN while z is not known. */
-float watch_context_judge(struct watch *w, enum watch_metric m, float x, const struct watch_context *c,
-	const struct watch_peers *peers, float *expected);
+/* Fills expected, z and warm; learns. */
+void watch_regress(struct watch *w, const struct watch_report *r, const struct watch_peers *peers, struct watch_values *v);
 
 /* watch_counts.c: errors, classes, dispersion, boots, constant output. */
 void watch_count_errors(struct watch *w, const struct watch_report *r, struct watch_result *out);
@@ -34,9 +34,34 @@ void watch_count_boots(struct watch *w, const struct watch_report *r, struct wat
 void watch_count_classes(struct watch *w, const struct watch_report *r, struct watch_result *out);
 void watch_count_outputs(struct watch *w, const struct watch_report *r, struct watch_result *out);
 
+/* The library's have rules for NaN, and a call; these give the second where the first is NaN. */
+static inline float watch_max(float a, float b)
+{
+	return a > b ? a : b;
+}
+
+static inline float watch_min(float a, float b)
+{
+	return a < b ? a : b;
+}
+
 static inline float watch_clip(float v, float limit)
 {
 	return v > limit ? limit : v < -limit ? -limit : v;
+}
+
+/* Natural logarithm of a positive, normal number to 1e-6: the mantissa in [sqrt 1/2, sqrt 2) by atanh's series. */
+static inline float watch_ln(float v)
+{
+	uint32_t bits, shifted;
+	memcpy(&bits, &v, sizeof bits);
+	shifted = bits - 0x3f3504f3u;
+	bits = (shifted & 0x7fffffu) + 0x3f3504f3u;
+	float m, s, q;
+	memcpy(&m, &bits, sizeof m);
+	s = (m - 1) / (m + 1);
+	q = s * s;
+	return (float)((int32_t)shifted >> 23) * 0.69314718f + 2 * s * (1 + q * (0.33333333f + q * (0.2f + q * 0.14285714f)));
 }
 
 static inline void watch_saturate(uint16_t *count)
@@ -49,6 +74,15 @@ static inline float watch_rate(unsigned samples, float least)
 {
 	float rate = 1 / ((float)samples + 1);
 	return rate > least ? rate : least;
+}
+
+/* e to the v, |v| < 80, to 1e-6: 2 to the whole part by the exponent's bits, the rest by Taylor's series. */
+static inline float watch_exp(float v)
+{
+	float t = v * 1.44269504f, whole = (float)(int)(t + 200.5f) - 200, f = (t - whole) * 0.69314718f, power;
+	int32_t bits = ((int32_t)whole + 127) * (1 << 23);
+	memcpy(&power, &bits, sizeof power);
+	return power * (1 + f * (1 + f * (0.5f + f * (0.16666667f + f * (0.04166667f + f * (0.00833333f + f * 0.00138889f))))));
 }
 
 #endif

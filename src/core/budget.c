@@ -26,12 +26,16 @@ _Static_assert(sizeof(struct budget) <= 21000, "a cohort's state");
 static const struct {
 	float threshold, body, least, cap;
 } shipped[WATCH_STATISTICS] = {
-#define METRIC(spike, spike_body, cusum, cusum_body) \
-	{spike, spike_body, 3, 127}, {cusum, cusum_body, 8, WATCH_CUSUM_CAP}
-	METRIC(12, 4, 60, 15), METRIC(12, 4, 60, 15), METRIC(12, 4, 100, 30), METRIC(12, 4, 60, 15),
-	METRIC(12, 4, 120, 40), METRIC(12, 4, 60, 15), METRIC(12, 4, 60, 15), METRIC(12, 4, 60, 15),
-#undef METRIC
-	{20, 5, 6, 3500}, {20, 5, 6, WATCH_CUSUM_CAP}, {20, 3, 4, 3500}, {1, 0.3f, 0.5f, 6.9f},
+#define SPIKE(metric, threshold, body) [WATCH_SPIKE(WATCH_##metric)] = {threshold, body, 4, 127}
+#define CUSUM(metric, threshold, body) [WATCH_CUSUM(WATCH_##metric)] = {threshold, body, 8, WATCH_CUSUM_CAP}
+	SPIKE(LATENCY, 33, 4.4f), SPIKE(ENERGY, 31, 3.9f), SPIKE(TEMPERATURE, 17, 2.9f), SPIKE(BATTERY, 8, 2.4f),
+	SPIKE(RSSI, 19, 3.4f), SPIKE(MEMORY, 33, 3.8f), SPIKE(CONFIDENCE, 18, 3.7f), SPIKE(ACCURACY, 4, 2.3f),
+	CUSUM(LATENCY, 53, 14), CUSUM(ENERGY, 26, 11), CUSUM(TEMPERATURE, 200, 26), CUSUM(BATTERY, 36, 4.6f),
+	CUSUM(RSSI, 155, 39), CUSUM(MEMORY, 85, 23), CUSUM(CONFIDENCE, 23, 9.2f), CUSUM(ACCURACY, 50, 5.9f),
+#undef SPIKE
+#undef CUSUM
+	[WATCH_ERRORS_BURST] = {12, 3.3f, 6, 3500}, [WATCH_ERRORS_CUSUM] = {17, 5.9f, 6, WATCH_CUSUM_CAP},
+	[WATCH_CLASSES] = {47, 3.6f, 4, 3500}, [WATCH_DISPERSION] = {0.5f, 0.16f, 0.5f, 6.9f},
 };
 
 const char *budget_source_name(enum budget_source s)
@@ -93,9 +97,9 @@ static struct tail tail_of(const float *bins, unsigned first)
 	struct tail t = {0, 0, 0};
 	float u = logbin_low(first);
 	for (unsigned i = LOGBINS - 1; i >= first; i--) { /* t.count: above this bin */
-		float y = logbin_middle(i) - u;
+		float y = logbin_middle(i) - u, width = logbin_low(i + 1) - logbin_low(i);
 		t.a0 += bins[i] * y;
-		t.a1 += bins[i] * y * (t.count + bins[i] / 2);
+		t.a1 += bins[i] * (y * (t.count + bins[i] / 2) - width * bins[i] / 12); /* evenly within a bin */
 		t.count += bins[i];
 	}
 	if (t.count > 0) {
@@ -226,6 +230,6 @@ void budget_peers(const struct budget *b, const struct budget *parent, struct wa
 {
 	for (int m = 0; m < WATCH_METRICS; m++) {
 		out->common[m] = b->common[m];
-		out->slow_above[m] = budget_threshold(b, parent, (enum watch_statistic)(2 * m + 1)) / 2;
+		out->slow_above[m] = budget_threshold(b, parent, WATCH_CUSUM(m)) / 2;
 	}
 }

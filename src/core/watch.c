@@ -5,15 +5,19 @@
 #include <stddef.h>
 #include <string.h>
 
+#pragma GCC optimize("O3", "no-trapping-math") /* loops over metrics become vector operations */
+
 #include "core/logbin.h"
 #include "core/watch_inside.h"
 
 _Static_assert(sizeof(struct watch) <= 512, "a device's state");
-_Static_assert(offsetof(struct watch, series) == 68, "states are stored as bytes");
+_Static_assert(offsetof(struct watch, weight) == 68, "states are stored as bytes");
 
 #define CUSUM_K 0.75f
 #define CUSUM_CLIP 4.0f
 #define CUSUM_CAP_MIN 50.0f
+#define LN_LEAST 1e-30f
+#define EXP_MOST 80.0f
 #define RECENT_STEPS 256.0f
 #define RECENT_MAX 127.0f
 #define CLOCK_RUN_MAX 12u      /* reports from the past in a row: the clock was set */
@@ -22,11 +26,38 @@ _Static_assert(offsetof(struct watch, series) == 68, "states are stored as bytes
 #define BATTERY_FULL 0.995f    /* on mains there is no drain to judge */
 #define CHARGING 5e-4f
 
-const struct watch_metric_facts watch_facts[WATCH_METRICS] = {
-#define X(name, wire, lowest, highest, resolution, is_log, up, down, common) \
-	[WATCH_##name] = {wire, wire ".spike", wire ".cusum", lowest, highest, resolution, is_log, up, down, common},
+#define X(name, wire, lowest, ...) lowest,
+const float watch_lowest[WATCH_METRICS] = {WATCH_METRIC_TABLE(X)};
+#undef X
+#define X(name, wire, lowest, highest, ...) highest,
+const float watch_highest[WATCH_METRICS] = {WATCH_METRIC_TABLE(X)};
+#undef X
+#define X(name, wire, lowest, highest, resolution, ...) resolution,
+const float watch_resolution[WATCH_METRICS] = {WATCH_METRIC_TABLE(X)};
+#undef X
+#define X(name, wire, lowest, highest, resolution, is_log, ...) is_log,
+const float watch_is_log[WATCH_METRICS] = {WATCH_METRIC_TABLE(X)};
+#undef X
+#define X(name, wire, lowest, highest, resolution, is_log, up, down, common) up,
+const float watch_harm_up[WATCH_METRICS] = {WATCH_METRIC_TABLE(X)};
+#undef X
+#define X(name, wire, lowest, highest, resolution, is_log, up, down, common) down,
+const float watch_harm_down[WATCH_METRICS] = {WATCH_METRIC_TABLE(X)};
+#undef X
+#define X(name, wire, lowest, highest, resolution, is_log, up, down, common) common,
+const float watch_common[WATCH_METRICS] = {WATCH_METRIC_TABLE(X)};
+#undef X
+
+static const char *const metric_names[WATCH_METRICS] = {
+#define X(name, wire, ...) wire,
 	WATCH_METRIC_TABLE(X)
 #undef X
+};
+static const char *const statistic_names[WATCH_STATISTICS] = {
+#define X(name, wire, ...) wire ".spike", wire ".cusum",
+	WATCH_METRIC_TABLE(X)
+#undef X
+	"errors.burst", "errors.cusum", "classes.distance", "confidence.dispersion",
 };
 
 static const struct {
@@ -41,7 +72,7 @@ static const struct {
 int watch_role(const char *metric)
 {
 	for (int m = 0; m < WATCH_METRICS; m++) {
-		if (strcmp(metric, watch_facts[m].name) == 0)
+		if (strcmp(metric, metric_names[m]) == 0)
 			return m;
 	}
 	for (size_t i = 0; i < sizeof other_roles / sizeof other_roles[0]; i++) {
@@ -54,7 +85,7 @@ int watch_role(const char *metric)
 const char *watch_metric_name(enum watch_metric m)
 {
 	assert((unsigned)m < WATCH_METRICS);
-	return watch_facts[m].name;
+	return metric_names[m];
 }
 
 int watch_statistic_metric(enum watch_statistic s)
@@ -64,16 +95,13 @@ int watch_statistic_metric(enum watch_statistic s)
 
 const char *watch_statistic_name(enum watch_statistic s)
 {
-	static const char *const names[] = {"errors.burst", "errors.cusum", "classes.distance", "confidence.dispersion"};
 	assert((unsigned)s < WATCH_STATISTICS);
-	if (s >= WATCH_ERRORS_BURST)
-		return names[s - WATCH_ERRORS_BURST];
-	return s % 2 == 0 ? watch_facts[s / 2].spike : watch_facts[s / 2].cusum;
+	return statistic_names[s];
 }
 
 bool watch_has_common_mode(enum watch_metric m)
 {
-	return watch_facts[m].has_common;
+	return watch_common[m] > 0;
 }
 
 void watch_fold(struct watch_report *r, const float *counts, unsigned count)
@@ -100,17 +128,19 @@ static bool take_clock(struct watch *w, const struct watch_report *r)
 	return true;
 }
 
-/* The value of a metric in its own unit, or NAN; what is not in its domain is refused. */
-static float take_value(struct watch *w, const struct watch_report *r, enum watch_metric m, struct watch_result *out)
+/* The values that are in their domain; others are refused. */
+static void take_values(struct watch *w, const struct watch_report *r, float *value, float *has, struct watch_result *out)
 {
-	float v = r->value[m];
-	if (!r->has[m])
-		return NAN;
-	if (v >= watch_facts[m].lowest && v <= watch_facts[m].highest)
-		return v;
-	out->refused |= (uint16_t)(1u << m);
-	watch_saturate(&w->refused_values);
-	return NAN;
+	unsigned refused = 0;
+	for (int m = 0; m < WATCH_METRICS; m++) {
+		bool is_good = r->value[m] >= watch_lowest[m] && r->value[m] <= watch_highest[m];
+		has[m] = r->has[m] && is_good ? 1.0f : 0.0f;
+		value[m] = is_good ? r->value[m] : watch_lowest[m];
+		refused |= (r->has[m] && !is_good) ? 1u << m : 0;
+	}
+	out->refused = (uint16_t)(out->refused | refused);
+	for (; refused != 0; refused &= refused - 1)
+		watch_saturate(&w->refused_values);
 }
 
 /* Drain in shares an hour since the last report; NAN while charging, on mains, or when that was long ago. */
@@ -127,65 +157,98 @@ static float drain_of(struct watch *w, float level, uint32_t at_s, uint32_t befo
 
 static float median3(float a, float b, float c)
 {
-	return fmaxf(fminf(a, b), fminf(fmaxf(a, b), c));
+	return watch_max(watch_min(a, b), watch_min(watch_max(a, b), c));
 }
 
-static float harmful(const struct watch_metric_facts *f, float up, float down)
+static void cusums(struct watch *w, const struct watch_values *v, const struct watch_peers *peers, float *statistic)
 {
-	return fmaxf(f->harm_up ? up : 0, f->harm_down ? down : 0);
+	for (int m = 0; m < WATCH_METRICS; m++) {
+		float cap = watch_max(4 * peers->slow_above[m], CUSUM_CAP_MIN), z = watch_clip(v->z[m], CUSUM_CLIP);
+		cap = watch_min(peers->slow_above[m] > 0 ? cap : WATCH_CUSUM_CAP, WATCH_CUSUM_CAP);
+		float up = watch_min(watch_max(w->up[m] + v->warm[m] * (z - CUSUM_K), 0), cap);
+		float down = watch_min(watch_max(w->down[m] - v->warm[m] * (z + CUSUM_K), 0), cap);
+		statistic[m] = watch_max(watch_harm_up[m] * up, watch_harm_down[m] * down);
+		w->up[m] = up;
+		w->down[m] = down;
+	}
 }
 
-static void series_statistics(struct watch *w, enum watch_metric m, float z, const struct watch_peers *peers,
+/* The second largest of the last three z, of those on one side: their median. */
+static void spikes(struct watch *w, const struct watch_values *v, float *statistic)
+{
+	for (int m = 0; m < WATCH_METRICS; m++) {
+		float z = watch_clip(v->z[m], RECENT_MAX), one = (float)(int)w->recent[0][m], two = (float)(int)w->recent[1][m];
+		float second = median3(z, one * (1 / RECENT_STEPS), two * (1 / RECENT_STEPS));
+		float now = z * RECENT_STEPS;
+		statistic[m] = watch_max(watch_max(watch_harm_up[m] * second, -watch_harm_down[m] * second), 0);
+		two = v->warm[m] > 0 ? one : two;
+		one = v->warm[m] > 0 ? now : one;
+		w->recent[1][m] = (int16_t)(int)two;
+		w->recent[0][m] = (int16_t)(int)one;
+	}
+}
+
+/* Those without a warm value stay as they are. */
+static void series_statistics(struct watch *w, const struct watch_values *v, const struct watch_peers *peers,
 	struct watch_result *out)
 {
-	struct watch_series *s = &w->series[m];
-	const struct watch_metric_facts *f = &watch_facts[m];
-	float cap = peers != NULL && peers->slow_above[m] > 0 ? fmaxf(4 * peers->slow_above[m], CUSUM_CAP_MIN) : WATCH_CUSUM_CAP;
-	float clipped = watch_clip(z, CUSUM_CLIP), second;
-	cap = fminf(cap, WATCH_CUSUM_CAP);
-	s->up = fminf(fmaxf(s->up + clipped - CUSUM_K, 0), cap);
-	s->down = fminf(fmaxf(s->down - clipped - CUSUM_K, 0), cap);
-	second = median3(watch_clip(z, RECENT_MAX), (float)s->recent[0] / RECENT_STEPS, (float)s->recent[1] / RECENT_STEPS);
-	s->recent[1] = s->recent[0];
-	s->recent[0] = (int16_t)(watch_clip(z, RECENT_MAX) * RECENT_STEPS);
-	out->z[m] = z;
-	out->statistic[2 * m] = fmaxf(harmful(f, second, -second), 0);
-	out->statistic[2 * m + 1] = harmful(f, s->up, s->down);
+	static const struct watch_peers none;
+	float spike[WATCH_METRICS], cusum[WATCH_METRICS];
+	cusums(w, v, peers != NULL ? peers : &none, cusum);
+	spikes(w, v, spike);
+	for (int m = 0; m < WATCH_METRICS; m++) {
+		bool is_warm = v->warm[m] > 0;
+		out->z[m] = is_warm ? v->z[m] : NAN;
+		out->statistic[WATCH_SPIKE(m)] = is_warm ? spike[m] : NAN;
+		out->statistic[WATCH_CUSUM(m)] = is_warm ? cusum[m] : NAN;
+	}
 }
 
 static void judge_metrics(struct watch *w, const struct watch_report *r, const struct watch_peers *peers,
 	uint32_t before_s, struct watch_result *out)
 {
-	struct watch_context c;
-	float values[WATCH_METRICS];
-	for (int m = 0; m < WATCH_METRICS; m++)
-		values[m] = take_value(w, r, m, out);
-	values[WATCH_BATTERY] = drain_of(w, values[WATCH_BATTERY], r->at_s, before_s);
-	if (!isnan(values[WATCH_TEMPERATURE]))
-		w->temperature = values[WATCH_TEMPERATURE];
+	struct watch_values v;
+	float value[WATCH_METRICS], drain;
+	take_values(w, r, value, v.has, out);
+	drain = drain_of(w, v.has[WATCH_BATTERY] > 0 ? value[WATCH_BATTERY] : NAN, r->at_s, before_s);
+	v.has[WATCH_BATTERY] = isnan(drain) ? 0.0f : 1.0f;
+	value[WATCH_BATTERY] = isnan(drain) ? 0 : drain;
+	if (v.has[WATCH_TEMPERATURE] > 0)
+		w->temperature = value[WATCH_TEMPERATURE];
 	else if (w->samples[WATCH_TEMPERATURE] == 0)
 		w->temperature = 25;
-	watch_context_begin(w, r, &c);
+	for (int m = 0; m < WATCH_METRICS; m++)
+		v.x[m] = watch_is_log[m] > 0 ? watch_ln(watch_max(value[m], LN_LEAST)) : value[m];
+	watch_regress(w, r, peers, &v);
 	for (int m = 0; m < WATCH_METRICS; m++) {
-		bool is_log = watch_facts[m].is_log;
-		if (isnan(values[m]))
-			continue;
-		float z = watch_context_judge(w, m, is_log ? logf(values[m]) : values[m], &c, peers, &out->expected[m]);
-		out->value[m] = values[m];
-		if (is_log)
-			out->expected[m] = expf(out->expected[m]);
-		if (!isnan(z))
-			series_statistics(w, m, z, peers, out);
+		float plain = watch_exp(watch_clip(v.expected[m], EXP_MOST));
+		plain = watch_is_log[m] > 0 ? plain : v.expected[m];
+		out->value[m] = v.has[m] > 0 ? value[m] : NAN;
+		out->expected[m] = v.has[m] > 0 ? plain : NAN;
 	}
+	series_statistics(w, &v, peers, out);
+}
+
+static void keep_maxima(struct watch *w, const struct watch_result *out)
+{
+	int bins[WATCH_STATISTICS];
+	for (int s = 0; s < WATCH_STATISTICS; s++) {
+		float v = out->statistic[s];
+		int bin = logbin_of(v), least = v >= 0; /* 0 in a day's maxima: it had none */
+		bins[s] = bin > least ? bin : least;
+	}
+	for (int s = 0; s < WATCH_STATISTICS; s++)
+		w->maxima[s] = (uint8_t)(bins[s] > w->maxima[s] ? bins[s] : w->maxima[s]);
 }
 
 static void result_clear(struct watch_result *out)
 {
-	memset(out, 0, sizeof *out);
-	for (int s = 0; s < WATCH_STATISTICS; s++)
-		out->statistic[s] = NAN;
+	out->refused = 0;
+	out->boots_in_hour = out->identical = 0;
 	for (int m = 0; m < WATCH_METRICS; m++)
 		out->z[m] = out->value[m] = out->expected[m] = NAN;
+	for (int s = 0; s < WATCH_STATISTICS; s++)
+		out->statistic[s] = NAN;
 }
 
 void watch_update(struct watch *w, const struct watch_report *r, const struct watch_peers *peers,
@@ -203,13 +266,7 @@ void watch_update(struct watch *w, const struct watch_report *r, const struct wa
 	watch_count_boots(w, r, out);
 	watch_count_classes(w, r, out);
 	watch_count_outputs(w, r, out);
-	for (int s = 0; s < WATCH_STATISTICS; s++) {
-		if (isnan(out->statistic[s]))
-			continue;
-		uint8_t bin = logbin_of(out->statistic[s]);
-		bin = bin > 0 ? bin : 1; /* 0 in a day's maxima: it had none */
-		w->maxima[s] = bin > w->maxima[s] ? bin : w->maxima[s];
-	}
+	keep_maxima(w, out);
 }
 
 bool watch_day_end(struct watch *w, float maxima[WATCH_STATISTICS])

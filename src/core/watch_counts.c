@@ -1,6 +1,8 @@
 /* What is counted rather than measured: errors, boots, classes, and outputs that do not differ. */
 #include <math.h>
 
+#pragma GCC optimize("O3", "no-trapping-math") /* loops over classes become vector operations */
+
 #include "core/watch_inside.h"
 
 #define RATE_MEMORY 0.9995f    /* of the errors' rate */
@@ -10,7 +12,7 @@
 #define LN_3 1.0986123f
 #define CLASS_SHORT 0.12f
 #define CLASS_LONG 0.001f
-#define CLASS_FLOOR 1e-3f      /* least share of a class that the past is believed to have */
+#define CLASS_FLOOR 1e-3f      /* least share of a class that is believed */
 #define CLASS_SETTLED 24u
 #define CLASS_USUAL_MIN 1e-4f
 #define SD_SHORT 0.25f
@@ -36,11 +38,11 @@ void watch_count_errors(struct watch *w, const struct watch_report *r, struct wa
 	w->expected_now = RECENT * w->expected_now + mu;
 	float now = w->errors_now, expected = w->expected_now;
 	if (is_warm) {
-		w->errors_cusum = fminf(fmaxf(w->errors_cusum + r->errors * LN_3 - 2 * mu, 0), WATCH_CUSUM_CAP);
-		out->statistic[WATCH_ERRORS_BURST] = now > expected ? now * logf(now / expected) - now + expected : 0;
+		w->errors_cusum = watch_min(watch_max(w->errors_cusum + r->errors * LN_3 - 2 * mu, 0), WATCH_CUSUM_CAP);
+		out->statistic[WATCH_ERRORS_BURST] = now > expected ? now * watch_ln(now / expected) - now + expected : 0;
 		out->statistic[WATCH_ERRORS_CUSUM] = w->errors_cusum;
 	}
-	float believed = is_warm ? fminf(r->errors, mu + 4 * sqrtf(mu) + 1) : r->errors;
+	float believed = is_warm ? watch_min(r->errors, mu + 4 * sqrtf(mu) + 1) : r->errors;
 	float rate = is_high ? WATCH_SLOW : 1, memory = 1 - (1 - RATE_MEMORY) * rate;
 	w->errors = memory * w->errors + rate * believed;
 	w->exposure = memory * w->exposure + rate * exposure;
@@ -60,60 +62,73 @@ void watch_count_boots(struct watch *w, const struct watch_report *r, struct wat
 }
 
 /* Shares of 16 bits take small steps only now and then: rounds by a fraction that runs evenly through [0, 1). */
-static uint16_t share_toward(uint16_t share, float target, float rate, unsigned seen)
+static void shares_toward(uint16_t *shares, const float *target, float rate, unsigned seen)
 {
 	float dither = (float)((seen * 40503u) & 0xffffu) * 0x1p-16f;
-	float v = (float)share + rate * (target * 65535 - (float)share) + dither;
-	return (uint16_t)(v < 65535 ? v : 65535);
+	for (int i = 0; i < WATCH_CLASS_KEPT; i++) {
+		float v = (float)(int)shares[i] + rate * (target[i] - (float)(int)shares[i]) + dither;
+		shares[i] = (uint16_t)(int)watch_min(v, 65535);
+	}
 }
 
-static bool classes_sum(const struct watch_report *r, float *sum)
+/* In four lanes, so that it is a vector operation. */
+static float sum_of(const float *v)
 {
-	*sum = 0;
-	if (r->class_count > WATCH_CLASS_KEPT)
-		return false;
-	for (unsigned i = 0; i < r->class_count; i++) {
-		if (!(r->class_counts[i] >= 0 && r->class_counts[i] <= COUNT_MAX))
-			return false;
-		*sum += r->class_counts[i];
+	float lane[4];
+	for (int i = 0; i < 4; i++)
+		lane[i] = (v[i] + v[i + 4]) + (v[i + 8] + v[i + 12]);
+	return (lane[0] + lane[1]) + (lane[2] + lane[3]);
+}
+
+/* The report's shares in 1/65535; false: none, or refused. */
+static bool take_classes(struct watch *w, const struct watch_report *r, float *share, struct watch_result *out)
+{
+	int bad = r->class_count > WATCH_CLASS_KEPT;
+	for (int i = 0; i < WATCH_CLASS_KEPT; i++) {
+		share[i] = i < (int)r->class_count ? r->class_counts[i] : 0;
+		bad |= share[i] >= 0 && share[i] <= COUNT_MAX ? 0 : 1;
 	}
-	return true;
+	if (bad) {
+		out->refused |= WATCH_REFUSED_CLASSES;
+		watch_saturate(&w->refused_values);
+		return false;
+	}
+	float sum = sum_of(share), scale = sum > 0 ? 65535 / sum : 0;
+	for (int i = 0; i < WATCH_CLASS_KEPT; i++)
+		share[i] *= scale;
+	return sum > 0;
+}
+
+/* sum p ln(p/q) - p + q, shares at least CLASS_FLOOR. */
+static float class_distance(const uint16_t *now, const uint16_t *past)
+{
+	float part[WATCH_CLASS_KEPT];
+	for (int i = 0; i < WATCH_CLASS_KEPT; i++) {
+		float p = watch_max((float)(int)now[i] * (1 / 65535.0f), CLASS_FLOOR);
+		float q = watch_max((float)(int)past[i] * (1 / 65535.0f), CLASS_FLOOR);
+		part[i] = p * watch_ln(p / q) - p + q;
+	}
+	return sum_of(part);
 }
 
 /* Kullback-Leibler distance of the short histogram from the long one, over its own mean. */
 void watch_count_classes(struct watch *w, const struct watch_report *r, struct watch_result *out)
 {
-	float sum, distance = 0;
-	if (r->class_count == 0)
-		return;
-	if (!classes_sum(r, &sum)) {
-		out->refused |= WATCH_REFUSED_CLASSES;
-		watch_saturate(&w->refused_values);
-		return;
-	}
-	if (!(sum > 0))
-		return;
+	float share[WATCH_CLASS_KEPT];
 	unsigned n = w->classes_seen;
-	for (unsigned i = 0; i < WATCH_CLASS_KEPT; i++) {
-		float target = i < r->class_count ? r->class_counts[i] / sum : 0;
-		w->class_short[i] = share_toward(w->class_short[i], target, watch_rate(n, CLASS_SHORT), n);
-		float p = (float)w->class_short[i] / 65535, q = (float)w->class_long[i] / 65535;
-		if (n >= CLASS_SETTLED && p > 0)
-			distance += p * logf(p / (q > CLASS_FLOOR ? q : CLASS_FLOOR)) - p + (q > CLASS_FLOOR ? q : CLASS_FLOOR);
-		else if (n >= CLASS_SETTLED)
-			distance += q;
-	}
-	float usual = fmaxf(w->class_usual, CLASS_USUAL_MIN), ratio = distance / usual;
-	float rate = n >= WATCH_WARM_REPORTS && ratio > WATCH_SLOW_ABOVE ? WATCH_SLOW : 1;
-	for (unsigned i = 0; i < WATCH_CLASS_KEPT; i++) {
-		float target = i < r->class_count ? r->class_counts[i] / sum : 0;
-		w->class_long[i] = share_toward(w->class_long[i], target, rate * watch_rate(n, CLASS_LONG), n);
-	}
+	if (r->class_count == 0 || !take_classes(w, r, share, out))
+		return;
+	bool is_warm = n >= WATCH_WARM_REPORTS;
+	shares_toward(w->class_short, share, watch_rate(n, CLASS_SHORT), n);
+	float distance = watch_max(class_distance(w->class_short, w->class_long), 0);
+	float usual = watch_max(w->class_usual, CLASS_USUAL_MIN), ratio = distance / usual;
+	float rate = is_warm && ratio > WATCH_SLOW_ABOVE ? WATCH_SLOW : 1;
+	shares_toward(w->class_long, share, rate * watch_rate(n, CLASS_LONG), n);
 	if (n >= CLASS_SETTLED) {
-		float believed = n < WATCH_WARM_REPORTS ? distance : fminf(distance, 4 * usual);
+		float believed = is_warm ? watch_min(distance, 4 * usual) : distance;
 		w->class_usual += rate * watch_rate((n - CLASS_SETTLED) / 2, CLASS_LONG) * (believed - w->class_usual);
 	}
-	if (n >= WATCH_WARM_REPORTS)
+	if (is_warm)
 		out->statistic[WATCH_CLASSES] = ratio;
 	watch_saturate(&w->classes_seen);
 }
@@ -133,7 +148,7 @@ void watch_count_outputs(struct watch *w, const struct watch_report *r, struct w
 {
 	count_identical(w, r);
 	/* a confidence that always was the same says nothing */
-	if (w->series[WATCH_CONFIDENCE].spread > watch_facts[WATCH_CONFIDENCE].resolution)
+	if (w->spread[WATCH_CONFIDENCE] > watch_resolution[WATCH_CONFIDENCE])
 		out->identical = w->identical;
 	float sd = r->confidence_sd;
 	if (!(sd >= 0 && sd <= 1))
@@ -141,7 +156,7 @@ void watch_count_outputs(struct watch *w, const struct watch_report *r, struct w
 	unsigned n = w->sd_seen;
 	w->sd_short += watch_rate(n, SD_SHORT) * (sd - w->sd_short);
 	if (n >= WATCH_WARM_REPORTS && w->sd_usual > 0)
-		out->statistic[WATCH_DISPERSION] = fmaxf(logf(w->sd_usual / fmaxf(w->sd_short, SD_RATIO_MIN * w->sd_usual)), 0);
+		out->statistic[WATCH_DISPERSION] = watch_max(watch_ln(w->sd_usual / watch_max(w->sd_short, SD_RATIO_MIN * w->sd_usual)), 0);
 	float rate = n >= WATCH_WARM_REPORTS && w->sd_short < w->sd_usual / 2 ? WATCH_SLOW : 1;
 	w->sd_usual += rate * watch_rate(n, SD_LONG) * (sd - w->sd_usual);
 	watch_saturate(&w->sd_seen);

@@ -446,7 +446,7 @@ static void fleet_day_end(struct fleet *f, uint32_t day, struct fleet_outcome *o
 }
 
 /* Adds to `out`; its budget is that of this run. */
-static void fleet_run(const struct fleet_options *o, struct fleet_outcome *out)
+static inline void fleet_run(const struct fleet_options *o, struct fleet_outcome *out)
 {
 	struct fleet f;
 	memset(&f, 0, sizeof f);

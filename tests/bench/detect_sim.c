@@ -65,12 +65,23 @@ static int print_faults(const struct fleet_outcome *o)
 	return missed;
 }
 
+/* The value that a tenth of the device-days exceeds. */
+static double body_of(const struct fleet_outcome *o, int s)
+{
+	float left = budget_device_days(&o->budget, (enum watch_statistic)s) / 10;
+	for (unsigned i = LOGBINS - 1; i > 0; i--) {
+		if ((left -= o->budget.bins[s][i]) <= 0)
+			return (double)logbin_middle(i);
+	}
+	return 0;
+}
+
 static void print_thresholds(const struct fleet_outcome *o)
 {
-	printf("\n%-26s%12s%12s%12s  %s\n", "statistic", "threshold", "shipped", "device-days", "source");
+	printf("\n%-26s%12s%12s%12s%12s  %s\n", "statistic", "threshold", "90 % below", "shipped", "device-days", "source");
 	for (int s = 0; s < WATCH_STATISTICS; s++) {
-		printf("%-26s%12.2f%12.2f%12.0f  %s\n", watch_statistic_name((enum watch_statistic)s), (double)o->threshold[s],
-			(double)budget_shipped((enum watch_statistic)s),
+		printf("%-26s%12.2f%12.2f%12.2f%12.0f  %s\n", watch_statistic_name((enum watch_statistic)s), (double)o->threshold[s],
+			body_of(o, s), (double)budget_shipped((enum watch_statistic)s),
 			(double)budget_device_days(&o->budget, (enum watch_statistic)s), budget_source_name(o->budget.source[s]));
 	}
 }
