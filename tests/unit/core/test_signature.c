@@ -340,6 +340,10 @@ static void growth_is_a_leak_only_when_it_is_one_way(void **state)
 	assert_sentence("2000000 bytes an hour; hours until there is none left: 60");
 	move(WATCH_LATENCY, 40, true); /* swapping */
 	assert_only(SIGNATURE_MEMORY_LEAK, SIGNATURE_PLAIN);
+	facts.value[WATCH_TEMPERATURE] = 84; /* and hot: the latency is explained once */
+	judge();
+	assert_true(count == 2 && found[1].statistics == 1u << (2 * WATCH_MEMORY + 1));
+	facts.value[WATCH_TEMPERATURE] = 45;
 	facts.leak.hours_left = 5;
 	judge();
 	assert_int_equal(found[0].severity, SIGNATURE_CRITICAL);
