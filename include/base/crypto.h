@@ -17,6 +17,8 @@ void crypto_random(void *out, size_t len); /* aborts when the system has no rand
 void crypto_sha256(const void *data, size_t len, uint8_t out[SHA256_BYTES]);
 void crypto_sha256_hex(const void *data, size_t len, char out[SHA256_HEX]);
 
+void crypto_hmac_sha256(const void *key, size_t key_len, const void *data, size_t len, uint8_t out[SHA256_BYTES]); /* RFC 2104 */
+
 struct sha256; /* incremental */
 struct sha256 *sha256_new(void);
 void sha256_update(struct sha256 *h, const void *data, size_t len);

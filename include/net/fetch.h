@@ -1,7 +1,8 @@
 /* An HTTP client on the loop (libcurl underneath): many transfers, connections reused, nothing blocks.
  *
  * A fetch is started with a description, calls back, and ends with exactly one on_done, or silently by fetch_cancel.
- * No redirects are followed, no proxy and no cookies are used, only http and https are spoken.
+ * No redirects are followed, no proxy and no cookies are used, only http and https are spoken; with `mail` only smtp and smtps (net/mail.h
+ * makes such requests).
  */
 #ifndef AVIARY_NET_FETCH_H
 #define AVIARY_NET_FETCH_H
@@ -16,10 +17,18 @@
 
 struct fetch_pool;
 struct fetch;
+struct sockaddr;
 
 struct fetch_pool *fetch_pool_new(struct loop *l, unsigned max_connections); /* 0: 64; more transfers wait in line */
 void fetch_pool_free(struct fetch_pool *p);                                  /* cancels what runs; NULL is allowed */
 unsigned fetch_pool_running(const struct fetch_pool *p);
+
+/* A mail to hand over by SMTP; request.body is its text with CRLF lines. result.status is the last reply code of the server. */
+struct fetch_mail {
+	const char *from, *const *to; /* addresses; `to` ends with NULL */
+	const char *user, *password;  /* NULL: no authentication */
+	bool is_tls_needed;           /* of smtp://: STARTTLS, or nothing is sent */
+};
 
 struct fetch_result {
 	int status;         /* HTTP status; 0 when there was no answer */
@@ -28,6 +37,7 @@ struct fetch_result {
 	size_t body_len;
 	uint64_t received_bytes, sent_bytes; /* of bodies */
 	double total_ms;
+	int64_t retry_after_s; /* Retry-After, also where it is a date; 0: none */
 	const struct fetch *fetch; /* for fetch_header */
 };
 
@@ -44,6 +54,11 @@ struct fetch_request {
 	bool has_range;             /* Range: bytes=range_from- */
 	uint64_t range_from;
 	const char *ca_file;        /* PEM; NULL: the system's */
+	const struct fetch_mail *mail; /* NULL: HTTP; read by fetch_start only */
+	/* Which addresses may be called, asked for each one before a socket is connected, so what a name resolves to counts and not the name;
+	 * NULL: all. The context must live as long as the pool. A connection is reused without asking again. */
+	bool (*may_call)(void *ctx, const struct sockaddr *address);
+	void *may_call_ctx;
 	unsigned timeout_ms;        /* of the whole; 0: none */
 	unsigned connect_timeout_ms; /* 0: 10000 */
 	unsigned stall_timeout_ms;  /* no byte for so long; whole seconds, rounded up; 0: 60000 */

@@ -2,6 +2,7 @@
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <openssl/rand.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -217,6 +218,12 @@ bool base64_decode(const char *text, size_t text_len, uint8_t *out, size_t out_s
 	}
 	*out_len = len;
 	return true;
+}
+
+void crypto_hmac_sha256(const void *key, size_t key_len, const void *data, size_t len, uint8_t out[SHA256_BYTES])
+{
+	unsigned n = 0;
+	if (HMAC(EVP_sha256(), key, (int)key_len, data, len, out, &n) == NULL || n != SHA256_BYTES) abort();
 }
 
 bool crypto_equal(const void *a, const void *b, size_t len)

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -44,12 +45,12 @@ struct fetch {
 	struct fetch *prev, *next;
 	CURL *easy;
 	struct fetch_request request; /* texts in it are not ours but for the callbacks and numbers */
-	struct curl_slist *headers;
+	struct curl_slist *headers, *recipients;
 	char *upload_body;
 	struct buf body;
 	uint64_t sent, received;
 	char error[CURL_ERROR_SIZE];
-	bool is_head_seen, is_cancelled, is_in_done, is_stopped, is_too_long;
+	bool is_head_seen, is_cancelled, is_in_done, is_stopped, is_too_long, is_forbidden;
 };
 
 /* ---- libcurl's events ---- */
@@ -185,6 +186,26 @@ static size_t on_upload(char *out, size_t size, size_t count, void *ctx)
 	return f->is_cancelled ? CURL_READFUNC_ABORT : (size_t)n;
 }
 
+static size_t on_mail(char *out, size_t size, size_t count, void *ctx)
+{
+	struct fetch *f = ctx;
+	size_t left = f->request.body_len - (size_t)f->sent, n = size * count < left ? size * count : left;
+	memcpy(out, f->upload_body + f->sent, n);
+	f->sent += n;
+	return n;
+}
+
+static curl_socket_t open_socket(void *ctx, curlsocktype purpose, struct curl_sockaddr *a)
+{
+	struct fetch *f = ctx;
+	(void)purpose;
+	if (!f->request.may_call(f->request.may_call_ctx, &a->addr)) {
+		f->is_forbidden = true;
+		return CURL_SOCKET_BAD;
+	}
+	return socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
+}
+
 /* libcurl sends again on a reused connection that turned out to be dead. */
 static int on_rewind(void *ctx, curl_off_t offset, int origin)
 {
@@ -213,6 +234,7 @@ static void release(struct fetch *f)
 	if (f->next) f->next->prev = f->prev;
 	p->count--;
 	curl_slist_free_all(f->headers);
+	curl_slist_free_all(f->recipients);
 	free(f->upload_body);
 	buf_done(&f->body);
 	free(f);
@@ -222,15 +244,17 @@ static const char *own_reason(const struct fetch *f)
 {
 	if (f->is_too_long) return "the answer is too long";
 	if (f->is_stopped) return "stopped by the receiver";
+	if (f->is_forbidden) return "the address may not be called";
 	return NULL;
 }
 
 static void finish(struct fetch *f, const char *error)
 {
 	long status = 0;
-	curl_off_t total_us = 0;
+	curl_off_t total_us = 0, retry_after_s = 0;
 	curl_easy_getinfo(f->easy, CURLINFO_RESPONSE_CODE, &status);
 	curl_easy_getinfo(f->easy, CURLINFO_TOTAL_TIME_T, &total_us);
+	curl_easy_getinfo(f->easy, CURLINFO_RETRY_AFTER, &retry_after_s);
 	struct fetch_result result = {.status = (int)status,
 	                              .error = error && own_reason(f) ? own_reason(f) : error,
 	                              .body = buf_cstr(&f->body),
@@ -238,6 +262,7 @@ static void finish(struct fetch *f, const char *error)
 	                              .received_bytes = f->received,
 	                              .sent_bytes = f->request.has_upload ? f->sent : f->request.body_len,
 	                              .total_ms = (double)total_us / 1000,
+	                              .retry_after_s = retry_after_s,
 	                              .fetch = f};
 	f->is_in_done = true;
 	if (f->request.on_done && !f->is_cancelled) f->request.on_done(f->request.ctx, &result);
@@ -280,6 +305,32 @@ static void settle(struct fetch_pool *p)
 	}
 }
 
+static void keep_body(struct fetch *f, const struct fetch_request *r)
+{
+	f->upload_body = malloc(r->body_len + 1);
+	if (f->upload_body == NULL) abort();
+	if (r->body_len > 0) memcpy(f->upload_body, r->body, r->body_len);
+}
+
+static void set_mail(struct fetch *f, const struct fetch_request *r)
+{
+	const struct fetch_mail *m = r->mail;
+	keep_body(f, r);
+	for (size_t i = 0; m->to[i]; i++) f->recipients = curl_slist_append(f->recipients, m->to[i]);
+	curl_easy_setopt(f->easy, CURLOPT_PROTOCOLS_STR, "smtp,smtps");
+	curl_easy_setopt(f->easy, CURLOPT_MAIL_FROM, m->from);
+	curl_easy_setopt(f->easy, CURLOPT_MAIL_RCPT, f->recipients);
+	curl_easy_setopt(f->easy, CURLOPT_UPLOAD, 1L);
+	curl_easy_setopt(f->easy, CURLOPT_READFUNCTION, on_mail);
+	curl_easy_setopt(f->easy, CURLOPT_READDATA, f);
+	curl_easy_setopt(f->easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t)r->body_len);
+	curl_easy_setopt(f->easy, CURLOPT_USE_SSL, (long)(m->is_tls_needed ? CURLUSESSL_ALL : CURLUSESSL_NONE));
+	curl_easy_setopt(f->easy, CURLOPT_FORBID_REUSE, 1L);
+	if (m->user == NULL) return;
+	curl_easy_setopt(f->easy, CURLOPT_USERNAME, m->user);
+	curl_easy_setopt(f->easy, CURLOPT_PASSWORD, m->password);
+}
+
 static void set_body(struct fetch *f, const struct fetch_request *r)
 {
 	const char *method = r->method ? r->method : "GET";
@@ -295,9 +346,7 @@ static void set_body(struct fetch *f, const struct fetch_request *r)
 		curl_easy_setopt(f->easy, CURLOPT_UPLOAD_BUFFERSIZE, 65536L);
 		curl_easy_setopt(f->easy, CURLOPT_CUSTOMREQUEST, method);
 	} else if (r->body || strcmp(method, "POST") == 0 || strcmp(method, "PUT") == 0 || strcmp(method, "PATCH") == 0) {
-		f->upload_body = malloc(r->body_len + 1);
-		if (f->upload_body == NULL) abort();
-		if (r->body_len > 0) memcpy(f->upload_body, r->body, r->body_len);
+		keep_body(f, r);
 		curl_easy_setopt(f->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)r->body_len);
 		curl_easy_setopt(f->easy, CURLOPT_POSTFIELDS, f->upload_body);
 		curl_easy_setopt(f->easy, CURLOPT_CUSTOMREQUEST, method);
@@ -343,7 +392,12 @@ static void configure(struct fetch *f, const struct fetch_request *r)
 	curl_easy_setopt(f->easy, CURLOPT_WRITEFUNCTION, on_body);
 	curl_easy_setopt(f->easy, CURLOPT_WRITEDATA, f);
 	set_limits(f, r);
-	set_body(f, r);
+	if (r->may_call) {
+		curl_easy_setopt(f->easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+		curl_easy_setopt(f->easy, CURLOPT_OPENSOCKETDATA, f);
+	}
+	if (r->mail) set_mail(f, r);
+	else set_body(f, r);
 	if (f->headers && names_content_type(r)) {
 		curl_slist_free_all(f->headers);
 		f->headers = NULL;

@@ -139,9 +139,29 @@ static void random_and_equal(void **state)
 	assert_true(crypto_equal(a, b, 0));
 }
 
+/* RFC 4231, test cases 1, 2 and 6. */
+static void hmac_is_that_of_the_rfc(void **state)
+{
+	(void)state;
+	uint8_t key[131], mac[SHA256_BYTES];
+	char hex[SHA256_HEX];
+	memset(key, 0x0b, 20);
+	crypto_hmac_sha256(key, 20, "Hi There", 8, mac);
+	hex_encode(mac, sizeof mac, hex);
+	assert_string_equal(hex, "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7");
+	crypto_hmac_sha256("Jefe", 4, "what do ya want for nothing?", 28, mac);
+	hex_encode(mac, sizeof mac, hex);
+	assert_string_equal(hex, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+	memset(key, 0xaa, sizeof key);
+	crypto_hmac_sha256(key, sizeof key, "Test Using Larger Than Block-Size Key - Hash Key First", 54, mac);
+	hex_encode(mac, sizeof mac, hex);
+	assert_string_equal(hex, "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(hmac_is_that_of_the_rfc),
 	    cmocka_unit_test(sha256_vectors), cmocka_unit_test(ed25519_keys),
 	    cmocka_unit_test(ed25519_signature_of_another_library), cmocka_unit_test(ed25519_refuses_what_was_changed),
 	    cmocka_unit_test(hex), cmocka_unit_test(base64), cmocka_unit_test(random_and_equal),
