@@ -10,6 +10,7 @@
 #define AVIARY_SERVICE_ALERTS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/buf.h"
@@ -61,6 +62,8 @@ struct alert_fate {
 AVIARY_MUST_CHECK enum err alert_fate(struct call *c, int64_t id, struct alert_fate *out);
 /* The alert that holds a stage of a rollout, 0: none. Model and drift alerts of canaries, and those of rules that say so. */
 AVIARY_MUST_CHECK enum err alerts_hold_stage(struct call *c, int64_t rollout, int64_t stage, int64_t *alert);
+AVIARY_MUST_CHECK enum err alerts_release_stage(struct call *c, int64_t rollout, int64_t stage); /* somebody promotes it all the same */
+void alert_sentence(struct call *c, int64_t id, char *out, size_t size); /* "alert 12 (model_corrupt of devices/dev-3) holds the stage: ..." */
 
 /* Convenience of the rollout service. */
 AVIARY_MUST_CHECK enum err alert_install_failed(struct call *c, const char *device_id, int64_t rollout, const char *reason);

@@ -73,6 +73,7 @@ struct rollout_live {
 	uint32_t let_go_stages;      /* bits: nobody of the stage runs in shadow or as a sham any more */
 	int64_t let_go_stage, let_go_after; /* and how far another one is: up to this device */
 	bool is_durable; /* committed since it was loaded: the rollout exists */
+	int64_t held_by;             /* the alert that holds its stage, 0: none. Of this tick */
 	char verdict_text[400];      /* of the last announced verdict: the words of a revert */
 };
 

@@ -104,6 +104,7 @@ AVIARY_MUST_CHECK enum err silence_retain(struct alert_store *s, int64_t older_t
 
 AVIARY_MUST_CHECK enum err hold_insert(struct alert_store *s, int64_t rollout, int64_t stage, int64_t alert, struct fault *f);
 AVIARY_MUST_CHECK enum err hold_delete(struct alert_store *s, int64_t alert, struct fault *f); /* all of the alert */
+AVIARY_MUST_CHECK enum err hold_release(struct alert_store *s, int64_t rollout, int64_t stage, struct fault *f);
 AVIARY_MUST_CHECK enum err hold_of_stage(struct alert_store *s, int64_t rollout, int64_t stage, int64_t *alert, struct fault *f); /* 0: none */
 
 AVIARY_MUST_CHECK enum err rule_insert(struct alert_store *s, struct alert_rule_row *row, struct fault *f); /* fills id; ERR_CONFLICT: name */

@@ -22,6 +22,7 @@ const struct field stage_reply_fields[] = {
 	{.name = "looks", .type = FIELD_INT, .doc = "that the judge has taken"},
 	{.name = "extensions", .type = FIELD_INT, .doc = "of the bake, as nothing showed either way"},
 	{.name = "held", .type = FIELD_BOOL, .doc = "suspicion: new installs wait"},
+	{.name = "held_by", .type = FIELD_INT, .doc = "the alert of a canary that holds the stage until it is resolved"},
 	{.name = "started_at", .type = FIELD_INT, .doc = "absent: not yet"},
 	{.name = "baking_at", .type = FIELD_INT, .doc = "since when its installs are done"},
 	{.name = "ended_at", .type = FIELD_INT, .doc = "absent: not yet"},

@@ -1,4 +1,5 @@
 /* Alerts that hold a stage: what a canary shows stops its stage from going on, until it is over. */
+#include <stdio.h>
 #include <string.h>
 
 #include "core/deployment.h"
@@ -20,7 +21,8 @@ bool alerts_is_holding(const char *kind, const char *resource)
 	return false;
 }
 
-/* Only of a canary that was offered the release: what fired before is nothing that the release did. */
+/* Only of a canary that was offered the release: what fired before is nothing that the release did. Where nobody judges, the first stage's
+ * devices are the canaries. */
 enum err alerts_hold(struct call *c, const struct alert_row *row)
 {
 	struct deployment_row d;
@@ -32,7 +34,7 @@ enum err alerts_hold(struct call *c, const struct alert_row *row)
 	enum err e = deployment_get(c->s->rollouts->deployments, device->deployment, &d, c->arena, c->fault);
 	if (e == ERR_NOT_FOUND)
 		return ERR_OK;
-	if (e != ERR_OK || !d.is_canary || d.offered_at == 0)
+	if (e != ERR_OK || d.kind == DEPLOYMENT_SHAM || d.offered_at == 0 || (!d.is_canary && d.stage > 0))
 		return e;
 	return hold_insert(c->s->alerts->store, d.rollout, d.stage, row->id, c->fault);
 }
@@ -43,4 +45,22 @@ enum err alerts_hold_stage(struct call *c, int64_t rollout, int64_t stage, int64
 	if (c->s->alerts == NULL)
 		return ERR_OK;
 	return hold_of_stage(c->s->alerts->store, rollout, stage, alert, c->fault);
+}
+
+enum err alerts_release_stage(struct call *c, int64_t rollout, int64_t stage)
+{
+	if (c->s->alerts == NULL)
+		return ERR_OK;
+	alerts_touch(c->s->alerts);
+	return hold_release(c->s->alerts->store, rollout, stage, c->fault);
+}
+
+void alert_sentence(struct call *c, int64_t id, char *out, size_t size)
+{
+	struct alert_row row;
+	struct fault f;
+	if (alert_get(c->s->alerts->store, id, c->arena, &row, &f) != ERR_OK)
+		snprintf(out, size, "alert %lld holds the stage", (long long)id);
+	else
+		snprintf(out, size, "alert %lld (%.64s of %.80s) holds the stage: %.200s", (long long)id, row.kind, row.resource, row.summary);
 }

@@ -23,8 +23,24 @@ static enum rollout_policy policy_of(const char *text)
 	return p;
 }
 
+/* An alert of a canary is a verdict of its own, which holds the stage; what the judge has said stays in the row, and counts again when the
+ * alert is resolved. It looks at nothing but the canary, and moves no look (docs/judge.md). */
+static enum err hear_alerts(struct call *c, struct rollout_rows *x, const struct stage_row *row, struct rollout_stage *s)
+{
+	int64_t alert;
+	if ((s->status != STAGE_RUNNING && s->status != STAGE_BAKING) || s->verdict == VERDICT_REVERT)
+		return ERR_OK;
+	enum err e = alerts_hold_stage(c, x->row.id, row->stage, &alert);
+	if (!e && alert) {
+		s->verdict = VERDICT_HOLD;
+		x->live->held_by = alert;
+	}
+	return e;
+}
+
 static enum err gather_state(struct call *c, struct rollout_rows *x, struct rollout_state *out)
 {
+	x->live->held_by = 0;
 	const struct rollout_request *q = &x->live->spec;
 	uint32_t succeeded = 0;
 	memset(out, 0, sizeof *out);
@@ -44,6 +60,9 @@ static enum err gather_state(struct call *c, struct rollout_rows *x, struct roll
 			return e;
 		if (!stage_status_parse(row->status, &s->status) || !verdict_parse(row->verdict, &s->verdict))
 			return fault_set(c->fault, ERR_INTERNAL, "", "stage %zu of rollout %lld has an unknown status", i, (long long)x->row.id);
+		e = hear_alerts(c, x, row, s);
+		if (e)
+			return e;
 		s->success_percent = q->success.percent;
 		s->min_succeeded = (uint32_t)q->success.min_count;
 		s->error_percent = q->error.percent;
@@ -300,6 +319,8 @@ static enum err carry_out(struct call *c, struct rollout_rows *x, const struct r
 	rollout_explain(d, text, sizeof text);
 	if (d->reason == ROLLOUT_REASON_VERDICT_REVERT && x->live->verdict_text[0])
 		snprintf(text, sizeof text, "%s", x->live->verdict_text);
+	if (d->reason == ROLLOUT_REASON_WAITS_HOLD && x->live->held_by)
+		alert_sentence(c, x->live->held_by, text, sizeof text);
 	*is_ready = true;
 	for (unsigned i = 0; i < d->stage_move_count; i++) {
 		enum err e = move_stage(c, x, &d->stage_moves[i], text, p, is_ready);

@@ -647,6 +647,8 @@ static enum err promote(struct call *c, struct rollout_rows *x)
 		s->verdict = verdict_name(VERDICT_PASS);
 		s->held = false;
 		enum err e = stage_update(c->s->rollouts->store, s, c->fault);
+		if (!e)
+			e = alerts_release_stage(c, x->row.id, s->stage);
 		if (e)
 			return e;
 	}

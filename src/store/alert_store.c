@@ -11,7 +11,7 @@ enum {
 	SET_STATE, DELETE, SET_TOLD, SET_STALE, SET_ACKNOWLEDGED, COUNT_FIRING, RETAIN,
 	NOTICE_INSERT, NOTICE_PAGE, NOTICE_DELETE, NOTICE_RETAIN,
 	SILENCE_INSERT, SILENCE_GET, SILENCE_EXPIRE, SILENCE_PAGE, SILENCE_ACTIVE, SILENCE_RETAIN,
-	HOLD_INSERT, HOLD_DELETE, HOLD_OF_STAGE,
+	HOLD_INSERT, HOLD_DELETE, HOLD_RELEASE, HOLD_OF_STAGE,
 	RULE_INSERT, RULE_GET, RULE_UPDATE, RULE_DELETE, RULE_PAGE, RULE_COUNT,
 	STATEMENTS
 };
@@ -64,6 +64,7 @@ static const struct statement table[STATEMENTS] = {
 	[SILENCE_RETAIN] = {"DELETE FROM silence WHERE id IN (SELECT id FROM silence WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2)", false},
 	[HOLD_INSERT] = {"INSERT OR IGNORE INTO stage_hold (rollout, stage, alert) VALUES (?1, ?2, ?3)", false},
 	[HOLD_DELETE] = {"DELETE FROM stage_hold WHERE alert = ?1", false},
+	[HOLD_RELEASE] = {"DELETE FROM stage_hold WHERE rollout = ?1 AND stage = ?2", false},
 	[HOLD_OF_STAGE] = {"SELECT alert FROM stage_hold WHERE rollout = ?1 AND stage = ?2 ORDER BY alert LIMIT 1", false},
 	[RULE_INSERT] = {"INSERT INTO alert_rule (name, metric, operator, filter, severity, threshold, for_ms, created_at, updated_at, kind, subject, clear,"
 	                 " keep_ms, stale_ms, samples_over, samples_of, is_damped, holds, labels, annotations, template)"
@@ -491,6 +492,13 @@ enum err hold_delete(struct alert_store *s, int64_t alert, struct fault *f)
 {
 	stmt_bind_int(s->st[HOLD_DELETE], 1, alert);
 	return stmt_run(s->st[HOLD_DELETE], f);
+}
+
+enum err hold_release(struct alert_store *s, int64_t rollout, int64_t stage, struct fault *f)
+{
+	stmt_bind_int(s->st[HOLD_RELEASE], 1, rollout);
+	stmt_bind_int(s->st[HOLD_RELEASE], 2, stage);
+	return stmt_run(s->st[HOLD_RELEASE], f);
 }
 
 enum err hold_of_stage(struct alert_store *s, int64_t rollout, int64_t stage, int64_t *alert, struct fault *f)
