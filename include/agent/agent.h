@@ -33,6 +33,9 @@
 #define AGENT_SHA256_BYTES 32
 #define AGENT_KEYS_MAX 4          /* pinned public keys */
 #define AGENT_TELEMETRY_BYTES 8192
+#define AGENT_COMMANDS 4          /* that wait, run, or whose answers are remembered */
+#define AGENT_COMMAND_WORD 48     /* kinds and names of checks: bytes without NUL */
+#define AGENT_ANSWER_BYTES 256
 
 #define AGENT_SLOT_A 0
 #define AGENT_SLOT_B 1
@@ -43,7 +46,8 @@
 
 struct agent;
 
-enum agent_topic { AGENT_TOPIC_TELEMETRY, AGENT_TOPIC_STATUS, AGENT_TOPIC_REPORT, AGENT_TOPIC_DESIRED };
+enum agent_topic { AGENT_TOPIC_TELEMETRY, AGENT_TOPIC_STATUS, AGENT_TOPIC_REPORT, AGENT_TOPIC_DESIRED, AGENT_TOPIC_COMMAND,
+                   AGENT_TOPIC_ANSWER };
 
 /* Room for an incremental SHA-256; what is inside belongs to the crypto port. */
 union agent_sha {
@@ -158,6 +162,14 @@ struct agent_ports {
 	bool (*shadow_start)(void *host, int slot, const struct agent_release *release);
 	/* Ends it: nothing may use the slot afterwards. Only after a shadow_start that said yes. */
 	void (*shadow_stop)(void *host);
+
+	/* --- commands --- any may be NULL */
+	/* Starts a check that the agent cannot do by itself (all but model_hash): "inference", "storage", "memory", "connectivity",
+	 * "custom"; `name` is the check's own name, "" when it has none. The result comes with agent_on_check. False: there is no
+	 * such check here. NULL: only connectivity is answered. One at a time; texts are valid during the call. */
+	bool (*check_start)(void *host, const char *check, const char *name);
+	void (*check_cancel)(void *host);  /* its deadline has passed; no agent_on_check afterwards */
+	void (*telemetry_now)(void *host); /* send telemetry soon, not at the end of the interval */
 };
 
 /* Pauses and sizes; 0 = the default in brackets. */
@@ -248,6 +260,11 @@ void agent_on_self_test(struct agent *a, bool passed, const char *reason);
  * again within this attempt. reason: UTF-8 or NULL; ignored while none runs */
 void agent_on_shadow_ended(struct agent *a, const char *reason);
 
+/* A message on AGENT_TOPIC_COMMAND. A number that was answered before is answered again with the same words. */
+void agent_on_command(struct agent *a, const char *message, size_t len);
+/* The result of check_start; value and detail (UTF-8) may be NULL. Ignored while no such check runs. */
+void agent_on_check(struct agent *a, bool passed, const double *value, const char *detail);
+
 /* --- outputs --- */
 
 /* "aviary/v1/<device>/<topic>"; returns length or 0 when it does not fit (needs 96 bytes). */
@@ -323,6 +340,15 @@ struct agent_slot {
 	bool is_complete;  /* all parts were verified */
 	bool is_confirmed; /* ran and was confirmed; may be booted when the other one is damaged */
 	bool is_shadow;    /* sealed for a run in shadow: can never boot */
+};
+
+/* One command: it waits, runs, or is remembered with its answer. */
+struct agent_command {
+	int64_t id, deadline_ms;
+	uint8_t state; /* private to command.c */
+	char kind[AGENT_COMMAND_WORD + 1], check[AGENT_COMMAND_WORD + 1], name[AGENT_COMMAND_WORD + 1];
+	size_t answer_len;
+	char answer[AGENT_ANSWER_BYTES];
 };
 
 /* The persistent state record in memory (src/agent/state.c writes and reads it). */
@@ -403,6 +429,16 @@ struct agent {
 	/* shadow */
 	bool shadow_is_running, shadow_is_resumed;
 	int64_t shadow_settles_ms; /* when it has run long enough for its restarts to be forgotten */
+
+	/* commands */
+	struct agent_command commands[AGENT_COMMANDS];
+	struct agent_part check_parts[AGENT_COMPONENTS_MAX]; /* of the slot that is being hashed */
+	int check_slot;
+	unsigned check_part, check_part_count;
+	uint64_t check_offset;
+	int64_t check_at_ms; /* no earlier attempt */
+	bool check_is_hashing;
+	union agent_sha check_sha;
 
 	/* reports */
 	uint32_t seq, acknowledged_seq, identity_seq, telemetry_seq;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "agent/codec.h"
+#include "agent/command.h"
 #include "agent/deployment.h"
 #include "agent/document.h"
 #include "agent/inside.h"
@@ -45,7 +46,7 @@ const char *agent_event_name(enum agent_event event)
 size_t agent_topic_name(enum agent_topic topic, const char *device, char *out, size_t out_size)
 {
 	static const char prefix[] = "aviary/v1/";
-	static const char *const names[] = {"/telemetry", "/status", "/report", "/desired"};
+	static const char *const names[] = {"/telemetry", "/status", "/report", "/desired", "/command", "/answer"};
 	size_t device_len = strlen(device), name_len = strlen(names[topic]), prefix_len = sizeof(prefix) - 1;
 	if (prefix_len + device_len + name_len >= out_size)
 		return 0;
@@ -166,7 +167,9 @@ int64_t agent_poll(struct agent *a)
 	agent_report_poll(a);
 	agent_request_poll(a);
 	poll_work(a);
+	agent_command_poll(a);
 	int64_t next_ms = earlier(agent_report_deadline_ms(a), agent_request_deadline_ms(a));
+	next_ms = earlier(next_ms, agent_command_deadline_ms(a));
 	next_ms = earlier(next_ms, earlier(a->work_at_ms, agent_deployment_deadline_ms(a)));
 	return a->state == AGENT_TRIAL ? earlier(next_ms, a->trial_deadline_ms) : next_ms;
 }

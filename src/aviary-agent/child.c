@@ -23,6 +23,10 @@ pid_t child_start(const char *command, const struct child_context *context)
 	setenv("AVIARY_RELEASE", context->release, 1);
 	setenv("AVIARY_TRIAL", context->trial ? "1" : "0", 1);
 	setenv("AVIARY_SHADOW", context->shadow ? "1" : "0", 1);
+	if (context->check) {
+		setenv("AVIARY_CHECK", context->check, 1);
+		setenv("AVIARY_CHECK_NAME", context->check_name, 1);
+	}
 	if (chdir(context->dir) != 0)
 		_exit(126);
 	execl("/bin/sh", "sh", "-c", command, (char *)NULL);

@@ -10,6 +10,7 @@
 struct child_context {
 	const char *slot, *dir, *release;
 	bool trial, shadow;
+	const char *check, *check_name; /* AVIARY_CHECK and AVIARY_CHECK_NAME; NULL: not set */
 };
 
 pid_t child_start(const char *command, const struct child_context *context); /* -1 on failure */

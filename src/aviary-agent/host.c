@@ -177,6 +177,23 @@ static void on_shadow(void *ctx)
 	host_kick(h);
 }
 
+static void on_check(void *ctx)
+{
+	struct host *h = ctx;
+	int status = 0;
+	char detail[64] = "";
+	bool is_command = h->check > 0;
+	int result = is_command ? child_poll(h->check, &status) : 1;
+	if (result == 0)
+		return;
+	h->check = 0;
+	loop_timer_stop(h->check_timer);
+	if (result < 0 || status != 0)
+		snprintf(detail, sizeof(detail), "the command ended with %d", result < 0 ? -1 : status);
+	agent_on_check(&h->agent, detail[0] == '\0', is_command || h->check_value <= 0 ? NULL : &h->check_value, detail);
+	host_kick(h);
+}
+
 static void add_metrics(struct agent_telemetry *t, const char *path)
 {
 	char line[160], name[64];
@@ -216,11 +233,19 @@ static void on_signal(void *ctx, int signum)
 
 /* --- MQTT --- */
 
+static bool is_of_commands(const char *topic)
+{
+	const char *level = strrchr(topic, '/');
+	return level && strcmp(level, "/command") == 0;
+}
+
 static void on_subscribed(void *ctx, const char *filter, bool is_granted)
 {
 	struct host *h = ctx;
 	if (!is_granted)
 		log_event(LOG_ERROR, "mqtt.refused", "filter=%s", log_quote(filter));
+	else if (is_of_commands(filter))
+		return; /* the other one follows */
 	else
 		agent_on_mqtt_connected(&h->agent);
 	/* the first report soon: it shows that the device lives */
@@ -240,7 +265,9 @@ static void on_disconnect(void *ctx, const char *reason)
 static void on_message(void *ctx, const struct mqtt_message *message)
 {
 	struct host *h = ctx;
-	if (message->payload)
+	if (message->payload && is_of_commands(message->topic))
+		agent_on_command(&h->agent, message->payload, message->len);
+	else if (message->payload)
 		agent_on_desired(&h->agent, message->payload, message->len);
 	host_kick(h);
 }
@@ -250,10 +277,11 @@ static enum err connect_broker(struct host *h, struct fault *f)
 	static const struct mqtt_handler handler = {
 		.on_disconnect = on_disconnect, .on_message = on_message, .on_subscribed = on_subscribed};
 	const struct options *o = h->options;
-	char client[AGENT_NAME_MAX + 16], status[128], desired[128], password[256] = "";
+	char client[AGENT_NAME_MAX + 16], status[128], desired[128], command[128], password[256] = "";
 	snprintf(client, sizeof(client), "aviary-%s", o->device);
 	agent_topic_name(AGENT_TOPIC_STATUS, o->device, status, sizeof(status));
 	agent_topic_name(AGENT_TOPIC_DESIRED, o->device, desired, sizeof(desired));
+	agent_topic_name(AGENT_TOPIC_COMMAND, o->device, command, sizeof(command));
 	if (o->broker_password_file) {
 		enum err e = options_read_line(o->broker_password_file, password, sizeof(password), f);
 		if (e != ERR_OK)
@@ -275,6 +303,7 @@ static enum err connect_broker(struct host *h, struct fault *f)
 	enum err e = mqtt_new(h->loop, &config, &handler, h, &h->mqtt, f);
 	if (e != ERR_OK)
 		return e;
+	mqtt_subscribe(h->mqtt, command, 1); /* before it says that it is online: then they come */
 	mqtt_subscribe(h->mqtt, desired, 1);
 	return ERR_OK;
 }
@@ -285,6 +314,7 @@ static enum err set_up(struct host *h, struct fault *f)
 	h->poll = loop_timer_new(h->loop, on_poll, h);
 	h->child_timer = loop_timer_new(h->loop, on_child, h);
 	h->shadow_timer = loop_timer_new(h->loop, on_shadow, h);
+	h->check_timer = loop_timer_new(h->loop, on_check, h);
 	h->telemetry = loop_timer_new(h->loop, on_telemetry, h);
 	h->signals[0] = loop_signal_new(h->loop, SIGTERM, on_signal, h);
 	h->signals[1] = loop_signal_new(h->loop, SIGINT, on_signal, h);
@@ -317,6 +347,7 @@ void host_close(struct host *h)
 		loop_timer_free(h->telemetry);
 		loop_timer_free(h->child_timer);
 		loop_timer_free(h->shadow_timer);
+		loop_timer_free(h->check_timer);
 		loop_timer_free(h->poll);
 		loop_free(h->loop);
 	}

@@ -28,12 +28,13 @@ struct host {
 	char *attributes, *tags, *capabilities; /* checked JSON text; owned */
 
 	struct loop *loop;
-	struct loop_timer *poll, *telemetry, *child_timer, *shadow_timer;
+	struct loop_timer *poll, *telemetry, *child_timer, *shadow_timer, *check_timer;
 	struct loop_signal *signals[2];
 	struct fetch_pool *fetches;
 	struct transfer *transfer; /* the one running, or NULL */
 	struct mqtt *mqtt;
-	pid_t self_test, shadow; /* 0: none */
+	pid_t self_test, shadow, check; /* 0: none */
+	double check_value;      /* of a check that needs no command */
 	int64_t deadline_ms; /* of --once; 0: none */
 	int exit_status;
 	bool is_stopping;

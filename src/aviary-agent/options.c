@@ -53,6 +53,8 @@ static const struct option table[] = {
 		"restarts the device; without it the program exits with 10"},
 	{"shadow-command", TEXT, AT(shadow_command), NULL, "COMMAND",
 		"runs a release in shadow, from its slot's directory, until it is killed"},
+	{"check-command", TEXT, AT(check_command), NULL, "COMMAND",
+		"run for the checks inference and custom, in the slot's directory; exit status 0 passes"},
 	{"report-interval", DURATION, AT(report_interval_ms), "60s", "TIME", "of telemetry, until the server says otherwise"},
 	{"metrics", TEXT, AT(metrics), NULL, "FILE", "lines `metric value`, sent as telemetry at each interval"},
 	{"shadow-metrics", TEXT, AT(shadow_metrics), NULL, "FILE", "the same lines, of the release in shadow"},

@@ -24,7 +24,7 @@ struct options {
 	const char *factory_release, *factory_models, *factory_firmware;
 	int64_t factory_counter;
 	int64_t slot_bytes;
-	const char *self_test, *activate_hook, *reboot_command, *shadow_command;
+	const char *self_test, *activate_hook, *reboot_command, *shadow_command, *check_command;
 	int64_t self_test_timeout_ms, report_interval_ms, retry_ms, progress_step_bytes;
 	const char *metrics, *shadow_metrics;
 	bool confirm_connected;

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/crypto.h"
@@ -209,7 +211,7 @@ static enum agent_activation activate(void *host, int slot, bool trial)
 	if (!h->options->activate_hook)
 		return AGENT_ACTIVATE_DONE;
 	slot_dir(h, slot, dir, sizeof(dir));
-	struct child_context context = {disk_slot_name(slot), dir, running->name, trial, false};
+	struct child_context context = {disk_slot_name(slot), dir, running->name, trial, false, NULL, NULL};
 	int status = child_run(h->options->activate_hook, &context, HOOK_TIMEOUT_MS);
 	log_event(status == 0 ? LOG_INFO : LOG_WARN, "hook.activate", "slot=%s trial=%d status=%d", context.slot, trial,
 	          status);
@@ -219,7 +221,7 @@ static enum agent_activation activate(void *host, int slot, bool trial)
 static void reboot_device(void *host)
 {
 	struct host *h = host;
-	struct child_context context = {"", h->disk.path, agent_running(&h->agent)->name, true, false};
+	struct child_context context = {"", h->disk.path, agent_running(&h->agent)->name, true, false, NULL, NULL};
 	log_event(LOG_INFO, "agent.reboot", "release=%s", agent_running(&h->agent)->name);
 	if (h->options->reboot_command)
 		(void)child_run(h->options->reboot_command, &context, HOOK_TIMEOUT_MS);
@@ -234,7 +236,7 @@ static bool self_test_start(void *host, int slot)
 	char dir[4200];
 	if (h->options->self_test) {
 		slot_dir(h, slot, dir, sizeof(dir));
-		struct child_context context = {disk_slot_name(slot), dir, agent_running(&h->agent)->name, true, false};
+		struct child_context context = {disk_slot_name(slot), dir, agent_running(&h->agent)->name, true, false, NULL, NULL};
 		h->self_test = child_start(h->options->self_test, &context);
 		if (h->self_test < 0) {
 			h->self_test = 0;
@@ -262,7 +264,7 @@ static bool shadow_start(void *host, int slot, const struct agent_release *relea
 	if (!disk_name_slot(&h->disk, slot, release))
 		return false;
 	slot_dir(h, slot, dir, sizeof(dir));
-	struct child_context context = {disk_slot_name(slot), dir, release->name, false, true};
+	struct child_context context = {disk_slot_name(slot), dir, release->name, false, true, NULL, NULL};
 	pid_t pid = child_start(h->options->shadow_command, &context);
 	h->shadow = pid > 0 ? pid : 0;
 	if (h->shadow > 0)
@@ -277,6 +279,48 @@ static void shadow_stop(void *host)
 	if (h->shadow > 0)
 		child_kill(h->shadow);
 	h->shadow = 0;
+}
+
+/* Free bytes of the file system with the slots, or of memory; the operator's command does the rest. */
+static bool check_start(void *host, const char *check, const char *name)
+{
+	struct host *h = host;
+	struct statvfs disk;
+	char dir[4200];
+	int slot = agent_running_slot(&h->agent);
+	h->check_value = 0;
+	if (strcmp(check, "storage") == 0 && statvfs(h->disk.path, &disk) == 0) {
+		h->check_value = (double)disk.f_bavail * (double)disk.f_frsize;
+	} else if (strcmp(check, "memory") == 0) {
+		h->check_value = (double)sysconf(_SC_AVPHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
+	} else if (strcmp(check, "connectivity") != 0) {
+		if (!h->options->check_command)
+			return false;
+		slot_dir(h, slot, dir, sizeof(dir));
+		struct child_context context = {disk_slot_name(slot), dir, agent_running(&h->agent)->name, false, false, check, name};
+		pid_t pid = child_start(h->options->check_command, &context);
+		h->check = pid > 0 ? pid : 0;
+		if (!h->check)
+			return false;
+	}
+	loop_timer_start(h->check_timer, 0, CHILD_POLL_MS);
+	return true;
+}
+
+static void check_cancel(void *host)
+{
+	struct host *h = host;
+	loop_timer_stop(h->check_timer);
+	if (h->check > 0)
+		child_kill(h->check);
+	h->check = 0;
+}
+
+static void telemetry_now(void *host)
+{
+	struct host *h = host;
+	if (h->options->metrics)
+		loop_timer_start(h->telemetry, 0, 0);
 }
 
 static void event(void *host, enum agent_event what, const char *detail)
@@ -302,6 +346,7 @@ void host_drop_work(struct host *h)
 	drop_transfer(h);
 	self_test_cancel(h);
 	shadow_stop(h);
+	check_cancel(h);
 }
 
 const struct agent_ports host_ports = {
@@ -331,4 +376,7 @@ const struct agent_ports host_ports = {
 	.event = event,
 	.shadow_start = shadow_start,
 	.shadow_stop = shadow_stop,
+	.check_start = check_start,
+	.check_cancel = check_cancel,
+	.telemetry_now = telemetry_now,
 };

@@ -10,6 +10,7 @@
 #define SLOT_BYTES (64u << 20)
 #define FLAP_MS 5000
 #define FLOOD_REPORTS 100
+#define HOT_C 40
 
 /* ---- telemetry ---- */
 
@@ -57,7 +58,12 @@ static void send_report(struct device *d)
 	int64_t wall_ms = clock_wall_ms();
 	struct measurement m, shadow;
 	struct agent_telemetry t;
-	physics_measure(&d->physics, faults_effect(f, model ? model : "", model ? version : ""), wall_ms, &m);
+	struct model_effect effect = *faults_effect(f, model ? model : "", model ? version : "");
+	if (faults_hit(f, FAULT_HOT, d->seed, model, version)) {
+		effect.temperature += HOT_C;
+		effect.latency_factor = (effect.latency_factor > 0 ? effect.latency_factor : 1) * 2;
+	}
+	physics_measure(&d->physics, &effect, wall_ms, &m);
 	agent_telemetry_begin(&t, &d->agent, d->sim->telemetry, sizeof d->sim->telemetry, model, version);
 	put_model(&t, &m);
 	agent_telemetry_number(&t, "temperature_c", m.temperature_c);
@@ -102,9 +108,8 @@ bool device_is_connected(const struct device *d)
 static void on_subscribed(void *ctx, const char *filter, bool is_granted)
 {
 	struct device *d = ctx;
-	(void)filter;
-	if (!is_granted)
-		return;
+	if (!is_granted || strcmp(filter, d->topic_desired) != 0)
+		return; /* the last of the two */
 	agent_on_mqtt_connected(&d->agent);
 	device_wake(d);
 }
@@ -120,7 +125,11 @@ static void on_disconnect(void *ctx, const char *reason)
 static void on_message(void *ctx, const struct mqtt_message *message)
 {
 	struct device *d = ctx;
-	agent_on_desired(&d->agent, message->payload ? message->payload : "", message->len);
+	const char *text = message->payload ? message->payload : "";
+	if (strcmp(message->topic, d->topic_command) == 0)
+		agent_on_command(&d->agent, text, message->len);
+	else
+		agent_on_desired(&d->agent, text, message->len);
 	device_wake(d);
 }
 
@@ -158,6 +167,7 @@ static void make_mqtt(struct device *d)
 		fprintf(stderr, "aviary-sim: %s\n", f.detail);
 		exit(1);
 	}
+	mqtt_subscribe(d->mqtt, d->topic_command, 1); /* before it says that it is online: then they come */
 	mqtt_subscribe(d->mqtt, d->topic_desired, 1);
 }
 
@@ -185,6 +195,7 @@ static void brick(struct device *d)
 	loop_timer_stop(d->wake);
 	loop_timer_stop(d->telemetry);
 	loop_timer_stop(d->fault);
+	loop_timer_stop(d->check);
 	if (d->fetch)
 		fetch_cancel(d->fetch);
 	d->fetch = NULL;
@@ -219,6 +230,14 @@ static void on_test(void *ctx)
 	}
 	bool fails = faults_hit(f, FAULT_CRASHLOOP, d->seed, model, version) != NULL;
 	agent_on_self_test(&d->agent, !fails, fails ? "the new release crashed in its self-test" : NULL);
+	device_wake(d);
+}
+
+static void on_check(void *ctx)
+{
+	struct device *d = ctx;
+	static const double room = 1 << 20;
+	agent_on_check(&d->agent, d->check_passes, &room, d->check_passes ? NULL : "the output is not the expected one");
 	device_wake(d);
 }
 
@@ -294,6 +313,8 @@ static void name_device(struct device *d, uint32_t number)
 	crypto_sha256_hex(d->secret, 64, d->secret_sha256);
 	snprintf(d->attributes, sizeof d->attributes, d->region[0] ? "{\"region\":\"%s\"}" : "{}", d->region);
 	agent_topic_name(AGENT_TOPIC_DESIRED, d->id, d->topic_desired, sizeof d->topic_desired);
+	agent_topic_name(AGENT_TOPIC_COMMAND, d->id, d->topic_command, sizeof d->topic_command);
+	agent_topic_name(AGENT_TOPIC_ANSWER, d->id, d->topic_answer, sizeof d->topic_answer);
 	agent_topic_name(AGENT_TOPIC_STATUS, d->id, d->topic_status, sizeof d->topic_status);
 	agent_topic_name(AGENT_TOPIC_REPORT, d->id, d->topic_report, sizeof d->topic_report);
 	agent_topic_name(AGENT_TOPIC_TELEMETRY, d->id, d->topic_telemetry, sizeof d->topic_telemetry);
@@ -323,6 +344,7 @@ void device_init(struct device *d, struct sim *s, uint32_t number)
 	d->telemetry = loop_timer_new(s->loop, on_telemetry, d);
 	d->test = loop_timer_new(s->loop, on_test, d);
 	d->fault = loop_timer_new(s->loop, on_fault, d);
+	d->check = loop_timer_new(s->loop, on_check, d);
 	make_mqtt(d);
 }
 
@@ -342,6 +364,7 @@ void device_done(struct device *d)
 	loop_timer_free(d->telemetry);
 	loop_timer_free(d->test);
 	loop_timer_free(d->fault);
+	loop_timer_free(d->check);
 	if (d->fetch)
 		fetch_cancel(d->fetch);
 	mqtt_free(d->mqtt);

@@ -22,7 +22,9 @@
 	X(CORRUPT, "corrupt", "a byte of a download is wrong")                                                             \
 	X(DUPLICATE, "duplicate", "sends each report twice")                                                               \
 	X(FLOOD, "flood", "sends a hundred reports at once")                                                               \
-	X(CUT, "cut", "power is cut at a write of an update")
+	X(CUT, "cut", "power is cut at a write of an update")                                                              \
+	X(ROT, "rot", "a stored byte of the model reads wrong: the model_hash check fails")                                \
+	X(HOT, "hot", "40 degrees hotter, half as fast; the inference check fails")
 
 enum fault_kind {
 #define X(name, word, text) FAULT_##name,

@@ -52,7 +52,7 @@ struct options {
 void options_parse(struct options *o, int argc, char **argv);
 
 struct totals {
-	uint64_t telemetry_sent, telemetry_acknowledged, reports_sent, downloads, bytes_downloaded, confirmed, fell_back, rejected, bricked, boots, cuts, shadows;
+	uint64_t telemetry_sent, telemetry_acknowledged, reports_sent, downloads, bytes_downloaded, answers_sent, confirmed, fell_back, rejected, bricked, boots, cuts, shadows;
 };
 
 struct sim {
@@ -76,13 +76,14 @@ struct device {
 	struct rng rng;
 	char id[65], hardware[65], region[65];
 	char secret[65], secret_sha256[65], attributes[160];
-	char topic_desired[96], topic_status[96], topic_report[96], topic_telemetry[96];
+	char topic_desired[96], topic_status[96], topic_report[96], topic_telemetry[96], topic_command[96], topic_answer[96];
 	struct agent agent;
 	struct agent_config config;
 	struct storage storage;
 	struct physics physics;
 	struct mqtt *mqtt;
-	struct loop_timer *wake, *telemetry, *test, *fault;
+	struct loop_timer *wake, *telemetry, *test, *fault, *check;
+	bool check_passes; /* what the check that runs will say */
 	struct fetch *fetch;
 	uint32_t fetch_id;
 	bool is_corrupt_fetch, is_bricked, is_cut, is_away, has_shadow;

@@ -41,6 +41,7 @@ static void put_totals(struct buf *b, const struct sim *s)
 	json_int(b, "telemetry_sent", (int64_t)t->telemetry_sent);
 	json_int(b, "telemetry_acknowledged", (int64_t)t->telemetry_acknowledged);
 	json_int(b, "reports_sent", (int64_t)t->reports_sent);
+	json_int(b, "answers_sent", (int64_t)t->answers_sent);
 	json_int(b, "downloads", (int64_t)t->downloads);
 	json_int(b, "bytes_downloaded", (int64_t)t->bytes_downloaded);
 	json_int(b, "confirmed", (int64_t)t->confirmed);
