@@ -153,6 +153,15 @@ def call_watching(call):
     call("GET", API + "/alert-rules/{id}", None, rule)
     call("PATCH", API + "/alert-rules/{id}", {"threshold": 90}, rule)
     call("DELETE", API + "/alert-rules/{id}", None, rule)
+    tried = call("POST", API + "/alert-rules/test", {"rule": {"name": "low", "metric": "accuracy", "operator": "lt", "threshold": 2}, "from": now - 600000,
+                                                     "to": now})
+    assert tried["complete"] and tried["fired"] == len(tried["alerts"]) > 0 and tried["devices_fired"] <= tried["devices_seen"]
+    silence = call("POST", API + "/silences", {"matchers": [{"name": "kind", "value": "gate.*"}], "expires_at": now + 600000, "comment": "known"}, status=201)
+    assert silence["author"] == "admin" and silence["status"] == "active"
+    call("GET", API + "/silences")
+    call("GET", API + "/silences/{id}", None, silence["id"])
+    call("GET", API + "/alerts", params={"silenced": "true"})
+    call("POST", API + "/silences/{id}/expire", None, silence["id"])
     call("GET", API + "/audit")
     call("GET", API + "/stats")
     token = call("POST", API + "/tokens", {"name": "x"}, status=201)["id"]

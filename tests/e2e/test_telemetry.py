@@ -292,7 +292,7 @@ def test_threshold_rule(server, publisher):
     assert firing(server) == []
     time.sleep(0.4)
     heat(71)
-    alert, = wait_for(lambda: firing(server), 5, "the alert")
+    alert, = wait_for(lambda: [a for a in firing(server) if a["data"]["value"] == 71], 5, "the alert")
     assert alert["kind"] == "metric.threshold" and alert["resource"] == "devices/dev-1" and alert["severity"] == "critical"
     assert alert["data"]["value"] == 71 and alert["rule"] == rule["id"]
     acknowledged = server.post(f"/alerts/{alert['id']}/acknowledge")
