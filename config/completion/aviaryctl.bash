@@ -93,7 +93,7 @@ _aviaryctl_of_command() {
 	"rollout stages") options="" args="ROLLOUT" ;;
 	"rollout deployments") options="--state --stage --limit --all" args="ROLLOUT" ;;
 	"rollout verdicts") options="" args="ROLLOUT" ;;
-	"rollout blocks") options="--stage" args="ROLLOUT" ;;
+	"rollout blocks") options="--stage --limit --all" args="ROLLOUT" ;;
 	"rollout events") options="--limit --all" args="ROLLOUT" ;;
 	"rollout start") options="--watch" args="ROLLOUT" ;;
 	"rollout pause") options="--watch" args="ROLLOUT" ;;
@@ -208,6 +208,7 @@ _aviaryctl_of_command() {
 	"rollout deployments --stage") wants="N" choices="" ;;
 	"rollout deployments --limit") wants="N" choices="" ;;
 	"rollout blocks --stage") wants="N" choices="" ;;
+	"rollout blocks --limit") wants="N" choices="" ;;
 	"rollout events --limit") wants="N" choices="" ;;
 	"telemetry query --metric") wants="METRIC" choices="" ;;
 	"telemetry query --device") wants="DEVICE" choices="" ;;

@@ -49,7 +49,9 @@ AVIARY_MUST_CHECK enum err rollouts_stages(struct call *c, int64_t id, struct bu
 AVIARY_MUST_CHECK enum err rollouts_deployments(struct call *c, int64_t id, const char *state, int64_t stage, int64_t after, int64_t limit,
 	struct buf *out, int64_t *next);
 AVIARY_MUST_CHECK enum err rollouts_verdicts(struct call *c, int64_t id, struct buf *out);
-AVIARY_MUST_CHECK enum err rollouts_blocks(struct call *c, int64_t id, int64_t stage, struct buf *out);
+/* Members by block and device; `cursor` is NULL or the *next of the page before, which is NULL at the end. */
+AVIARY_MUST_CHECK enum err rollouts_blocks(struct call *c, int64_t id, int64_t stage, const char *cursor, int64_t limit, struct buf *out,
+	const char **next);
 
 /* ---- devices ---- */
 /* What a device should run now, for its desired document. */

@@ -7,6 +7,9 @@
 #include "service/rollout_spec.h"
 #include "service/rollouts.h"
 
+#define BLOCKS_DEFAULT 100 /* members of a page */
+#define BLOCKS_MAX 1000
+
 static void request_init(void *body)
 {
 	rollout_request_init(body);
@@ -126,15 +129,20 @@ static enum err verdicts(struct api_request *rq)
 
 static enum err blocks(struct api_request *rq)
 {
-	int64_t id, stage = 0;
+	int64_t id, stage = 0, limit = BLOCKS_DEFAULT;
+	const char *cursor = NULL, *next = NULL;
 	enum err e = api_param_id(rq, 0, &id);
 	if (!e)
 		e = api_query_int(rq, "stage", 0, ROLLOUT_STAGES_MAX, &stage);
+	if (!e)
+		e = api_query_int(rq, "limit", 1, BLOCKS_MAX, &limit);
+	if (!e)
+		e = api_query_cursor(rq, &cursor);
 	if (e)
 		return e;
 	api_list_open(rq);
-	e = rollouts_blocks(&rq->call, id, stage, &rq->out);
-	api_list_close(rq, NULL, -1);
+	e = rollouts_blocks(&rq->call, id, stage, cursor, limit, &rq->out, &next);
+	api_list_close(rq, api_cursor_of_text(rq, next), -1);
 	return e;
 }
 
@@ -169,7 +177,8 @@ static const struct route_query query_list[] = {
 static const struct route_query query_page[] = {{"limit", "1 to 1000"}, {"cursor", "next of the page before"}, {NULL, NULL}};
 static const struct route_query query_deployments[] = {{"state", "only deployments in this state"}, {"stage", "only of this stage, from 0"},
 	{"limit", "1 to 1000"}, {"cursor", "next of the page before"}, {NULL, NULL}};
-static const struct route_query query_stage[] = {{"stage", "from 0, the canary"}, {NULL, NULL}};
+static const struct route_query query_blocks[] = {{"stage", "from 0, the canary"}, {"limit", "1 to 1000"},
+	{"cursor", "next of the page before"}, {NULL, NULL}};
 
 #define BASE "/api/v1/rollouts"
 const struct route routes_rollouts[] = {
@@ -194,7 +203,7 @@ const struct route routes_rollouts[] = {
 		.reply_is_list = true, .reply = look_reply_fields,
 		.handle = verdicts},
 	{.method = "GET", .path = BASE "/{rollout}/blocks", .role = ROLE_VIEWER, .tag = "rollouts", .summary = "Canaries and controls as they were drawn",
-		.query = query_stage, .reply_is_list = true, .reply = block_reply_fields,
+		.query = query_blocks, .reply_is_list = true, .reply = block_reply_fields,
 		.handle = blocks},
 	{.method = "GET", .path = BASE "/{rollout}/events", .role = ROLE_VIEWER, .tag = "rollouts", .summary = "What happened, oldest first",
 		.query = query_page, .reply_is_list = true, .reply = happening_reply_fields,

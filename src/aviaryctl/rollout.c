@@ -282,6 +282,7 @@ static const struct command_option deployment_options[] = {
 };
 static const struct command_option block_options[] = {
 	{.name = "stage", .kind = OPTION_INT, .value = "N", .use = USE_QUERY, .help = "from 0, the canary"},
+	LIST_OPTIONS,
 	{.name = NULL},
 };
 static const struct command_option event_options[] = {LIST_OPTIONS, {.name = NULL}};

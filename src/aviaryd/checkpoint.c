@@ -1,7 +1,8 @@
 /* Checkpoints of fleet.db, off the loop: when the log is long enough a job makes a pass, and the next, until the log begins anew.
  *
  *   1000 pages not moved yet          a job makes a passive pass
- *   more than WAL_SOFT_PAGES (64 MiB) writes never paused between two passes: the loop moves the rest itself, once it is short
+ *   more than WAL_SOFT_PAGES (64 MiB) writes never paused between two passes: rollouts, who write most, pause, and once the rest is short
+ *                                     the loop moves it itself
  *   more than WAL_HARD_PAGES (256 MiB) or however long it is
  *   nobody wrote for some seconds     a job cuts the file
  */
@@ -22,8 +23,10 @@
 #define RETRY_MS 1000     /* after a failure: a full disk is not asked more often */
 #define WAL_SOFT_PAGES 16384
 #define WAL_HARD_PAGES 65536
-#define TAIL_PAGES 500    /* moved by the loop itself: a few milliseconds */
+#define TAIL_PAGES 100    /* moved by the loop itself: a few milliseconds */
 #define TAIL_EVERY_MS 1000
+#define PAUSE_MAX_MS 1000 /* of rollouts, before they go on with a longer log */
+#define PAUSE_EVERY_MS 4000
 #define IDLE_MS 5000
 #define CUT_PAGES 256     /* a shorter file is not worth it */
 
@@ -42,6 +45,7 @@ struct checkpointing {
 	int64_t peak_pages;        /* what the file has room for */
 	int64_t changed_ms;        /* when the log last grew */
 	int64_t next_ms, tail_ms;  /* not before */
+	int64_t pause_ms;          /* when the last pause began */
 	bool is_failing;
 };
 
@@ -114,10 +118,26 @@ void checkpoint_tick(struct daemon *d)
 	int64_t left = x->pages - x->moved;
 	if (x->is_running || (x->is_failing && now_ms < x->next_ms))
 		return;
-	if (x->pages > WAL_SOFT_PAGES && left > 0 && now_ms >= x->tail_ms && (left <= TAIL_PAGES || x->pages > WAL_HARD_PAGES))
+	bool is_long = x->pages > WAL_SOFT_PAGES;
+	if (is_long && left > 0 && now_ms >= x->tail_ms && (left <= TAIL_PAGES || x->pages > WAL_HARD_PAGES))
 		move_tail(x, now_ms);
-	else if (left >= PASS_PAGES || (left > 0 && x->pages >= PASS_PAGES && now_ms >= x->next_ms))
+	else if (left >= PASS_PAGES || (left > 0 && x->pages >= PASS_PAGES && (is_long || now_ms >= x->next_ms)))
 		submit(x, CHECKPOINT_PASSIVE);
+}
+
+/* A job never catches up with who writes all the time: whoever can wait is asked to, until the rest of the log is short. */
+bool checkpoint_wants_pause(struct daemon *d)
+{
+	struct checkpointing *x = d->checkpointing;
+	int64_t now_ms = clock_mono_ms();
+	if (x->pages <= WAL_SOFT_PAGES || x->moved == x->pages || x->is_failing)
+		return false;
+	if (now_ms - x->pause_ms >= PAUSE_EVERY_MS)
+		x->pause_ms = now_ms;
+	if (now_ms - x->pause_ms >= PAUSE_MAX_MS)
+		return false;
+	checkpoint_tick(d); /* no commit may come that would */
+	return true;
 }
 
 /* Called each second, since nothing else happens when nobody writes. */

@@ -61,6 +61,7 @@ void daemon_flush(struct daemon *d);
 AVIARY_MUST_CHECK enum err checkpoint_start(struct daemon *d, struct fault *f);
 void checkpoint_tick(struct daemon *d); /* after each commit */
 void checkpoint_idle(struct daemon *d); /* each second */
+bool checkpoint_wants_pause(struct daemon *d); /* asked by who writes much and can wait, before each piece */
 void checkpoint_stop(struct daemon *d);
 
 /* listen.c: the HTTP server on the configured addresses. */

@@ -21,6 +21,7 @@
 #include "service/unit.h"
 
 #define ROLLOUTS_EVERY_MS 100
+#define PAUSE_MS 5 /* of rollouts, for the log of fleet.db */
 #define PRESENCE_EVERY_MS 100
 #define PRESENCE_ROWS 200        /* devices whose presence is written in one go: a millisecond of the loop, as much of its commit */
 #define RETAIN_ROWS 250          /* outdated rows of each kind deleted in one go: 10 ms where they are not in the cache */
@@ -144,6 +145,10 @@ static void on_rollouts(void *ctx)
 	struct fault f;
 	loop_mark(d->loop, "rollouts.tick");
 	bool more = false;
+	if (checkpoint_wants_pause(d)) {
+		loop_timer_start(d->rollouts_timer, PAUSE_MS, 0);
+		return;
+	}
 	call_init(d, &c, &f);
 	report("rollouts.tick", rollouts_tick(&c, &more), &f);
 	loop_timer_start(d->rollouts_timer, more && d->commit == ERR_OK ? 0 : ROLLOUTS_EVERY_MS, 0);

@@ -42,7 +42,7 @@ enum {
 	MAX_INFLIGHT = 60000, /* message ids are 16 bits */
 	MAX_PAYLOAD = 268435455,
 	DEFAULT_TURN = 2000,
-	TURN_NS = 4000000, /* of handlers, whatever they do: commands write to the database, and their commit comes on top */
+	TURN_NS = 3000000, /* of handlers, whatever they do: commands write to the database, and their commit comes on top */
 	SILENT_PACKETS = 64, /* PINGRESP and the like handled in a row before the socket's turn ends */
 	TLS_READ_AHEAD = 65536
 };

@@ -1,8 +1,10 @@
 /* Rollouts as the API shows them. */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/crypto.h"
+#include "service/alerts.h"
 #include "service/registry.h"
 #include "service/releases.h"
 #include "service/rollout_parts.h"
@@ -37,10 +39,15 @@ static void write_stage(struct call *c, const struct stage_row *s, struct buf *o
 	json_bool(out, "judged", s->is_judged);
 	json_int(out, "blocks", s->blocks);
 	json_int(out, "controls_per_block", s->controls);
-	json_str(out, "verdict", s->is_judged ? s->verdict : "none");
+	int64_t alert = 0;
+	if (alerts_hold_stage(c, s->rollout, s->stage, &alert) || s->ended_at || strcmp(s->verdict, "revert") == 0)
+		alert = 0;
+	json_str(out, "verdict", alert ? verdict_name(VERDICT_HOLD) : s->is_judged ? s->verdict : "none");
 	json_int(out, "looks", s->look);
 	json_int(out, "extensions", s->extension);
-	json_bool(out, "held", s->held);
+	json_bool(out, "held", s->held || alert);
+	if (alert)
+		json_int(out, "held_by", alert);
 	put_time(out, "started_at", s->started_at);
 	put_time(out, "baking_at", s->baking_at);
 	put_time(out, "ended_at", s->ended_at);
@@ -205,22 +212,32 @@ enum err rollouts_verdicts(struct call *c, int64_t id, struct buf *out)
 	return e;
 }
 
-enum err rollouts_blocks(struct call *c, int64_t id, int64_t stage, struct buf *out)
+static void write_member(struct call *c, const struct block_row *row, struct buf *out)
+{
+	const struct device_state *device = registry_by_row(c->s->registry, row->device);
+	json_open_object(out);
+	json_int(out, "block", row->block);
+	json_str(out, "device", device ? device->id : "");
+	json_bool(out, "canary", row->is_canary);
+	put_time(out, "t0", row->t0);
+	json_close_object(out);
+}
+
+enum err rollouts_blocks(struct call *c, int64_t id, int64_t stage, const char *cursor, int64_t limit, struct buf *out, const char **next)
 {
 	struct rollout_rows x;
-	struct block_row *rows;
-	size_t count;
+	size_t count = 0;
+	long long block = -1, device = -1;
+	*next = NULL;
+	if (cursor && sscanf(cursor, "%lld;%lld", &block, &device) != 2)
+		return fault_set(c->fault, ERR_BAD_REQUEST, "", "the cursor is broken");
+	struct block_row *rows = arena_array(c->arena, (size_t)limit, sizeof *rows);
 	enum err e = rollout_open(c, id, &x);
 	if (!e)
-		e = block_list(c->s->rollouts->store, id, stage, &rows, &count, c->arena, c->fault);
-	for (size_t i = 0; !e && i < count; i++) {
-		const struct device_state *device = registry_by_row(c->s->registry, rows[i].device);
-		json_open_object(out);
-		json_int(out, "block", rows[i].block);
-		json_str(out, "device", device ? device->id : "");
-		json_bool(out, "canary", rows[i].is_canary);
-		put_time(out, "t0", rows[i].t0);
-		json_close_object(out);
-	}
+		e = block_page(c->s->rollouts->store, id, stage, block, device, rows, (size_t)limit, &count, c->fault);
+	for (size_t i = 0; !e && i < count; i++)
+		write_member(c, &rows[i], out);
+	if (!e && count == (size_t)limit)
+		*next = arena_printf(c->arena, "%lld;%lld", (long long)rows[count - 1].block, (long long)rows[count - 1].device);
 	return e;
 }

@@ -240,7 +240,7 @@ class Bench:
             looks = s.get(f"/rollouts/{rollout}/verdicts")["items"]
             p.note = f"{len(looks)} looks, {looks[-1]['verdict'] if looks else '-'}"
         with self.phase("blocks and deployments read"):
-            s.get(f"/rollouts/{rollout}/blocks", stage=0)
+            s.get(f"/rollouts/{rollout}/blocks", stage=0, limit=1000)
             self.deployments(rollout, "succeeded", 0, 2000)
         for stage, share in ((1, "second stage, 10 %"), (2, "last stage, 100 %")):
             with self.phase(share + ": begins") as p:

@@ -48,7 +48,7 @@ def spec(version, **more):
 
 def role_of(server, rollout):
     """{device: "canary" or "control"} of the first stage"""
-    return {m["device"]: "canary" if m["canary"] else "control" for m in server.get(f"/rollouts/{rollout}/blocks", stage=0)["items"]}
+    return {m["device"]: "canary" if m["canary"] else "control" for m in server.items(f"/rollouts/{rollout}/blocks", stage=0)}
 
 
 def test_bad_version_is_reverted_and_controls_are_never_touched(server, make_sim):
