@@ -17,6 +17,15 @@ extern const float watch_harm_up[WATCH_METRICS], watch_harm_down[WATCH_METRICS];
 extern const float watch_common[WATCH_METRICS]; /* 1: has a common mode */
 extern const float watch_is_log[WATCH_METRICS]; /* 1: logarithms are regressed */
 
+/* Two copies of a function with all that it calls, for processors with vectors of eight and for others; the same
+ * results (no fused operations in either). */
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__OPTIMIZE__) && \
+	!defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define WATCH_WIDE __attribute__((target_clones("avx2", "default"), flatten))
+#else
+#define WATCH_WIDE
+#endif
+
 /* watch_context.c: the regression of one report's values. */
 struct watch_values {
 	float x[WATCH_METRICS];        /* regressed unit; anything where there is none */

@@ -251,7 +251,7 @@ static void result_clear(struct watch_result *out)
 		out->statistic[s] = NAN;
 }
 
-void watch_update(struct watch *w, const struct watch_report *r, const struct watch_peers *peers,
+WATCH_WIDE void watch_update(struct watch *w, const struct watch_report *r, const struct watch_peers *peers,
 	struct watch_result *out)
 {
 	uint32_t before_s = w->at_s;

@@ -124,7 +124,8 @@ static void learn_from(struct watch *w, const struct context *c, const float *e,
 	}
 }
 
-void watch_regress(struct watch *w, const struct watch_report *r, const struct watch_peers *peers, struct watch_values *v)
+WATCH_WIDE void watch_regress(struct watch *w, const struct watch_report *r, const struct watch_peers *peers,
+	struct watch_values *v)
 {
 	static const struct watch_peers none;
 	const struct watch_peers *p = peers != NULL ? peers : &none;

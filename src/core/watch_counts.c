@@ -22,7 +22,7 @@
 #define COUNT_MAX 1e6f
 
 /* Rate by its gamma posterior; a burst against it, and a CUSUM for three times the rate. */
-void watch_count_errors(struct watch *w, const struct watch_report *r, struct watch_result *out)
+WATCH_WIDE void watch_count_errors(struct watch *w, const struct watch_report *r, struct watch_result *out)
 {
 	if (!r->has_counts)
 		return;
@@ -112,7 +112,7 @@ static float class_distance(const uint16_t *now, const uint16_t *past)
 }
 
 /* Kullback-Leibler distance of the short histogram from the long one, over its own mean. */
-void watch_count_classes(struct watch *w, const struct watch_report *r, struct watch_result *out)
+WATCH_WIDE void watch_count_classes(struct watch *w, const struct watch_report *r, struct watch_result *out)
 {
 	float share[WATCH_CLASS_KEPT];
 	unsigned n = w->classes_seen;
@@ -144,7 +144,7 @@ static void count_identical(struct watch *w, const struct watch_report *r)
 }
 
 /* Outputs of a model that is stuck do not differ, neither within a report nor from report to report. */
-void watch_count_outputs(struct watch *w, const struct watch_report *r, struct watch_result *out)
+WATCH_WIDE void watch_count_outputs(struct watch *w, const struct watch_report *r, struct watch_result *out)
 {
 	count_identical(w, r);
 	/* a confidence that always was the same says nothing */
