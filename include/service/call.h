@@ -25,6 +25,7 @@ struct alerts;
 struct telemetry;
 struct commands;
 struct health;
+struct detect;
 
 enum role { ROLE_NONE, ROLE_ENROL, ROLE_VIEWER, ROLE_OPERATOR, ROLE_ADMIN };
 
@@ -49,6 +50,7 @@ struct services {
 	struct alerts *alerts;
 	struct commands *commands;   /* what devices are asked to do at once; NULL in tests without it */
 	struct health *health;       /* health checks and their results; likewise */
+	struct detect *detect;       /* anomalies and their causes; NULL: off */
 	const struct offload *offload; /* work off the loop; NULL: at once (pure tests) */
 	const char *state_dir;
 	struct ingest_limits *limits;

@@ -84,7 +84,8 @@ struct telemetry_companion {
 };
 void telemetry_accompany(struct telemetry *t, const struct telemetry_companion *c); /* one; NULL: none; after the open, before anything comes */
 /* For the companion's start: its rows, then the log from where they end (begin and report are called). */
-AVIARY_MUST_CHECK enum err telemetry_companion_load(struct telemetry *t, void (*row)(void *ctx, const struct stored_detect *row), struct fault *f);
+AVIARY_MUST_CHECK enum err telemetry_companion_load(struct telemetry *t, void (*row)(void *ctx, const struct stored_detect *row),
+	void (*rows_end)(void *ctx), struct fault *f);
 const struct symbols *telemetry_symbols(const struct telemetry *t);
 
 /* ---- queries ---- */

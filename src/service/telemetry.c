@@ -397,11 +397,14 @@ static void replay_companion(void *ctx, const struct stored_batch *b)
 		t->companion.report(t->companion.ctx, &r);
 }
 
-enum err telemetry_companion_load(struct telemetry *t, void (*row)(void *, const struct stored_detect *), struct fault *f)
+enum err telemetry_companion_load(struct telemetry *t, void (*row)(void *, const struct stored_detect *), void (*rows_end)(void *), struct fault *f)
 {
 	int64_t from = 0;
 	enum err e = telemetry_store_each_detect(t->store, &from, row, t->companion.ctx, f);
-	return e == ERR_OK ? telemetry_store_each_batch(t->store, from, replay_companion, t, f) : e;
+	if (e != ERR_OK)
+		return e;
+	rows_end(t->companion.ctx);
+	return telemetry_store_each_batch(t->store, from, replay_companion, t, f);
 }
 
 static void seal_companion(struct telemetry *t, struct telemetry_batch *b, int64_t now_ms)
