@@ -8,6 +8,7 @@
 #include "net/jobs.h"
 #include "net/loop.h"
 #include "service/alerts.h"
+#include "service/detect.h"
 #include "service/ingest.h"
 #include "service/metrics.h"
 #include "service/outbox.h"
@@ -151,6 +152,8 @@ static enum err prometheus(struct api_request *rq)
 		write_ingest(api->s, &rq->out);
 	if (api->s->telemetry != NULL)
 		write_telemetry(api->s, &rq->out);
+	if (api->s->detect != NULL)
+		detect_metrics(api->s->detect, &rq->out);
 	rq->content_type = "text/plain; version=0.0.4; charset=utf-8";
 	return ERR_OK;
 }

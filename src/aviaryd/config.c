@@ -120,6 +120,15 @@ static const struct key keys[] = {
 	{"devices", "report_interval", KEY_DURATION, AT(report_interval_ms), "0s", 0, 86400000, true,
 		"Time between telemetry reports that devices are asked to keep, told with their next desired document; 0s: their own."},
 
+	{"detect", "state", KEY_TEXT, AT(detect.state), "compact", 0, 0, false,
+		"What is kept of each metric of a device for its anomaly score: compact (64 bytes), full (192, knows hours of the day), or off: no detection."},
+	{"detect", "budget", KEY_INT, AT(detect.budget), "1000", 10, 100000, false,
+		"False alerts in a million device-days that thresholds of cohorts aim at."},
+	{"detect", "checkpoint", KEY_DURATION, AT(detect.checkpoint_ms), "60s", 1000, 3600000, false,
+		"How often changed states are written; bounds what is read again at start."},
+	{"detect", "cohorts", KEY_INT, AT(detect.cohorts_max), "1000", 1, 1000, false,
+		"Cohorts (hardware and version of the model) with thresholds of their own; more share those of their hardware."},
+
 	{"log", "level", KEY_LEVEL, AT(log_level), "info", 0, 0, true, "error, warn, info or debug."},
 	{"log", "requests", KEY_BOOL, AT(api.log_requests), "no", 0, 0, true,
 		"Log every HTTP request; else only failures and slow ones."},
@@ -361,6 +370,8 @@ static void check_whole(struct reading *r)
 		problem(r, "client_id in [mqtt]: 1 to 32 bytes are wanted");
 	if ((c->mqtt.tls_certificate[0] != '\0') != (c->mqtt.tls_key[0] != '\0'))
 		problem(r, "tls_certificate and tls_key in [mqtt] go together");
+	if (!detect_is_state(c->detect.state))
+		problem(r, "state in [detect]: compact, full or off is wanted");
 }
 
 enum err config_read(struct config *c, const char *path, struct buf *problems)

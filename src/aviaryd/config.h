@@ -14,6 +14,7 @@
 #include "net/http.h"
 #include "service/access.h"
 #include "service/catalog.h"
+#include "service/detect.h"
 #include "service/ingest.h"
 #include "service/telemetry.h"
 
@@ -42,6 +43,7 @@ struct config {
 	struct catalog_limits catalog;
 	struct telemetry_options telemetry;
 	struct ingest_limits ingest;
+	struct detect_options detect;
 	int64_t report_interval_ms; /* 0: devices' own */
 	int64_t jobs;
 	int64_t drain_ms;

@@ -14,6 +14,7 @@
 #include "service/alerts.h"
 #include "service/catalog.h"
 #include "service/commands.h"
+#include "service/detect.h"
 #include "service/groups.h"
 #include "service/health.h"
 #include "service/metrics.h"
@@ -62,6 +63,8 @@ static enum err open_services(struct daemon *d, struct fault *f)
 		e = commands_open(s, &s->commands, f);
 	if (e == ERR_OK)
 		e = health_open(s, &s->health, f);
+	if (e == ERR_OK)
+		e = detect_open(s, &d->config->detect, &s->detect, f);
 	if (e == ERR_OK && (s->rollouts = rollouts_open(s, f)) == NULL)
 		e = ERR_UNAVAILABLE;
 	if (e == ERR_OK && (s->ingest = ingest_open(s, f)) == NULL)
@@ -73,6 +76,7 @@ static void close_services(struct services *s)
 {
 	ingest_close(s->ingest);
 	rollouts_close(s->rollouts);
+	detect_close(s->detect);
 	health_close(s->health);
 	commands_close(s->commands);
 	alerts_close(s->alerts);

@@ -12,6 +12,7 @@
 #include "service/access.h"
 #include "service/alerts.h"
 #include "service/commands.h"
+#include "service/detect.h"
 #include "service/health.h"
 #include "service/metrics.h"
 #include "service/outbox.h"
@@ -151,6 +152,11 @@ static void on_rollouts(void *ctx)
 	}
 	call_init(d, &c, &f);
 	report("rollouts.tick", rollouts_tick(&c, &more), &f);
+	bool more_found = false;
+	loop_mark(d->loop, "detect.tick");
+	call_init(d, &c, &f);
+	report("detect.tick", detect_tick(&c, &more_found), &f);
+	more = more || more_found;
 	loop_timer_start(d->rollouts_timer, more && d->commit == ERR_OK ? 0 : ROLLOUTS_EVERY_MS, 0);
 }
 
