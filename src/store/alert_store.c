@@ -31,7 +31,7 @@ static const struct statement table[STATEMENTS] = {
 	            " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)", false},
 	[FIND_OPEN] = {"SELECT " COLUMNS " FROM alert WHERE resource = ?2 AND kind = ?1 AND metric = ?4 AND coalesce(rule, 0) = ?3 AND status <> 'resolved'",
 	               false},
-	[LAST_LIFE] = {"SELECT life FROM alert WHERE resource = ?2 AND kind = ?1 AND metric = ?4 AND coalesce(rule, 0) = ?3 ORDER BY id DESC LIMIT 1", false},
+	[LAST_LIFE] = {"SELECT life FROM alert WHERE resource = ?2 AND +kind = ?1 AND +metric = ?4 AND coalesce(rule, 0) = ?3 ORDER BY id DESC LIMIT 1", false},
 	[GET] = {"SELECT " COLUMNS " FROM alert WHERE id = ?1", false},
 	[PAGE] = {"SELECT " COLUMNS " FROM alert WHERE id < ?1" CONDITIONS, false},
 	[PAGE_STATUS] = {"SELECT " COLUMNS " FROM alert WHERE status = ?7 AND id < ?1" CONDITIONS, false},

@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "service/alerts_inside.h"
 #include "store/alert_store.h"
+#include "store/db.h"
 
 static void tick(struct fleet *t, int64_t passed_ms)
 {
@@ -153,6 +154,21 @@ static void flapping_is_told_of_three_times(void **state)
 	assert_int_equal(notices(t, "firing"), 4);
 	tick(t, 1000);
 	assert_int_equal(notices(t, "firing"), 4);
+}
+
+/* Not by its kind, of which there are a hundred thousand in a storm. */
+static void check_memory_plan(void *ctx, const struct statement *statement, const char *line)
+{
+	if (strncmp(statement->sql, "SELECT life FROM alert", 22) == 0 && strstr(line, "SEARCH") != NULL)
+		*(int *)ctx += strstr(line, "alert_resource") != NULL ? 1 : -100;
+}
+
+static void flapping_is_looked_up_by_resource(void **state)
+{
+	struct fleet *t = *state;
+	int found = 0;
+	db_each_plan(t->w.s.db, check_memory_plan, &found);
+	assert_int_equal(found, 1);
 }
 
 static void missing_data_is_shown_and_times_out(void **state)
@@ -563,7 +579,7 @@ int main(void)
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, fleet_setup, fleet_teardown)
 	const struct CMUnitTest tests[] = {
 		CASE(signal_fires_and_is_resolved_with_patience), CASE(pending_is_a_row_and_no_notice), CASE(undone_with_its_unit),
-		CASE(flapping_is_told_of_three_times), CASE(missing_data_is_shown_and_times_out), CASE(storm_is_told_of_once),
+		CASE(flapping_is_told_of_three_times), CASE(flapping_is_looked_up_by_resource), CASE(missing_data_is_shown_and_times_out), CASE(storm_is_told_of_once),
 		CASE(survivors_of_a_storm_are_told_of), CASE(silences_match_while_they_last), CASE(silences_are_checked),
 		CASE(fleet_drift_inhibits_drift_of_its_devices), CASE(threshold_with_hysteresis_and_message), CASE(two_of_three_reports),
 		CASE(rate_is_change_a_minute), CASE(absence_of_a_metric), CASE(anomaly_looks_at_scores), CASE(signature_rule_takes_over),
