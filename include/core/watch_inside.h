@@ -35,7 +35,8 @@ struct watch_values {
 	float warm[WATCH_METRICS];     /* 1: z means something */
 };
 /* Fills expected, z and warm; learns. */
-void watch_regress(struct watch *w, const struct watch_report *r, const struct watch_peers *peers, struct watch_values *v);
+void watch_regress(struct watch *w, const struct watch_report *r, const struct watch_peers *peers,
+	struct watch_values *v);
 
 /* watch_counts.c: errors, classes, dispersion, boots, constant output. */
 void watch_count_errors(struct watch *w, const struct watch_report *r, struct watch_result *out);
@@ -91,7 +92,8 @@ static inline float watch_exp(float v)
 	float t = v * 1.44269504f, whole = (float)(int)(t + 200.5f) - 200, f = (t - whole) * 0.69314718f, power;
 	int32_t bits = ((int32_t)whole + 127) * (1 << 23);
 	memcpy(&power, &bits, sizeof power);
-	return power * (1 + f * (1 + f * (0.5f + f * (0.16666667f + f * (0.04166667f + f * (0.00833333f + f * 0.00138889f))))));
+	float high = 0.04166667f + f * (0.00833333f + f * 0.00138889f);
+	return power * (1 + f * (1 + f * (0.5f + f * (0.16666667f + f * high))));
 }
 
 #endif

@@ -129,7 +129,8 @@ static bool take_clock(struct watch *w, const struct watch_report *r)
 }
 
 /* The values that are in their domain; others are refused. */
-static void take_values(struct watch *w, const struct watch_report *r, float *value, float *has, struct watch_result *out)
+static void take_values(struct watch *w, const struct watch_report *r, float *value, float *has,
+	struct watch_result *out)
 {
 	unsigned refused = 0;
 	for (int m = 0; m < WATCH_METRICS; m++) {

@@ -102,7 +102,8 @@ static void residuals(struct watch *w, const struct context *c, const struct wat
 	}
 	phi[WATCH_TEMPERATURE] = 1;
 	for (int m = 0; m < WATCH_METRICS; m++)
-		e[m] = v->x[m] - w->weight[0][m] - w->weight[1][m] * phi[m] - w->weight[2][m] * c->phi[2] - w->weight[3][m] * c->phi[3];
+		e[m] = v->x[m] - w->weight[0][m] - w->weight[1][m] * phi[m] - w->weight[2][m] * c->phi[2]
+			- w->weight[3][m] * c->phi[3];
 }
 
 /* Moves weights and spreads; `learn` 0: not this metric. */

@@ -155,8 +155,9 @@ WATCH_WIDE void watch_count_outputs(struct watch *w, const struct watch_report *
 		return;
 	unsigned n = w->sd_seen;
 	w->sd_short += watch_rate(n, SD_SHORT) * (sd - w->sd_short);
+	float least = SD_RATIO_MIN * w->sd_usual;
 	if (n >= WATCH_WARM_REPORTS && w->sd_usual > 0)
-		out->statistic[WATCH_DISPERSION] = watch_max(watch_ln(w->sd_usual / watch_max(w->sd_short, SD_RATIO_MIN * w->sd_usual)), 0);
+		out->statistic[WATCH_DISPERSION] = watch_max(watch_ln(w->sd_usual / watch_max(w->sd_short, least)), 0);
 	float rate = n >= WATCH_WARM_REPORTS && w->sd_short < w->sd_usual / 2 ? WATCH_SLOW : 1;
 	w->sd_usual += rate * watch_rate(n, SD_LONG) * (sd - w->sd_usual);
 	watch_saturate(&w->sd_seen);

@@ -22,11 +22,11 @@
 #define FLEET_HORIZON_H 48  /* a fault is to be found within */
 #define FLEET_INFERENCES 33
 
-enum fleet_fault { FAULT_CORRUPTED, FAULT_CONSTANT, FAULT_THROTTLE, FAULT_BATTERY, FAULT_ERRORS, FAULT_REBOOTS, FAULT_RSSI,
-	FAULT_ACCURACY, FAULT_LEAK, FAULT_RAMP, FLEET_FAULTS, FAULT_NONE = FLEET_FAULTS };
+enum fleet_fault { FAULT_CORRUPTED, FAULT_CONSTANT, FAULT_THROTTLE, FAULT_BATTERY, FAULT_ERRORS, FAULT_REBOOTS,
+	FAULT_RSSI, FAULT_ACCURACY, FAULT_LEAK, FAULT_RAMP, FLEET_FAULTS, FAULT_NONE = FLEET_FAULTS };
 
-static const char *const fleet_fault_names[FLEET_FAULTS] = {"corrupted model", "constant output", "throttle", "battery x3",
-	"errors x10", "reboot loop", "RSSI -15 dB", "accuracy -0.04", "leak 0.6 %/h", "latency +12 %/day"};
+static const char *const fleet_fault_names[FLEET_FAULTS] = {"corrupted model", "constant output", "throttle",
+	"battery x3", "errors x10", "reboot loop", "RSSI -15 dB", "accuracy -0.04", "leak 0.6 %/h", "latency +12 %/day"};
 
 enum { FLEET_NAIVE = 3 }; /* rules |z| > 3, 4, 6 */
 static const float fleet_naive_limits[FLEET_NAIVE] = {3, 4, 6};
@@ -103,7 +103,8 @@ static inline float fleet_ar(struct fleet_rng *g, float *state, float phi)
 
 /* ---- devices ---- */
 
-enum { AR_LATENCY, AR_ENERGY, AR_TEMPERATURE, AR_RSSI, AR_MEMORY, AR_CONFIDENCE, AR_ACCURACY, AR_PLACE, AR_CLASS, AR_COUNT };
+enum { AR_LATENCY, AR_ENERGY, AR_TEMPERATURE, AR_RSSI, AR_MEMORY, AR_CONFIDENCE, AR_ACCURACY,
+	AR_PLACE, AR_CLASS, AR_COUNT };
 
 struct fleet_device {
 	struct fleet_rng rng;
@@ -233,7 +234,8 @@ static void fleet_model(struct fleet_device *d, struct watch_report *r, const bo
 {
 	struct fleet_rng *g = &d->rng;
 	float confidence = d->confidence + d->confidence_sd * fleet_ar(g, &d->ar[AR_CONFIDENCE], 0.3f);
-	float accuracy = d->accuracy + d->accuracy_sd * (0.28f * fleet_ar(g, &d->ar[AR_ACCURACY], 0.97f) + 0.96f * fleet_normal(g));
+	float slow = 0.28f * fleet_ar(g, &d->ar[AR_ACCURACY], 0.97f);
+	float accuracy = d->accuracy + d->accuracy_sd * (slow + 0.96f * fleet_normal(g));
 	float within = d->confidence_within * (1 + 0.12f * fleet_normal(g));
 	if (has[FAULT_CORRUPTED]) {
 		confidence -= 0.25f;
@@ -258,7 +260,8 @@ static void fleet_body(struct fleet_device *d, struct watch_report *r, const boo
 	float angle = (r->hour - 9) * 0.2618f, day = sinf(angle) + 0.2f * sinf(2 * angle);
 	float t = d->ambient + d->swing * day + weather + 1.0f * fleet_ar(g, &d->ar[AR_PLACE], 0.998f)
 		+ 0.4f * fleet_ar(g, &d->ar[AR_TEMPERATURE], 0.5f) + (has[FAULT_THROTTLE] ? fminf(18, 60 * since_h) : 0);
-	float heat = (t - 25) / 10, rssi = d->rssi + d->rssi_sd * fleet_ar(g, &d->ar[AR_RSSI], 0.9f) - (has[FAULT_RSSI] ? 15 : 0);
+	float heat = (t - 25) / 10;
+	float rssi = d->rssi + d->rssi_sd * fleet_ar(g, &d->ar[AR_RSSI], 0.9f) - (has[FAULT_RSSI] ? 15 : 0);
 	fleet_battery(d, r, has[FAULT_BATTERY]);
 	r->is_link_bad = rssi < -80;
 	float latency = d->latency + d->latency_heat * heat + d->latency_load * day
@@ -275,7 +278,8 @@ static void fleet_body(struct fleet_device *d, struct watch_report *r, const boo
 	r->value[WATCH_TEMPERATURE] = t;
 	r->value[WATCH_RSSI] = rssi;
 	r->value[WATCH_MEMORY] = expf(memory);
-	r->has[WATCH_LATENCY] = r->has[WATCH_ENERGY] = r->has[WATCH_TEMPERATURE] = r->has[WATCH_RSSI] = r->has[WATCH_MEMORY] = true;
+	r->has[WATCH_LATENCY] = r->has[WATCH_ENERGY] = r->has[WATCH_TEMPERATURE] = true;
+	r->has[WATCH_RSSI] = r->has[WATCH_MEMORY] = true;
 }
 
 /* False: no report came. */

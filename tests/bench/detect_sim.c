@@ -1,6 +1,7 @@
 /* The paging layer on the simulated fleet of docs/detect.md: realised false alerts, detection, delay.
  *
- * detect_sim [--devices N] [--failing N] [--contaminating N] [--learn DAYS] [--days DAYS] [--budget B] [--thresholds] SEED...
+ * detect_sim [--devices N] [--failing N] [--contaminating N] [--learn DAYS] [--days DAYS] [--budget B]
+ *     [--thresholds] SEED...
  *
  * Exits 1 when a bar is missed (checked at 100,000 device-days and above).
  */
@@ -14,8 +15,8 @@
 #define BAR_DELAY_H 1.0
 #define BAR_DEVICE_DAYS 100000
 
-static const bool fault_is_abrupt[FLEET_FAULTS] = {[FAULT_CORRUPTED] = true, [FAULT_CONSTANT] = true, [FAULT_THROTTLE] = true,
-	[FAULT_BATTERY] = true, [FAULT_ERRORS] = true, [FAULT_REBOOTS] = true};
+static const bool fault_is_abrupt[FLEET_FAULTS] = {[FAULT_CORRUPTED] = true, [FAULT_CONSTANT] = true,
+	[FAULT_THROTTLE] = true, [FAULT_BATTERY] = true, [FAULT_ERRORS] = true, [FAULT_REBOOTS] = true};
 
 static double share_upper(uint32_t hits, uint32_t runs)
 {
@@ -89,7 +90,8 @@ static void print_thresholds(const struct fleet_outcome *o)
 int main(int argc, char **argv)
 {
 	static struct fleet_outcome outcome;
-	struct fleet_options o = {.devices = 4000, .failing = 80, .contaminating = 4, .learn_days = 12, .days = 10, .budget = BUDGET_DEFAULT};
+	struct fleet_options o = {.devices = 4000, .failing = 80, .contaminating = 4, .learn_days = 12, .days = 10,
+		.budget = BUDGET_DEFAULT};
 	bool want_thresholds = false;
 	uint64_t seeds[32] = {0};
 	int count = 0, missed;
@@ -131,7 +133,7 @@ int main(int argc, char **argv)
 		print_thresholds(&outcome);
 	if (outcome.device_days < BAR_DEVICE_DAYS)
 		return 0;
-	printf("\nbar 5 (at most %.1f, each kind %.0f %%, abrupt ones within %.0f h): %s\n", BAR_FALSE, 100 * BAR_FOUND, BAR_DELAY_H,
-		missed == 0 ? "met" : "MISSED");
+	printf("\nbar 5 (at most %.1f, each kind %.0f %%, abrupt ones within %.0f h): %s\n", BAR_FALSE,
+		100 * BAR_FOUND, BAR_DELAY_H, missed == 0 ? "met" : "MISSED");
 	return missed > 0;
 }

@@ -105,7 +105,8 @@ int main(void)
 	cost.at_s = warm.at_s;
 	double hot_walk, cold_walk;
 	double hot = median_of(&cost, &warm, HOT_DEVICES, &hot_walk), cold = median_of(&cost, &warm, DEVICES, &cold_walk);
-	printf("%-12s%16s%18s%12s%24s%12s\n", "form", "bytes a device", "hot, ns/report", "its walk", "300,000 devices, ns", "its walk");
+	printf("%-12s%16s%18s%12s%24s%12s\n", "form", "bytes a device", "hot, ns/report", "its walk",
+		"300,000 devices, ns", "its walk");
 	printf("%-12s%16zu%18.1f%12.1f%24.1f%12.1f\n", "watch", sizeof(struct watch), hot, hot_walk, cold, cold_walk);
 	if (!isfinite(cost.sum))
 		return 1;

@@ -63,7 +63,7 @@ static void test_tail_extrapolates(void **state)
 	static const struct {
 		float xi;
 		int low, high; /* % of the true quantile */
-	} table[] = {{0.05f, 85, 115}, {0.2f, 75, 130}, {0.4f, 60, 160}};
+	} table[] = {{0.02f, 97, 103}, {0.05f, 85, 115}, {0.2f, 75, 130}, {0.4f, 60, 160}};
 	static struct budget b;
 	for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
 		memset(&b, 0, sizeof b);
@@ -128,13 +128,14 @@ static void test_firing_days_are_left_out(void **state)
 	maxima[SPIKE] = 100;
 	seed = 31;
 	for (uint32_t day = 1; day <= 10; day++) {
-		pareto_days(&b, SPIKE, 3000, 5, 0.1f);
+		pareto_days(&b, SPIKE, 1000, 5, 0.1f);
 		budget_roll(&b, NULL, day, BUDGET_DEFAULT);
 	}
 	quiet = b.threshold[SPIKE];
+	assert_string_equal(budget_source_name(b.source[SPIKE]), "tail");
 	for (uint32_t day = 11; day <= 25; day++) {
-		pareto_days(&b, SPIKE, 3000, 5, 0.1f);
-		for (int i = 0; i < 300; i++)
+		pareto_days(&b, SPIKE, 1000, 5, 0.1f);
+		for (int i = 0; i < 100; i++)
 			budget_add_day(&b, maxima, true);
 		budget_roll(&b, NULL, day, BUDGET_DEFAULT);
 	}

@@ -190,6 +190,7 @@ static void test_cusum_finds_what_stays(void **state)
 	assert_true(shifted(&u, WATCH_ACCURACY, 1, -0.04f, WATCH_CUSUM(WATCH_ACCURACY), 96) > 50);
 	u = warm_world(); /* better is no harm */
 	assert_true(shifted(&u, WATCH_ACCURACY, 1, 0.04f, WATCH_CUSUM(WATCH_ACCURACY), 96) < 10);
+	assert_true(shifted(&u, WATCH_MEMORY, 0.9f, 0, WATCH_CUSUM(WATCH_MEMORY), 96) < 10);
 	assert_true(shifted(&u, WATCH_RSSI, 1, 15, WATCH_SPIKE(WATCH_RSSI), 96) < 4);
 	assert_true(shifted(&u, WATCH_RSSI, 1, -25, WATCH_SPIKE(WATCH_RSSI), 96) > 4);
 }
