@@ -26,7 +26,7 @@ static const struct statement table[STATEMENTS] = {
 	[SET_CANCELLED] = {"UPDATE command SET is_cancelled = 1, is_spreading = 0 WHERE id = ?1", false},
 	[MOVE] = {"UPDATE command SET " PLUS(queued) ", " PLUS(sent) ", " PLUS(answered) ", " PLUS(failed) ", " PLUS(expired)
 	          " WHERE id = ?1", false},
-	[OLDEST] = {"SELECT id, created_at, is_spreading + queued + sent FROM command ORDER BY id LIMIT 1", false},
+	[OLDEST] = {"SELECT id, created_at, is_spreading + queued + sent FROM command WHERE id > 0 ORDER BY id LIMIT 1", false},
 	[RETAIN_ERRANDS] = {"DELETE FROM errand WHERE command = ?1 AND device IN (SELECT device FROM errand WHERE command = ?1 LIMIT ?2)", false},
 	[RETAIN] = {"DELETE FROM command WHERE id = ?1", false},
 	[ERRAND_INSERT] = {"INSERT INTO errand (command, device, state, created_at, deadline_at, ended_at, answer) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"
