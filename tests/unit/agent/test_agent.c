@@ -712,6 +712,86 @@ static void test_rot_in_the_shadow(void **unused)
 	w_free(w);
 }
 
+/* --- commands --- */
+
+static void command(struct world *w, const char *json)
+{
+	agent_on_command(&w->agent, json, strlen(json));
+	w_run(w, 2000);
+}
+#define HASH(id) "{\"id\":" id ",\"kind\":\"check\",\"timeout_ms\":60000,\"params\":{\"check\":\"model_hash\"}}"
+#define CHECK(id) "{\"id\":" id ",\"kind\":\"check\",\"timeout_ms\":10000,\"params\":{\"check\":\"custom\",\"name\":\"ears\"}}"
+
+static void test_hash_of_what_runs(void **unused)
+{
+	(void)unused;
+	struct world *w = begin();
+	command(w, HASH("1"));
+	assert_string_equal(w->last_answer, "{\"id\":1,\"state\":\"done\",\"pass\":true,\"detail\":\"the factory release, which cannot change\"}");
+	install(w, "d-1", 1, 0);
+	command(w, HASH("2"));
+	assert_string_equal(w->last_answer, "{\"id\":2,\"state\":\"done\",\"pass\":true}");
+	int slot = agent_running_slot(&w->agent);
+	w->durable[slot][0].bytes[100] ^= 1;
+	w->written[slot][0].bytes[100] ^= 1;
+	command(w, HASH("2")); /* known: the same words, nothing is read again */
+	assert_string_equal(w->last_answer, "{\"id\":2,\"state\":\"done\",\"pass\":true}");
+	command(w, HASH("3"));
+	assert_string_equal(w->last_answer, "{\"id\":3,\"state\":\"done\",\"pass\":false,\"detail\":\"stored bytes differ from the manifest\"}");
+	assert_int_equal(w->answers, 4);
+	w_free(w);
+}
+
+static void test_commands_wait_for_each_other(void **unused)
+{
+	(void)unused;
+	struct world *w = begin();
+	static const double value = 12.5;
+	command(w, CHECK("7"));
+	command(w, CHECK("7"));
+	command(w, CHECK("8"));
+	assert_string_equal(w->last_check, "custom ears");
+	assert_int_equal(w->checks, 1);
+	assert_int_equal(w->answers, 0);
+	agent_on_check(&w->agent, false, &value, "\"deaf\"");
+	assert_string_equal(w->last_answer, "{\"id\":7,\"state\":\"done\",\"pass\":false,\"value\":12.5,\"detail\":\"\\\"deaf\\\"\"}");
+	w_run(w, 2000);
+	assert_int_equal(w->checks, 2);
+	w_run(w, 20000); /* its deadline has passed: nobody is told */
+	assert_int_equal(w->cancelled_checks, 1);
+	agent_on_check(&w->agent, true, NULL, NULL);
+	assert_int_equal(w->answers, 1);
+	command(w, CHECK("8"));
+	assert_int_equal(w->checks, 3);
+	w_free(w);
+}
+
+static void test_other_commands(void **unused)
+{
+	(void)unused;
+	struct world *w = begin();
+	int reports;
+	w_run(w, HOUR);
+	reports = w->reports;
+	command(w, "{\"id\":1,\"kind\":\"report_now\",\"timeout_ms\":1000}");
+	assert_string_equal(w->last_answer, "{\"id\":1,\"state\":\"done\"}");
+	assert_true(w->telemetry_nows == 1 && w->reports > reports);
+	command(w, "{\"id\":2,\"kind\":\"dance\",\"timeout_ms\":1000,\"new\":[]}");
+	assert_non_null(strstr(w->last_answer, "\"id\":2,\"state\":\"rejected\""));
+	w->has_no_checks = true;
+	command(w, CHECK("3"));
+	assert_non_null(strstr(w->last_answer, "\"id\":3,\"state\":\"rejected\""));
+	command(w, "{\"id\":4,\"kind\":\"check\",\"timeout_ms\":1000,\"params\":{\"check\":\"a b\"}}");
+	assert_non_null(strstr(w->last_answer, "\"id\":4,\"state\":\"rejected\""));
+	int answers = w->answers;
+	command(w, "{\"id\":0,\"kind\":\"report_now\",\"timeout_ms\":1000}");
+	command(w, "{\"id\":5,\"kind\":\"report_now\"}");
+	command(w, "{\"id\":5");
+	command(w, "");
+	assert_int_equal(w->answers, answers);
+	w_free(w);
+}
+
 /* Nothing but the state record says what is confirmed; a shadow has the higher counter, and a good signature. */
 static void test_state_record_lost_with_a_shadow(void **unused)
 {
@@ -1035,6 +1115,9 @@ int main(void)
 		cmocka_unit_test(test_shadow_that_crashes),
 		cmocka_unit_test(test_shadow_that_takes_the_device_down),
 		cmocka_unit_test(test_rot_in_the_shadow),
+		cmocka_unit_test(test_hash_of_what_runs),
+		cmocka_unit_test(test_commands_wait_for_each_other),
+		cmocka_unit_test(test_other_commands),
 		cmocka_unit_test(test_state_record_lost_with_a_shadow),
 		cmocka_unit_test(test_storage_fails_at_every_write_of_a_shadow),
 		cmocka_unit_test(test_what_a_shadow_measures),

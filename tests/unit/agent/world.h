@@ -84,8 +84,13 @@ struct world {
 	char last_report[AGENT_REPORT_BYTES];
 	char deployment_states[512]; /* distinct ones in order, with blanks */
 	bool device_is_enrolled;
+	char last_answer[AGENT_ANSWER_BYTES];
+	int answers;
 
 	/* hooks */
+	char last_check[128];
+	int checks, cancelled_checks, telemetry_nows;
+	bool has_no_checks;
 	int activated_slot;
 	bool activated_as_trial;
 	int self_tests;
@@ -297,6 +302,10 @@ static bool w_publish(void *host, enum agent_topic topic, const char *payload, s
 	assert_int_equal(retained, topic == AGENT_TOPIC_STATUS);
 	if (w->is_dead || w->server_is_down)
 		return false;
+	if (topic == AGENT_TOPIC_ANSWER) {
+		w->answers++;
+		snprintf(w->last_answer, sizeof(w->last_answer), "%s", payload);
+	}
 	if (topic != AGENT_TOPIC_REPORT)
 		return true;
 	w->reports++;
@@ -406,17 +415,33 @@ static void w_event(void *host, enum agent_event event, const char *detail)
 		fprintf(stderr, "%8lld %s %s\n", (long long)w->now_ms, agent_event_name(event), detail);
 }
 
+static bool w_check_start(void *host, const char *check, const char *name)
+{
+	struct world *w = host;
+	w->checks++;
+	snprintf(w->last_check, sizeof(w->last_check), "%s %s", check, name);
+	return !w->has_no_checks;
+}
+static void w_check_cancel(void *host)
+{
+	((struct world *)host)->cancelled_checks++;
+}
+static void w_telemetry_now(void *host)
+{
+	((struct world *)host)->telemetry_nows++;
+}
+
 static const struct agent_ports w_ports = {
 	w_state_read, w_state_write, w_part_begin, w_part_write, w_part_read, w_slot_sync, w_memory_borrow,
 	w_memory_return, w_mono_ms, w_wall_ms, w_sha_init, w_sha_update, w_sha_final, w_verify, w_fill_random,
 	w_publish, w_http_get, w_http_cancel, w_is_compatible, w_activate, w_reboot, w_self_test_start, NULL,
-	w_config_changed, w_event, w_shadow_start, w_shadow_stop,
+	w_config_changed, w_event, w_shadow_start, w_shadow_stop, w_check_start, w_check_cancel, w_telemetry_now,
 };
 static const struct agent_ports w_ports_without_shadow = {
 	w_state_read, w_state_write, w_part_begin, w_part_write, w_part_read, w_slot_sync, w_memory_borrow,
 	w_memory_return, w_mono_ms, w_wall_ms, w_sha_init, w_sha_update, w_sha_final, w_verify, w_fill_random,
 	w_publish, w_http_get, w_http_cancel, w_is_compatible, w_activate, w_reboot, w_self_test_start, NULL,
-	w_config_changed, w_event, NULL, NULL,
+	w_config_changed, w_event, NULL, NULL, NULL, NULL, NULL,
 };
 
 /* --- server --- */
