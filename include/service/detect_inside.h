@@ -142,7 +142,6 @@ struct detect {
 	int64_t loaded;       /* at start: all that is stored of cohorts holds every report up to this batch */
 	/* the batch that is being told */
 	int64_t batch;
-	bool is_replay;       /* at start: nothing is told */
 	uint8_t *roles;       /* by symbol: enum watch_role + 1 */
 	size_t role_count;
 	struct drift lens;    /* what a device's drift sees of its cohort: from the view */

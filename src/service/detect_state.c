@@ -462,8 +462,6 @@ static void turn_hour(struct detect *d, struct reading *x, uint32_t hour)
 
 void detect_note(struct detect *d, const struct detect_finding *f)
 {
-	if (d->is_replay && f->row != 0)
-		return; /* the device says it again */
 	if (d->finding_count == d->finding_room) {
 		d->lost_findings++;
 		return;

@@ -173,7 +173,8 @@ void detect_seal(void *ctx, int64_t settled, int64_t now_ms, struct stored_batch
 	size_t without = b->detect_count;
 	d->gone_count = d->event_count = 0;
 	b->detects = d->rows;
-	if (!is_round_due(d, now_ms))
+	/* What was found but not told yet has to be found again after a kill. */
+	if (!is_round_due(d, now_ms) || d->finding_count > 0)
 		return;
 	if (d->round_left == 0) {
 		d->round_left = d->dirty_count;
@@ -297,10 +298,8 @@ void detect_start(struct detect *d, struct telemetry *t)
 
 enum err detect_read(struct detect *d, struct telemetry *t, struct fault *f)
 {
-	d->is_replay = true;
 	enum err e = telemetry_companion_load(t, detect_load_row, after_rows, f);
 	see_past(d, INT64_MAX);
-	d->is_replay = false;
 	free(d->past);
 	d->past = NULL;
 	d->past_count = d->past_room = d->past_at = 0;
