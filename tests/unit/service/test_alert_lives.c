@@ -239,6 +239,22 @@ static void survivors_of_a_storm_are_told_of(void **state)
 	assert_int_equal(notices(t, "firing"), 61);
 }
 
+static void nobody_is_missed_when_many_go_at_once(void **state)
+{
+	struct fleet *t = *state;
+	char id[40];
+	for (int round = 0; round < 2; round++) {
+		for (int i = 0; i < 400; i++) {
+			snprintf(id, sizeof id, "devices/dev-%d", i);
+			struct alert_signal s = drift(id, round == 0 ? ALERT_LEVEL_OVER : ALERT_LEVEL_UNDER);
+			s.cohort_devices = 100000;
+			send(t, s);
+		}
+	}
+	tick(t, 300000);
+	assert_int_equal(alerts_firing(t->w.s.alerts), 0);
+}
+
 /* ---- silences and inhibition ---- */
 
 static int64_t mute(struct fleet *t, const char *name, const char *value, bool negate, int64_t from_ms, int64_t to_ms)
@@ -348,6 +364,23 @@ static void threshold_with_hysteresis_and_message(void **state)
 	HAS(t, 1, "silenced_by");
 	fleet_value(t, "dev-1", 3, "x", 5);
 	assert_int_equal(count_status(t, "firing"), 0);
+}
+
+static void a_dip_within_a_batch_counts(void **state)
+{
+	struct fleet *t = *state;
+	world_device(&t->w, "dev-1", "h");
+	add_rule(t, (struct alert_rule){.metric = "x", .threshold = 10, .for_ms = 5000});
+	fleet_value(t, "dev-1", 1, "x", 11);
+	t->w.c.now_ms += 4000;
+	fleet_telemetry(t, "dev-1", "{\"boot\":\"b\",\"seq\":2,\"metrics\":{\"x\":1}}");
+	fleet_value(t, "dev-1", 3, "x", 11);
+	t->w.c.now_ms += 4000;
+	fleet_value(t, "dev-1", 4, "x", 11);
+	assert_int_equal(count_status(t, "firing"), 0);
+	t->w.c.now_ms += 1000;
+	fleet_value(t, "dev-1", 5, "x", 11);
+	assert_int_equal(count_status(t, "firing"), 1);
 }
 
 static void two_of_three_reports(void **state)
@@ -542,6 +575,8 @@ static void rules_are_tried_on_history(void **state)
 	assert_non_null(strstr(r, expected));
 	assert_non_null(strstr(r, "\"fired\":1,\"devices_fired\":1,\"devices_seen\":2,\"samples\":120"));
 	assert_non_null(strstr(r, "\"complete\":true"));
+	snprintf(expected, sizeof expected, "\"fired_at\":%lld", (long long)(NOW + 20 * 60000 + 90000)); /* between two reports */
+	assert_non_null(strstr(test_rule(t, (struct alert_rule){.metric = "x", .threshold = 5, .for_ms = 90000}, NOW, NOW + 3600000), expected));
 	assert_non_null(strstr(test_rule(t, (struct alert_rule){.metric = "x", .threshold = 5}, NOW, NOW + 20 * 60000), "\"fired\":0"));
 	assert_non_null(strstr(test_rule(t, (struct alert_rule){.metric = "x", .threshold = 5, .for_ms = 900000}, NOW, NOW + 3600000), "\"fired\":0"));
 	assert_non_null(strstr(test_rule(t, (struct alert_rule){.kind = "rate", .metric = "x", .threshold = 7}, NOW, NOW + 3600000), "\"fired\":2"));
@@ -581,7 +616,7 @@ int main(void)
 		CASE(signal_fires_and_is_resolved_with_patience), CASE(pending_is_a_row_and_no_notice), CASE(undone_with_its_unit),
 		CASE(flapping_is_told_of_three_times), CASE(flapping_is_looked_up_by_resource), CASE(missing_data_is_shown_and_times_out), CASE(storm_is_told_of_once),
 		CASE(survivors_of_a_storm_are_told_of), CASE(silences_match_while_they_last), CASE(silences_are_checked),
-		CASE(fleet_drift_inhibits_drift_of_its_devices), CASE(threshold_with_hysteresis_and_message), CASE(two_of_three_reports),
+		CASE(fleet_drift_inhibits_drift_of_its_devices), CASE(threshold_with_hysteresis_and_message), CASE(two_of_three_reports), CASE(a_dip_within_a_batch_counts), CASE(nobody_is_missed_when_many_go_at_once),
 		CASE(rate_is_change_a_minute), CASE(absence_of_a_metric), CASE(anomaly_looks_at_scores), CASE(signature_rule_takes_over),
 		CASE(gate_and_health_rules), CASE(bad_rules_are_refused), CASE(rules_are_tried_on_history), CASE(anomalies_are_tried_on_history),
 	};
