@@ -12,6 +12,7 @@
 #include "base/err.h"
 
 struct db;
+struct ip_networks;
 struct offload;
 struct outbox;
 struct units;
@@ -22,6 +23,7 @@ struct catalog;
 struct rollouts;
 struct ingest;
 struct alerts;
+struct notify;
 struct telemetry;
 struct commands;
 struct health;
@@ -48,10 +50,12 @@ struct services {
 	struct telemetry *telemetry; /* telemetry.db: writer, queries, retention */
 	struct ingest *ingest;       /* what arrives from devices */
 	struct alerts *alerts;
+	struct notify *notify;       /* receivers, and what they are told; NULL in tests without it */
 	struct commands *commands;   /* what devices are asked to do at once; NULL in tests without it */
 	struct health *health;       /* health checks and their results; likewise */
 	struct detect *detect;       /* anomalies and their causes; NULL: off */
 	const struct offload *offload; /* work off the loop; NULL: at once (pure tests) */
+	const struct ip_networks *notify_allow; /* which addresses besides public ones receivers may have; NULL: none */
 	const char *state_dir;
 	struct ingest_limits *limits;
 	int64_t report_interval_ms;  /* what devices are asked to keep; 0: their own */

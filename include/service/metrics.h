@@ -37,6 +37,12 @@
 	X(COMMITS, "counter", "aviary_commits_total", "result=\"ok\"", "commits of fleet.db") \
 	X(COMMITS_FAILED, "counter", "aviary_commits_total", "result=\"failed\"", "commits of fleet.db") \
 	X(WAL_BYTES, "gauge", "aviary_fleet_wal_bytes", "", "write-ahead log of fleet.db in use") \
+	X(NOTIFICATIONS, "counter", "aviary_notifications_total", "", "notifications written for receivers") \
+	X(DELIVERIES_SENT, "counter", "aviary_delivery_attempts_total", "result=\"sent\"", "attempts to hand notifications over") \
+	X(DELIVERIES_FAILED, "counter", "aviary_delivery_attempts_total", "result=\"failed\"", "attempts to hand notifications over") \
+	X(DELIVERIES_PENDING, "gauge", "aviary_deliveries", "status=\"pending\"", "notifications by status") \
+	X(DELIVERIES_DEAD, "gauge", "aviary_deliveries", "status=\"dead\"", "notifications by status") \
+	X(RECEIVERS_FAILING, "gauge", "aviary_receivers_failing", "", "receivers whose last attempts failed in a row") \
 	X(EVENTS, "counter", "aviary_events_total", "", "events appended") \
 	X(JOBS_RUNNING, "gauge", "aviary_jobs_running", "", "jobs in the pool, waiting ones included") \
 	X(RESIDENT_BYTES, "gauge", "process_resident_memory_bytes", "", "resident memory") \

@@ -19,7 +19,7 @@ static const struct {
 } lists[] = {
 	{"DEVICE", "device list"}, {"GROUP", "group list"},     {"MODEL", "model list"}, {"RELEASE", "release list"},
 	{"ROLLOUT", "rollout list"}, {"ALERT", "alert list"}, {"RULE", "rule list"},   {"TOKEN", "token list"},
-	{"SILENCE", "alert silences"},
+	{"SILENCE", "alert silences"}, {"RECEIVER", "receiver list"}, {"DELIVERY", "receiver deliveries"},
 };
 
 static void put_groups(void)

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/ipaddr.h"
 #include "base/str.h"
 
 #define LINE_MAX_BYTES 198 /* inih cuts longer ones silently, so they are refused */
@@ -119,6 +120,9 @@ static const struct key keys[] = {
 
 	{"devices", "report_interval", KEY_DURATION, AT(report_interval_ms), "0s", 0, 86400000, true,
 		"Time between telemetry reports that devices are asked to keep, told with their next desired document; 0s: their own."},
+
+	{"notify", "allow", KEY_TEXT, AT(notify_allow), "", 0, 0, true,
+		"Networks that receivers of notifications may be in besides the public internet, as 10.0.0.0/8, ::1."},
 
 	{"detect", "state", KEY_TEXT, AT(detect.state), "compact", 0, 0, false,
 		"What is kept of each metric of a device for its anomaly score: compact (64 bytes), full (192, knows hours of the day), or off: no detection."},
@@ -357,7 +361,10 @@ static int on_key(void *ctx, const char *section, const char *name, const char *
 static void check_whole(struct reading *r)
 {
 	const struct config *c = r->c;
+	struct ip_networks allow;
 	r->line = 0;
+	if (!ip_networks_parse(c->notify_allow, &allow))
+		problem(r, "allow in [notify]: networks as 10.0.0.0/8, 192.168.1.7, fd00::/8 are wanted, at most %d", IP_NETWORKS_MAX);
 	if (c->http.tls.count > 0 && (c->http.tls_certificate[0] == '\0' || c->http.tls_key[0] == '\0'))
 		problem(r, "listen_tls in [http] needs tls_certificate and tls_key");
 	if (c->http.plain.count + c->http.tls.count == 0)

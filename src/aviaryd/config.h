@@ -44,6 +44,7 @@ struct config {
 	struct telemetry_options telemetry;
 	struct ingest_limits ingest;
 	struct detect_options detect;
+	const char *notify_allow; /* networks, checked */
 	int64_t report_interval_ms; /* 0: devices' own */
 	int64_t jobs;
 	int64_t drain_ms;

@@ -1,9 +1,11 @@
 #include "daemon.h"
 
+#include <assert.h>
 #include <signal.h>
 #include <stdio.h>
 
 #include "api/mqtt_out.h"
+#include "api/notify_out.h"
 #include "api/server.h"
 #include "api/topics.h"
 #include "base/clock.h"
@@ -18,6 +20,7 @@
 #include "service/groups.h"
 #include "service/health.h"
 #include "service/metrics.h"
+#include "service/notify.h"
 #include "service/outbox.h"
 #include "service/registry.h"
 #include "service/rollouts.h"
@@ -59,6 +62,8 @@ static enum err open_services(struct daemon *d, struct fault *f)
 		e = groups_open(s, &s->groups, f);
 	if (e == ERR_OK && (s->alerts = alerts_open(s, f)) == NULL)
 		e = ERR_UNAVAILABLE;
+	if (e == ERR_OK && (s->notify = notify_open(s, f)) == NULL)
+		e = ERR_UNAVAILABLE;
 	if (e == ERR_OK)
 		e = commands_open(s, &s->commands, f);
 	if (e == ERR_OK)
@@ -79,6 +84,7 @@ static void close_services(struct services *s)
 	detect_close(s->detect);
 	health_close(s->health);
 	commands_close(s->commands);
+	notify_close(s->notify);
 	alerts_close(s->alerts);
 	groups_close(s->groups);
 	registry_close(s->registry);
@@ -122,6 +128,15 @@ static enum err open_mqtt(struct daemon *d, struct fault *f)
 
 /* ---- signals ---- */
 
+/* The configuration has looked at it. */
+static void take_allowed(struct daemon *d)
+{
+	bool ok = ip_networks_parse(d->config->notify_allow, &d->notify_allow);
+	assert(ok);
+	(void)ok;
+	d->s.notify_allow = &d->notify_allow;
+}
+
 static void reload(struct daemon *d)
 {
 	struct config fresh;
@@ -134,6 +149,7 @@ static void reload(struct daemon *d)
 		goto out;
 	}
 	config_reload(d->config, &fresh, &kept);
+	take_allowed(d);
 	d->s.report_interval_ms = d->config->report_interval_ms;
 	log_set_level(d->config->log_level);
 	listen_reload(d);
@@ -170,6 +186,7 @@ enum err daemon_open(struct daemon *d, struct fault *f)
 	static const int signums[] = {SIGTERM, SIGINT, SIGHUP};
 	log_set_level(d->config->log_level);
 	signal(SIGPIPE, SIG_IGN);
+	take_allowed(d);
 	enum err e = state_dir_open(d->s.state_dir, &d->lock_fd, f);
 	if (e == ERR_OK)
 		e = open_databases(d, f);
@@ -187,6 +204,7 @@ enum err daemon_open(struct daemon *d, struct fault *f)
 	d->offload = (struct offload){submit_job, d};
 	d->s.offload = &d->offload;
 	d->arena = arena_new(CALL_ARENA_BYTES);
+	d->notify_out = notify_out_open(&d->s, d->loop);
 	d->api = api_open(&d->s, d->loop, d->jobs, &d->config->api);
 	e = listen_open(d, f);
 	if (e == ERR_OK)
@@ -249,6 +267,7 @@ void daemon_close(struct daemon *d)
 		mqtt_out_close(d->out);
 		d->out = NULL;
 		jobs_free(d->jobs);
+		notify_out_close(d->notify_out);
 		api_close(d->api);
 		for (size_t i = 0; i < 3; i++)
 			loop_signal_free(d->signals[i]);

@@ -1,6 +1,7 @@
 /* The end of each loop iteration: commit, then tell the world. And what time brings: rollouts, alerts, retention, signs
  * of life. */
 #include "api/mqtt_out.h"
+#include "api/notify_out.h"
 #include "api/server.h"
 #include "api/topics.h"
 #include "base/clock.h"
@@ -24,6 +25,7 @@
 #define ROLLOUTS_EVERY_MS 100
 #define PAUSE_MS 5 /* of rollouts, for the log of fleet.db */
 #define PRESENCE_EVERY_MS 100
+#define NOTIFY_EVERY_MS 100
 #define PRESENCE_ROWS 200        /* devices whose presence is written in one go: a millisecond of the loop, as much of its commit */
 #define RETAIN_ROWS 250          /* outdated rows of each kind deleted in one go: 10 ms where they are not in the cache */
 #define RETAIN_AGAIN_MS 25
@@ -203,6 +205,19 @@ static void on_alerts(void *ctx)
 	loop_timer_start(d->alerts_timer, more ? 1 : 1000, 0);
 }
 
+static void on_notify(void *ctx)
+{
+	struct daemon *d = ctx;
+	struct call c;
+	struct fault f;
+	bool more = false;
+	call_init(d, &c, &f);
+	loop_mark(d->loop, "notify.step");
+	if (d->commit == ERR_OK)
+		report("notify.step", notify_out_step(d->notify_out, &c, &more), &f);
+	loop_timer_start(d->notify_timer, more ? 1 : NOTIFY_EVERY_MS, 0);
+}
+
 static void on_presence(void *ctx)
 {
 	struct daemon *d = ctx;
@@ -263,6 +278,7 @@ enum err daemon_start_timers(struct daemon *d)
 	d->rollouts_timer = loop_timer_new(d->loop, on_rollouts, d);
 	d->second_timer = loop_timer_new(d->loop, on_second, d);
 	d->alerts_timer = loop_timer_new(d->loop, on_alerts, d);
+	d->notify_timer = loop_timer_new(d->loop, on_notify, d);
 	d->presence_timer = loop_timer_new(d->loop, on_presence, d);
 	d->retain_timer = loop_timer_new(d->loop, on_retain, d);
 	d->minute_timer = loop_timer_new(d->loop, on_minute, d);
@@ -271,6 +287,7 @@ enum err daemon_start_timers(struct daemon *d)
 	loop_timer_start(d->rollouts_timer, ROLLOUTS_EVERY_MS, 0);
 	loop_timer_start(d->second_timer, 1000, 1000);
 	loop_timer_start(d->alerts_timer, 1000, 0);
+	loop_timer_start(d->notify_timer, NOTIFY_EVERY_MS, 0);
 	loop_timer_start(d->presence_timer, PRESENCE_EVERY_MS, PRESENCE_EVERY_MS);
 	loop_timer_start(d->retain_timer, 10000, 0);
 	loop_timer_start(d->minute_timer, MINUTE_MS, MINUTE_MS);
@@ -285,11 +302,12 @@ void daemon_stop_timers(struct daemon *d)
 	loop_timer_free(d->rollouts_timer);
 	loop_timer_free(d->second_timer);
 	loop_timer_free(d->alerts_timer);
+	loop_timer_free(d->notify_timer);
 	loop_timer_free(d->presence_timer);
 	loop_timer_free(d->retain_timer);
 	loop_timer_free(d->minute_timer);
 	loop_timer_free(d->watchdog_timer);
-	d->rollouts_timer = d->second_timer = d->alerts_timer = d->presence_timer = d->retain_timer = d->minute_timer = d->watchdog_timer = NULL;
+	d->rollouts_timer = d->second_timer = d->alerts_timer = d->notify_timer = d->presence_timer = d->retain_timer = d->minute_timer = d->watchdog_timer = NULL;
 }
 
 void daemon_flush(struct daemon *d)
