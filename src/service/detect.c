@@ -25,7 +25,8 @@ static void *must(void *p)
 
 void detect_options_init(struct detect_options *o)
 {
-	*o = (struct detect_options){.state = "compact", .budget = 1000, .checkpoint_ms = 60000, .cohorts_max = DETECT_COHORTS};
+	*o = (struct detect_options){.state = "compact", .budget = 1000, .checkpoint_ms = 60000, .states_a_batch = 250, /* some 350 kB: a millisecond of the loop, some of the writer */
+		.cohorts_max = DETECT_COHORTS};
 }
 
 bool detect_is_state(const char *text)

@@ -11,8 +11,6 @@
 #include "service/detect_inside.h"
 #include "service/telemetry.h"
 
-#define STATES_PER_BATCH 250 /* some 400 kB: a millisecond of the loop, some of the writer */
-
 /* What the bytes mean depends on these. */
 #define FORMAT 1u
 #define LAYOUT (FORMAT + ((uint32_t)sizeof(struct detect_state) << 8))
@@ -108,7 +106,7 @@ static void seal_cohort(struct detect *d, struct detect_cohort *c, int64_t settl
 
 static void seal_devices(struct detect *d, int64_t settled, struct stored_batch *b)
 {
-	size_t left = d->round_left < STATES_PER_BATCH ? d->round_left : STATES_PER_BATCH;
+	size_t left = d->round_left < (size_t)d->o.states_a_batch ? d->round_left : (size_t)d->o.states_a_batch;
 	d->round_left -= left;
 	for (; left > 0 && d->first_dirty != 0; left--) {
 		uint32_t place = d->first_dirty - 1;
