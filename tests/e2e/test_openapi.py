@@ -62,6 +62,27 @@ class Caller:
 API = "/api/v1"
 
 
+def call_health(call):
+    device = "sim-00001"
+    check = call("POST", API + "/health/checks", {"name": "room", "kind": "storage", "operator": "gt", "threshold": 9}, status=201)["id"]
+    command = call("POST", API + "/health/checks/{id}/run", {"device": device}, check, status=201)["id"]
+    end = time.monotonic() + 20
+    while not call("GET", API + "/devices/{device}/health", None, device)["items"]:
+        assert time.monotonic() < end, "the device answers"
+        time.sleep(0.1)
+    assert len(call("GET", API + "/health/matrix")["items"]) == 1
+    assert call("GET", API + "/commands/{id}", None, command)["answered"] == 1
+    call("GET", API + "/commands/{id}/devices", None, command)
+    call("GET", API + "/devices/{device}/commands", None, device)
+    call("GET", API + "/health/checks")
+    call("GET", API + "/health/checks/{id}", None, check)
+    call("PATCH", API + "/health/checks/{id}", {"threshold": 90}, check)
+    call("DELETE", API + "/health/checks/{id}", None, check)
+    command = call("POST", API + "/commands", {"kind": "report_now", "device": device}, status=201)["id"]
+    call("GET", API + "/commands")
+    assert call("POST", API + "/commands/{id}/cancel", None, command)["progress"] == "cancelled"
+
+
 def call_devices(call):
     call("POST", API + "/devices", {"id": "d1", "name": "n", "hardware": "esp32s3", "attributes": {"a": "b"}, "tags": ["t"]}, status=201)
     call("POST", API + "/devices:bulk", data='{"id":"d2","hardware":"x"}\n{"id":1}\n', headers={"Content-Type": "application/x-ndjson"})
@@ -184,6 +205,7 @@ def test_every_operation_answers_as_described(busy):
     call = Caller(busy)
     for path in ("/healthz", "/readyz", "/metrics", "/openapi.json"):
         call("GET", path)
+    call_health(call)
     call_devices(call)
     call_catalog(call)
     call_rollouts(call, busy)
