@@ -27,6 +27,8 @@
 	X(DEVICES, "gauge", "aviary_devices", "", "registered devices") \
 	X(DEVICES_ONLINE, "gauge", "aviary_devices_online", "", "devices that are connected") \
 	X(ALERTS_FIRING, "gauge", "aviary_alerts_firing", "", "alerts that fire") \
+	X(COMMANDS_OPEN, "gauge", "aviary_commands_open", "", "devices that have not answered a command yet") \
+	X(HEALTH_STATE_BYTES, "gauge", "aviary_health_state_bytes", "", "memory of health checks' states") \
 	X(ROLLOUTS_ACTIVE, "gauge", "aviary_rollouts_active", "", "rollouts that have not ended") \
 	X(DEPLOYMENTS_OFFERED, "counter", "aviary_deployments_total", "event=\"offered\"", "deployments by event") \
 	X(DEPLOYMENTS_SUCCEEDED, "counter", "aviary_deployments_total", "event=\"succeeded\"", "deployments by event") \

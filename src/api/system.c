@@ -9,6 +9,8 @@
 #include "net/loop.h"
 #include "service/alerts.h"
 #include "service/detect.h"
+#include "service/commands.h"
+#include "service/health.h"
 #include "service/ingest.h"
 #include "service/metrics.h"
 #include "service/outbox.h"
@@ -61,6 +63,10 @@ static void read_gauges(const struct api *api)
 	metric_set(METER_MQTT_OUT_WAITING, (int64_t)outbox_waiting(s->outbox));
 	if (s->alerts != NULL)
 		metric_set(METER_ALERTS_FIRING, alerts_firing(s->alerts));
+	if (s->commands != NULL)
+		metric_set(METER_COMMANDS_OPEN, commands_open_count(s->commands));
+	if (s->health != NULL)
+		metric_set(METER_HEALTH_STATE_BYTES, health_state_bytes(s->health));
 	if (s->telemetry != NULL)
 		metric_set(METER_TELEMETRY_QUEUED, (int64_t)telemetry_pending(s->telemetry));
 	metric_set(METER_JOBS_RUNNING, jobs_pending(api->jobs));
