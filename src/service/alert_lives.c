@@ -632,8 +632,8 @@ void alerts_restore_live(struct alerts *a, const struct alert_row *row)
 		l.storm = storm_of(a, row);
 		alerts_note_cohort(a, row);
 	}
-	if (l.storm != 0)
-		a->storms[l.storm - 1].core.firing++;
+	if (l.storm != 0) /* what began lately counts still */
+		(void)alert_storm_fire(&a->storms[l.storm - 1].core, UINT32_MAX, row->fired_at);
 	put(a, &l);
 	if (fires && strncmp(row->resource, ALERT_COHORT_PREFIX, strlen(ALERT_COHORT_PREFIX)) == 0 && strstr(row->data, "\"storm\":true") != NULL) {
 		struct alert_row member = *row;

@@ -225,6 +225,17 @@ static void storm_is_told_of_once(void **state)
 	assert_int_equal(notices(t, "resolved"), 51); /* of each that was told of */
 }
 
+static void a_storm_is_counted_over_a_restart(void **state)
+{
+	struct fleet *t = *state;
+	storm(t, 0, 40, ALERT_LEVEL_OVER);
+	world_commit(&t->w);
+	fleet_restart(t);
+	storm(t, 40, 80, ALERT_LEVEL_OVER);
+	tick(t, 1000);
+	assert_int_equal(notices(t, "firing"), 50 + 1);
+}
+
 static void survivors_of_a_storm_are_told_of(void **state)
 {
 	struct fleet *t = *state;
@@ -615,7 +626,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(signal_fires_and_is_resolved_with_patience), CASE(pending_is_a_row_and_no_notice), CASE(undone_with_its_unit),
 		CASE(flapping_is_told_of_three_times), CASE(flapping_is_looked_up_by_resource), CASE(missing_data_is_shown_and_times_out), CASE(storm_is_told_of_once),
-		CASE(survivors_of_a_storm_are_told_of), CASE(silences_match_while_they_last), CASE(silences_are_checked),
+		CASE(survivors_of_a_storm_are_told_of), CASE(a_storm_is_counted_over_a_restart), CASE(silences_match_while_they_last), CASE(silences_are_checked),
 		CASE(fleet_drift_inhibits_drift_of_its_devices), CASE(threshold_with_hysteresis_and_message), CASE(two_of_three_reports), CASE(a_dip_within_a_batch_counts), CASE(nobody_is_missed_when_many_go_at_once),
 		CASE(rate_is_change_a_minute), CASE(absence_of_a_metric), CASE(anomaly_looks_at_scores), CASE(signature_rule_takes_over),
 		CASE(gate_and_health_rules), CASE(bad_rules_are_refused), CASE(rules_are_tried_on_history), CASE(anomalies_are_tried_on_history),
