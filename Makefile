@@ -227,6 +227,16 @@ bench-detect: $(B)/bench/detect_sim ## false alerts, detection and delay of what
 	@$< $(DETECT)
 .PHONY: bench-detect
 
+# What detection costs in the daemon: states in random order, reports from packed batches; others: DAEMON='4000000 full'.
+$(B)/bench/detect_cost: tests/bench/detect_cost.c $(call lib,service store core base)
+	@mkdir -p $(@D)
+	@echo "  BENCH $<"
+	@$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(PKG_LIBS)
+
+bench-detect-daemon: $(B)/bench/detect_cost ## ns a report through detection over 1,000,000 devices in random order (half a minute, 1.5 GB)
+	@$< $(DAEMON)
+.PHONY: bench-detect-daemon
+
 # Who holds the loop, and how long: a rollout over a fleet of a million, phase by phase; less of it: PLAN='--devices 50000'.
 $(B)/bench/seed_fleet: tests/bench/seed_fleet.c $(call lib,service store core base)
 	@mkdir -p $(@D)
