@@ -274,6 +274,45 @@ static void a_finding_survives_a_restart(void **state)
 	end(x, state);
 }
 
+#define COHORT 120
+
+static void hour_of_cohort(struct detecting *x, int moved)
+{
+	char id[16], json[256];
+	for (int i = 0; i < COHORT; i++) {
+		int a = 400 + (int)(20 * noise(x)), b = 300 + (int)(15 * noise(x));
+		snprintf(id, sizeof id, "c-%d", i);
+		snprintf(json, sizeof json, "{\"boot\":\"b\",\"seq\":%lld,\"model\":\"kws\",\"version\":\"2.0.0\",\"metrics\":{\"classes\":{\"hist\":[%d,%d,%d]}}}",
+		         (long long)++x->seq, a - moved, b + moved, 1000 - a - b);
+		fleet_telemetry(x->t, id, json);
+	}
+	fleet_settle(x->t);
+	x->t->w.c.now_ms += 1200000;
+	tick(x);
+}
+
+static void a_drifting_cohort_is_named(void **state)
+{
+	struct detecting *x = begin(state, "compact", 60000);
+	char id[16];
+	for (int i = 0; i < COHORT; i++) {
+		snprintf(id, sizeof id, "c-%d", i);
+		world_device(&x->t->w, id, "drifter");
+	}
+	world_commit(&x->t->w);
+	for (int i = 0; i < 3 * 24 * 10; i++)
+		hour_of_cohort(x, 0);
+	assert_int_equal(alert_count(x), 0);
+	struct detect_cohort *c = x->t->w.s.detect->cohorts[x->t->w.s.detect->cohort_count - 1];
+	assert_string_equal(c->name, "drifter/kws-2.0.0");
+	assert_true(c->hot.last.is_warm);
+	assert_int_equal(c->hot.last.devices, COHORT);
+	for (int i = 0; i < 9; i++)
+		hour_of_cohort(x, 30); /* three of a hundred outputs */
+	assert_true(has_alert(x, "fleet_drift", "cohorts/drifter/kws-2.0.0"));
+	end(x, state);
+}
+
 /* ---- bad input ---- */
 
 static void what_is_bad_harms_nobody(void **state)
@@ -378,7 +417,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(states_are_functions_of_the_log), cmocka_unit_test(a_healthy_fleet_raises_nothing),
 		cmocka_unit_test(a_reboot_loop_is_named), cmocka_unit_test(a_corrupt_model_is_named), cmocka_unit_test(a_finding_survives_a_restart),
-		cmocka_unit_test(what_is_bad_harms_nobody), cmocka_unit_test(unusual_values_are_ranked), cmocka_unit_test(a_deleted_device_is_forgotten),
+		cmocka_unit_test(a_drifting_cohort_is_named), cmocka_unit_test(what_is_bad_harms_nobody), cmocka_unit_test(unusual_values_are_ranked), cmocka_unit_test(a_deleted_device_is_forgotten),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
