@@ -526,7 +526,7 @@ const struct route routes_alerts[] = {
 	{.method = "POST", .path = "/api/v1/alert-rules", .role = ROLE_OPERATOR, .flags = ROUTE_WRITE | ROUTE_CREATED,
 	 .summary = "makes a rule: when somebody is to be told of a device", .tag = "alerts", .body = rule_fields,
 	 .body_bytes = sizeof(struct rule_body), .reply = rule_fields, .handle = create_rule},
-	{.method = "POST", .path = "/api/v1/alert-rules/test", .role = ROLE_VIEWER, .summary = "tells when, and for which devices, a rule would have fired",
+	{.method = "POST", .path = "/api/v1/alert-rules/test", .role = ROLE_OPERATOR, .summary = "tells when, and for which devices, a rule would have fired",
 	 .tag = "alerts", .body = test_fields, .body_bytes = sizeof(struct test_body), .reply = result_fields, .handle = test_rule},
 	{.method = "GET", .path = "/api/v1/alert-rules/{id}", .role = ROLE_VIEWER, .summary = "shows a rule", .tag = "alerts", .reply = rule_fields,
 	 .handle = show_rule},
