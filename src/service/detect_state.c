@@ -290,7 +290,9 @@ static void note_event(struct detect *d, struct reading *x, unsigned at, double 
 static void score_value(struct detect *d, struct reading *x, unsigned at, double value)
 {
 	struct detect_head *h = x->head;
-	uint32_t passed = h->seen_s[at] != 0 ? h->at_s - h->seen_s[at] : 0;
+	uint32_t passed = h->seen_s[at] != 0 ? h->at_s - h->seen_s[at] : 0, before_s = x->k->watch.at_s;
+	if (before_s != 0 && x->w.at_s > before_s && x->w.at_s - before_s > passed)
+		passed = x->w.at_s - before_s; /* reports that waited in the device come all at once */
 	struct novelty_pace pace = {.n_max = NOVEL_SAMPLES_MAX, .elapsed = passed < UINT16_MAX ? (uint16_t)passed : UINT16_MAX, .hold = NOVEL_HOLD_S};
 	struct novelty_level *s = detect_series(d, x->k, at);
 	struct novelty_result n = d->is_full ? novelty_update_full((struct novelty_full *)(void *)s, (float)value, (unsigned)x->w.hour % 24, pace)
