@@ -93,7 +93,7 @@ enum telemetry_aggregate { AGG_COUNT, AGG_SUM, AGG_MEAN, AGG_MIN, AGG_MAX, AGG_P
 const char *telemetry_aggregate_name(enum telemetry_aggregate a);
 
 struct telemetry_question {
-	const char *metric;
+	const char *metric;          /* "anomaly.<metric>": its scores above one half, without versions (service/detect.h) */
 	const int64_t *devices;      /* row ids; NULL: every device */
 	size_t device_count;
 	const char *model, *version; /* NULL: any; version needs model */

@@ -31,6 +31,7 @@ struct telemetry_select {
 	int64_t from_ms, to_ms;       /* whole minutes or hours for those sources */
 	int64_t step_ms;              /* >= 1; a multiple of the source's unit */
 	bool by_version;
+	bool is_scores;               /* of the metric's values the anomaly scores that were events; no versions */
 	int64_t limit;                /* rows */
 	int64_t deadline_mono_ms;
 	/* a row; a sketch's figures are NAN where they are not known */

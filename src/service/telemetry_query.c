@@ -8,6 +8,8 @@
 #include "service/telemetry_inside.h"
 #include "store/telemetry_query.h"
 
+#define SCORES "anomaly." /* before a metric's name: its scores */
+
 #define RAW_RANGE_MAX_MS ((int64_t)6 * TELEMETRY_HOUR_MS) /* steps below a minute read packed reports one by one */
 #define MINUTE_RANGE_MAX_MS ((int64_t)93 * 24 * TELEMETRY_HOUR_MS) /* one search a minute: 134,000 of them */
 #define EXACT_RANGE_MS 600000 /* without a step, up to here to the millisecond */
@@ -132,6 +134,10 @@ enum err telemetry_query_new(struct telemetry *t, const struct telemetry_questio
 	if (y == NULL)
 		abort();
 	const struct symbol *metric = symbols_find_metric(t->symbols, q->metric);
+	if (metric == NULL && strncmp(q->metric, SCORES, strlen(SCORES)) == 0) {
+		metric = symbols_find_metric(t->symbols, q->metric + strlen(SCORES));
+		s.is_scores = true;
+	}
 	y->is_unknown = metric == NULL;
 	y->select = s;
 	y->select.metric = metric != NULL ? metric->id : 0;

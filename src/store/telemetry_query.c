@@ -68,6 +68,14 @@ static void put_raw(const struct telemetry_select *q, struct buf *sql)
 	put_versions(q, sql);
 }
 
+/* Few rows: one in some hundred values at most. The key begins with the time. */
+static void put_scores(const struct telemetry_select *q, struct buf *sql)
+{
+	buf_str(sql, "SELECT at, 0 AS version, 1 AS reports, 1 AS n, score AS sum, score AS min, score AS max, NULL AS sketch FROM anomaly"
+	             " WHERE at >= ?2 AND at < ?3 AND metric = ?1");
+	put_devices(q, "device", sql);
+}
+
 static void build_select(const struct telemetry_select *q, struct buf *sql)
 {
 	buf_str(sql, ends);
@@ -79,11 +87,14 @@ static void build_select(const struct telemetry_select *q, struct buf *sql)
 	             " FROM (SELECT (at - ?2) / ?4 AS slot, version, sum(reports) AS reports, sum(n) AS n, sum(sum) AS sum,"
 	             " CASE WHEN count(min) = count(*) THEN min(min) END AS min, CASE WHEN count(max) = count(*) THEN max(max) END AS max,"
 	             " sketch_merge(sketch) AS sketch FROM (");
-	if (q->source == SOURCE_HOUR)
+	if (q->source == SOURCE_HOUR && !q->is_scores)
 		put_rollup(q, "hour", sql);
-	if (q->source != SOURCE_RAW)
+	if (q->source != SOURCE_RAW && !q->is_scores)
 		put_rollup(q, "minute", sql);
-	put_raw(q, sql);
+	if (q->is_scores)
+		put_scores(q, sql);
+	else
+		put_raw(q, sql);
 	buf_printf(sql, ") GROUP BY 1%s) ORDER BY 1%s LIMIT ?6", q->by_version ? ", version" : "", q->by_version ? ", version" : "");
 }
 
@@ -154,6 +165,11 @@ enum err telemetry_select_run(const struct telemetry_select *q, struct fault *f)
 
 static void build_points(const struct telemetry_select *q, struct buf *sql)
 {
+	if (q->is_scores) {
+		buf_str(sql, "SELECT at, NULL, '', 0, NULL, NULL, 'number', CAST(score AS TEXT) FROM anomaly WHERE at >= ?2 AND at < ?3 AND device = ?5"
+		             " AND metric = ?1 ORDER BY at DESC LIMIT ?6");
+		return;
+	}
 	buf_str(sql, "SELECT received, ts, boot, seq, (SELECT model FROM symbol WHERE id = version), (SELECT text FROM symbol WHERE id = version), type,"
 	           " value FROM raw CROSS JOIN report_points WHERE last_ms >= ?2 AND last_ms < ?3 + " SLACK_TEXT " AND first_ms < ?3"
 	           " AND report_points.data = raw.data AND base = first_ms AND device = ?5 AND metric = ?1 AND received >= ?2 AND received < ?3");

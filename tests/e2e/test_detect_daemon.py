@@ -78,6 +78,10 @@ def test_each_fault_has_its_cause(server, publisher):
     assert {"dev-1", "dev-2", "dev-4"} <= {r["device"] for r in ranked if r["peak"] > 0.5}
     assert {r["metric"] for r in server.get("/api/v1/anomalies", device="dev-2", least=50)["items"]} >= {"temperature_c", "latency_ms"}
     assert [r["peak"] for r in ranked] == sorted((r["peak"] for r in ranked), reverse=True)
+    span = {"from": int(time.time() * 1000) - 600_000}
+    wait_for(lambda: server.get("/api/v1/telemetry", metric="anomaly.temperature_c", device="dev-2", raw="true", **span)["items"], 10, "scores on disk")
+    scores = server.get("/api/v1/telemetry", metric="anomaly.temperature_c", aggregate="count,max", device="dev-2", **span)["items"]
+    assert scores[0]["count"] >= 1 and 0.5 < scores[0]["max"] <= 1
     cohorts = {c["name"]: c for c in server.get("/api/v1/detect/cohorts")["items"]}
     assert cohorts["esp32s3/kws-1.4.1"]["parent"] == "esp32s3" and cohorts["esp32s3/kws-1.4.1"]["reports"] == sent
     one = server.get("/api/v1/detect/devices/dev-3")
