@@ -121,6 +121,7 @@ struct detect {
 	struct services *s;   /* NULL in benches */
 	struct detect_options o;
 	bool is_full;
+	bool is_live;         /* the start is over: rules are told of scores */
 	size_t stride;        /* of a device */
 	float per_device_day;
 	const struct symbols *symbols;

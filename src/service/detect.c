@@ -112,6 +112,7 @@ enum err detect_open(struct services *s, const struct detect_options *o, struct 
 		return e;
 	}
 	forget_unknown(d);
+	d->is_live = true;
 	*out = d;
 	return ERR_OK;
 }

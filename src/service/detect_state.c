@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/ddsketch.h"
+#include "service/alerts.h"
 #include "service/detect_inside.h"
 
 #define ROW_MAX ((int64_t)1 << 28)
@@ -15,6 +16,7 @@
 #define NOVEL_HOLD_S 14400
 #define NOVEL_SAMPLES_MAX 6048          /* three weeks at five minutes */
 #define NOVEL_SPEAKS 288                /* samples before which a series is not heard */
+#define RULED_SCORE 64                  /* 1/255: rules look at scores from here on, and at the next one below */
 #define CLEAR_SHARE 0.6f                /* of the threshold, below which what was over is not any more */
 #define TAIL 0.05                       /* latency: the 95th percentile */
 
@@ -304,7 +306,10 @@ static void score_value(struct detect *d, struct reading *x, unsigned at, double
 	h->seen_s[at] = h->at_s;
 	if (s->n < NOVEL_SPEAKS)
 		return;
+	uint8_t before = h->score[at];
 	h->score[at] = (uint8_t)lroundf(n.score * 255);
+	if (d->is_live && (h->score[at] >= RULED_SCORE || before >= RULED_SCORE))
+		alerts_on_score(d->s, h->row, symbols_get(d->symbols, h->metric[at])->text, (double)n.score, x->r->received_ms);
 	h->peak[at] = h->score[at] > h->peak[at] ? h->score[at] : h->peak[at];
 	if (n.is_event)
 		note_event(d, x, at, (double)n.score, value);

@@ -164,6 +164,9 @@ def call_watching(call):
     assert row["p50"] is None and 0 < row["mean"] < 1
     call("GET", API + "/telemetry", params={"metric": "accuracy", "from": now - 600000, "raw": "true", "device": call.server.items("/devices")[0]["id"], "limit": 3})
     call("GET", API + "/telemetry/metrics")
+    assert call("GET", API + "/anomalies", params={"limit": 3})["items"]
+    assert call("GET", API + "/detect/cohorts")["items"][0]["thresholds"]
+    call("GET", API + "/detect/devices/{device}", None, call.server.items("/devices")[0]["id"])
     alerts = call("GET", API + "/alerts")["items"]
     call("GET", API + "/alerts/{id}", None, alerts[0]["id"])
     call("POST", API + "/alerts/{id}/acknowledge", None, alerts[0]["id"])
