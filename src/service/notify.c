@@ -121,6 +121,8 @@ struct look {
 	struct alert_row *alerts;
 	size_t changed;
 	bool waits;
+	bool has_more_changes; /* than one look takes: the next one goes on behind `last` */
+	int64_t last;          /* change that was looked at last */
 };
 
 /* A member of the group as it is now; news: it changed since this receiver was told of it. */
@@ -170,6 +172,9 @@ static enum err look_at_all(struct call *c, const struct track_row *t, struct lo
 	l->alerts = arena_array(c->arena, RECEIVER_ALERTS + 1, sizeof *l->alerts);
 	l->t.alerts = l->alerts;
 	l->t.has_more = count + old_count > RECEIVER_ALERTS;
+	l->has_more_changes = count > RECEIVER_ALERTS;
+	if (l->has_more_changes)
+		l->last = rows[RECEIVER_ALERTS - 1].change;
 	for (size_t i = 0; e == ERR_OK && i < count && i < RECEIVER_ALERTS; i++)
 		e = look_at(c, t, &rows[i], true, l);
 	for (size_t i = 0; e == ERR_OK && i < old_count && count + i < RECEIVER_ALERTS; i++)
@@ -196,19 +201,21 @@ static enum err look(struct call *c, struct track_row *t, const struct receiver 
 {
 	struct notify *n = c->s->notify;
 	struct look l = {.t = {.receiver = r, .group = t->group_key, .key = t->key, .at_ms = c->now_ms}};
-	int64_t last = t->told_change;
+	l.last = t->told_change;
 	enum err e = look_at_all(c, t, &l);
-	if (e == ERR_OK)
-		e = member_last_change(n->store, t->group_key, &last, c->fault);
+	if (e == ERR_OK && !l.has_more_changes)
+		e = member_last_change(n->store, t->group_key, &l.last, c->fault);
 	if (e != ERR_OK)
 		return e;
 	enum notify_move move = notify_look(&r->timing, &t->state, l.changed > 0, l.t.firing > 0 || l.t.has_more, l.waits, c->now_ms);
-	t->told_change = last > t->told_change ? last : t->told_change;
+	t->told_change = l.last > t->told_change ? l.last : t->told_change;
 	l.t.seq = t->state.seq;
 	l.t.fires = t->state.was_firing;
 	if (move == NOTIFY_TELL)
 		e = write_delivery(c, &l.t);
-	t->due_ms = notify_due_ms(&r->timing, &t->state, c->now_ms);
+	if (l.has_more_changes)
+		notify_note_change(&t->state, c->now_ms);
+	t->due_ms = l.has_more_changes && move == NOTIFY_NOTHING ? c->now_ms : notify_due_ms(&r->timing, &t->state, c->now_ms);
 	t->touched_ms = c->now_ms;
 	if (e == ERR_OK)
 		e = track_put(n->store, t, c->fault);
