@@ -1,6 +1,6 @@
 # Completion of aviaryctl for bash; written by `aviaryctl completion bash`.
 
-_aviaryctl_groups() { echo "device group model version artifact release rollout telemetry alert rule check command token audit events stats health backup restore judge detect completion help"; }
+_aviaryctl_groups() { echo "device group model version artifact release rollout telemetry alert rule receiver check command token audit events stats health backup restore judge detect completion help"; }
 _aviaryctl_global() { echo "--url --token-file --ca --config --timeout --idempotency-key --json --quiet --colour --help --version"; }
 
 _aviaryctl_values() {
@@ -14,6 +14,8 @@ _aviaryctl_values() {
 	RULE) timeout 2 aviaryctl rule list --quiet --limit 1000 2>/dev/null ;;
 	TOKEN) timeout 2 aviaryctl token list --quiet --limit 1000 2>/dev/null ;;
 	SILENCE) timeout 2 aviaryctl alert silences --quiet --limit 1000 2>/dev/null ;;
+	RECEIVER) timeout 2 aviaryctl receiver list --quiet --limit 1000 2>/dev/null ;;
+	DELIVERY) timeout 2 aviaryctl receiver deliveries --quiet --limit 1000 2>/dev/null ;;
 	SHELL) echo bash zsh ;;
 	'COMMAND...') _aviaryctl_groups ;;
 	esac
@@ -32,6 +34,7 @@ _aviaryctl_commands() {
 	telemetry) commands="query metrics" ;;
 	alert) commands="list show ack silence silences expire" ;;
 	rule) commands="list show create edit delete test" ;;
+	receiver) commands="list show create edit delete test deliveries delivery resend" ;;
 	check) commands="list show create edit delete run matrix results" ;;
 	command) commands="list show send devices cancel" ;;
 	token) commands="list show create revoke" ;;
@@ -121,6 +124,15 @@ _aviaryctl_of_command() {
 	"rule edit") options="--name --kind --subject --clear --keep-firing-for --stale --samples-over --samples-of --hold --damped --message --label --annotation --metric --operator --threshold --for --filter --severity" args="RULE" ;;
 	"rule delete") options="" args="RULE" ;;
 	"rule test") options="--from --to" args="FILE" ;;
+	"receiver list") options="--limit --all" args="" ;;
+	"receiver show") options="" args="RECEIVER" ;;
+	"receiver create") options="--type --url --secret --matchers --ca-file --user --sender --recipient --title --text --body --wait --interval --repeat --timeout" args="NAME" ;;
+	"receiver edit") options="--name --enabled --url --secret --matchers --ca-file --user --sender --recipient --title --text --body --wait --interval --repeat --timeout" args="RECEIVER" ;;
+	"receiver delete") options="" args="RECEIVER" ;;
+	"receiver test") options="" args="RECEIVER" ;;
+	"receiver deliveries") options="--receiver --status --limit --all" args="" ;;
+	"receiver delivery") options="" args="DELIVERY" ;;
+	"receiver resend") options="" args="DELIVERY" ;;
 	"check list") options="" args="" ;;
 	"check show") options="" args="CHECK" ;;
 	"check create") options="--kind --hardware --model --filter --metric --operator --threshold --window --every --answer-within --contexts --severity" args="NAME" ;;
@@ -292,6 +304,41 @@ _aviaryctl_of_command() {
 	"rule edit --severity") wants="SEVERITY" choices="info warning critical" ;;
 	"rule test --from") wants="TIME" choices="" ;;
 	"rule test --to") wants="TIME" choices="" ;;
+	"receiver list --limit") wants="N" choices="" ;;
+	"receiver create --type") wants="TYPE" choices="webhook alertmanager email" ;;
+	"receiver create --url") wants="URL" choices="" ;;
+	"receiver create --secret") wants="TEXT" choices="" ;;
+	"receiver create --matchers") wants="JSON" choices="" ;;
+	"receiver create --ca-file") wants="FILE" choices="" ;;
+	"receiver create --user") wants="NAME" choices="" ;;
+	"receiver create --sender") wants="ADDRESS" choices="" ;;
+	"receiver create --recipient") wants="ADDRESS" choices="" ;;
+	"receiver create --title") wants="TEMPLATE" choices="" ;;
+	"receiver create --text") wants="TEMPLATE" choices="" ;;
+	"receiver create --body") wants="TEMPLATE" choices="" ;;
+	"receiver create --wait") wants="DURATION" choices="" ;;
+	"receiver create --interval") wants="DURATION" choices="" ;;
+	"receiver create --repeat") wants="DURATION" choices="" ;;
+	"receiver create --timeout") wants="DURATION" choices="" ;;
+	"receiver edit --name") wants="TEXT" choices="" ;;
+	"receiver edit --enabled") wants="BOOL" choices="" ;;
+	"receiver edit --url") wants="URL" choices="" ;;
+	"receiver edit --secret") wants="TEXT" choices="" ;;
+	"receiver edit --matchers") wants="JSON" choices="" ;;
+	"receiver edit --ca-file") wants="FILE" choices="" ;;
+	"receiver edit --user") wants="NAME" choices="" ;;
+	"receiver edit --sender") wants="ADDRESS" choices="" ;;
+	"receiver edit --recipient") wants="ADDRESS" choices="" ;;
+	"receiver edit --title") wants="TEMPLATE" choices="" ;;
+	"receiver edit --text") wants="TEMPLATE" choices="" ;;
+	"receiver edit --body") wants="TEMPLATE" choices="" ;;
+	"receiver edit --wait") wants="DURATION" choices="" ;;
+	"receiver edit --interval") wants="DURATION" choices="" ;;
+	"receiver edit --repeat") wants="DURATION" choices="" ;;
+	"receiver edit --timeout") wants="DURATION" choices="" ;;
+	"receiver deliveries --receiver") wants="RECEIVER" choices="" ;;
+	"receiver deliveries --status") wants="STATUS" choices="pending sent dead" ;;
+	"receiver deliveries --limit") wants="N" choices="" ;;
 	"check create --kind") wants="KIND" choices="limit model_hash inference storage memory connectivity custom" ;;
 	"check create --hardware") wants="CLASS" choices="" ;;
 	"check create --model") wants="MODEL" choices="" ;;

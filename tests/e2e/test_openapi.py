@@ -2,6 +2,7 @@
 import hashlib
 import json
 import re
+import sqlite3
 import time
 
 import jsonschema
@@ -158,6 +159,21 @@ def call_rollouts(call, server):
     assert len(call("GET", "/device/v1/{device}/artifacts/{sha256}", None, device, file["sha256"], headers=headers).content) == file["size_bytes"]
 
 
+def call_receivers(call):
+    made = call("POST", API + "/receivers", {"name": "pager", "type": "webhook", "url": "https://receiver.invalid/", "secret": "s",
+                                             "matchers": [{"name": "kind", "value": "none"}]}, status=201)["id"]
+    call("GET", API + "/receivers")
+    call("GET", API + "/receivers/{id}", None, made)
+    call("PATCH", API + "/receivers/{id}", {"title": "{{status}}"}, made)
+    delivery = call("POST", API + "/receivers/{id}/test", None, made)["id"]
+    call("GET", API + "/deliveries", params={"receiver": made, "limit": 3})
+    call("GET", API + "/deliveries/{id}", None, delivery)
+    with sqlite3.connect(call.server.state / "fleet.db", timeout=10) as db:  # as if it had been given up
+        db.execute("UPDATE delivery SET status = 'dead', done_at = 1 WHERE id = ?", (delivery,))
+    call("POST", API + "/deliveries/{id}/resend", None, delivery)
+    call("DELETE", API + "/receivers/{id}", None, made)
+
+
 def call_watching(call):
     now = int(time.time() * 1000)
     row = call("GET", API + "/telemetry", params={"metric": "accuracy", "from": now - 600000, "by": "version", "aggregate": "mean,count,p50"})["items"][0]
@@ -209,6 +225,7 @@ def test_every_operation_answers_as_described(busy):
     for path in ("/healthz", "/readyz", "/metrics", "/openapi.json"):
         call("GET", path)
     call_health(call)
+    call_receivers(call)
     call_devices(call)
     call_catalog(call)
     call_rollouts(call, busy)
