@@ -107,7 +107,7 @@ static const struct field cohort_fields[] = {
 	{.name = "reports", .type = FIELD_INT, AT(reports), .doc = "that were judged by it"},
 	{.name = "anomalies", .type = FIELD_INT, AT(anomalies), .doc = "samples with a score that is an event"},
 	{.name = "findings", .type = FIELD_INT, AT(findings), .doc = "causes that began in one of its devices"},
-	{.name = "thresholds", .type = FIELD_DOC, AT(thresholds),
+	{.name = "thresholds", .type = FIELD_ANY, AT(thresholds),
 	 .doc = "of each statistic: statistic, threshold, source (shipped parent scaled tail empirical), device_days"},
 	{.name = "drift", .type = FIELD_DOC, AT(drift), .doc = "the last hour judged: hour, devices, warm, over, t2, threshold, psi, kl"},
 	{.name = NULL},
@@ -134,8 +134,8 @@ struct state_body {
 static const struct field state_fields[] = {
 	{.name = "device", .type = FIELD_STR, AT(device), .doc = "its id"},
 	{.name = "cohort", .type = FIELD_STR, AT(cohort), .doc = "hardware/model-version"},
-	{.name = "series", .type = FIELD_DOC, AT(series), .doc = "metrics that have a score: metric, score, at"},
-	{.name = "causes", .type = FIELD_DOC, AT(causes), .doc = "what is found wrong now"},
+	{.name = "series", .type = FIELD_ANY, AT(series), .doc = "metrics that have a score: metric, score, at"},
+	{.name = "causes", .type = FIELD_ANY, AT(causes), .doc = "what is found wrong now"},
 	{.name = "refused", .type = FIELD_DOC, AT(refused),
 	 .doc = "what was not taken: types (of another type than the metric's), metrics (above eight), clocks (times that cannot be), values (out of range)"},
 	{.name = NULL},
@@ -152,9 +152,9 @@ static enum err show_device(struct api_request *rq)
 		return e;
 	json_open_object(&rq->out);
 	json_str(&rq->out, "device", device->id);
-	(void)detect_device_write(rq->call.s->detect, device->row, &rq->out);
+	bool is_known = detect_device_write(rq->call.s->detect, device->row, &rq->out);
 	json_close_object(&rq->out);
-	return ERR_OK;
+	return is_known ? ERR_OK : fault_set(rq->call.fault, ERR_NOT_FOUND, "", "%.64s has sent no telemetry yet", device->id);
 }
 
 extern const struct route routes_detect[];
