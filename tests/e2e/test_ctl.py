@@ -532,7 +532,7 @@ def test_a_bad_rollout_is_watched_and_explained(fleet, server):
     harm = [look for look in looks if look["data"]["opinion"] == "harm"]
     assert harm and all(look["p"] <= look["alpha_look"] for look in harm)
     assert fleet.json("rollout", "show", 1)["status"] == "reverted"
-    blocks = fleet.json("rollout", "blocks", 1, "--stage", 0)["items"]
+    blocks = fleet.json("rollout", "blocks", 1, "--stage", 0, "--limit", 1000)["items"]
     deployed = fleet.json("rollout", "deployments", 1, "--all", "--state", "reverted")
     assert {d["device"] for d in deployed} <= {b["device"] for b in blocks if b["canary"]}
     assert "gate.verdict" in fleet.out("alert", "list")
