@@ -24,5 +24,5 @@ CREATE TABLE anomaly (
 	PRIMARY KEY (at, device, metric)
 ) STRICT, WITHOUT ROWID;
 
-INSERT INTO progress (name, value) VALUES
-	('detect_batch', 0);                   -- every row of detect_state holds every report up to this batch
+-- Every row of detect_state holds every report up to this batch. A log from before this table is not read again: that may be a week's.
+INSERT INTO progress (name, value) SELECT 'detect_batch', value FROM progress WHERE name = 'states_batch';
