@@ -233,6 +233,23 @@ static void a_storm_of_100000_devices_is_at_most_three_notifications(void **stat
 	assert_true(strlen(items[0].body) < 200000);
 }
 
+static void check_plan(void *ctx, const struct statement *statement, const char *line)
+{
+	if (!statement->scans && strncmp(line, "SCAN ", 5) == 0 && strstr(line, "USING") == NULL && strncmp(line, "SCAN CONSTANT", 13) != 0 &&
+	    strstr(line, "SCAN (") == NULL && strstr(line, "SUBQUERY") == NULL) {
+		print_message("%s\n%s\n", statement->sql, line);
+		*(int *)ctx += 1;
+	}
+}
+
+static void no_statement_reads_a_whole_table(void **state)
+{
+	struct fleet *t = *state;
+	int scans = 0;
+	db_each_plan(t->w.s.db, check_plan, &scans);
+	assert_int_equal(scans, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -240,6 +257,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(one_of_a_key_at_a_time_and_in_order, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_day_of_failures_ends_in_dead_letters, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_lost_with_a_commit_is_done_again, setup, teardown),
+		cmocka_unit_test_setup_teardown(no_statement_reads_a_whole_table, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_storm_of_100000_devices_is_at_most_three_notifications, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
