@@ -6,6 +6,7 @@
 #include "service/health.h"
 #include "store/health_store.h"
 
+#define HEALTH_HASH_CAUSE "model_hash_mismatch" /* an alert kind beside health.<check>, as core/signature.h names the cause */
 #define HEALTH_COHORTS_MAX 4096 /* later ones share the first, which is nobody's own */
 #define HEALTH_LINKS 256
 

@@ -382,14 +382,26 @@ static const char *evidence(struct call *c, const struct health_check *k, const 
 	return text;
 }
 
+/* A model that is not the one that was signed is a cause by itself, however the check is named: it holds a canary's stage. */
+static enum err tell_cause(struct call *c, const struct health_check *k, const struct health_state *st, const char *resource, const char *summary)
+{
+	if (strcmp(k->row.kind, "model_hash") != 0)
+		return ERR_OK;
+	return st->wants ? alert_raise(c, HEALTH_HASH_CAUSE, resource, ALERT_CRITICAL, summary, evidence(c, k, st))
+	                 : alert_resolve(c, HEALTH_HASH_CAUSE, resource);
+}
+
 static enum err tell(struct call *c, const struct health_check *k, const struct health_state *st, const struct device_state *d, const char *detail)
 {
 	const char *kind = arena_printf(c->arena, "health.%s", k->row.name), *resource = arena_printf(c->arena, "devices/%s", d->id);
-	if (!st->wants)
-		return alert_resolve(c, kind, resource);
+	if (!st->wants) {
+		enum err e = tell_cause(c, k, st, resource, "");
+		return e == ERR_OK ? alert_resolve(c, kind, resource) : e;
+	}
 	const char *summary = arena_printf(c->arena, "check %s failed on device %s%s%s", k->row.name, d->id, detail != NULL && detail[0] != '\0' ? ": " : "",
 	                                   detail != NULL ? detail : "");
-	return alert_raise(c, kind, resource, severity_of(k->row.severity), summary, evidence(c, k, st));
+	enum err e = tell_cause(c, k, st, resource, summary);
+	return e == ERR_OK ? alert_raise(c, kind, resource, severity_of(k->row.severity), summary, evidence(c, k, st)) : e;
 }
 
 enum err health_write(struct call *c, struct health_check *k, struct health_state *st, const char *detail)
@@ -526,7 +538,8 @@ enum err health_tick(struct call *c)
 		e = unit_end(c->s, work(c, h, &done), c->fault);
 	if (e != ERR_OK)
 		return e;
-	memmove(h->queue.items, h->queue.items + done, (h->queue.count - done) * sizeof *h->queue.items);
+	if (done > 0)
+		memmove(h->queue.items, h->queue.items + done, (h->queue.count - done) * sizeof *h->queue.items);
 	h->queue.count -= done;
 	return ERR_OK;
 }

@@ -217,6 +217,8 @@ enum err health_delete_some(struct call *c, struct health_check *k)
 		const struct device_state *d = registry_by_row(c->s->registry, rows[i].device);
 		if (rows[i].firing && d != NULL)
 			e = alert_resolve(c, kind, arena_printf(c->arena, "devices/%s", d->id));
+		if (e == ERR_OK && rows[i].firing && d != NULL && strcmp(k->row.kind, "model_hash") == 0)
+			e = alert_resolve(c, HEALTH_HASH_CAUSE, arena_printf(c->arena, "devices/%s", d->id));
 		if (e == ERR_OK)
 			e = health_result_delete(h->store, k->row.id, rows[i].device, c->fault);
 	}

@@ -116,9 +116,12 @@ def test_a_corrupt_model_is_found_by_its_hash(server, fleet):
     server.start()
     assert firing(server, "model") == {"bad-00001", "bad-00002"}
     assert results(server, "bad-00001", "model")["firing"]
+    mismatched = server.items("/alerts", status="firing", kind="model_hash_mismatch")
+    assert {(a["resource"], a["severity"]) for a in mismatched} == {("devices/bad-00001", "critical"), ("devices/bad-00002", "critical")}
     assert sum(r["failing"] for r in server.get("/health/matrix", check="model")["items"]) == 2
     server.call("DELETE", f"/health/checks/{check}")
     wait_for(lambda: not firing(server, "model"), 10, "alerts of a deleted check end")
+    assert server.items("/alerts", status="firing", kind="model_hash_mismatch") == []
     assert server.get("/health/checks")["items"] == []
 
 

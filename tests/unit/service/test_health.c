@@ -337,10 +337,10 @@ static void answers_are_judged_and_survive(void **state)
 	answer(t, "dev-1", other, "\"state\":\"done\",\"pass\":false");
 	assert_int_equal(firing(t), 0); /* the heat may be the reason */
 	answer(t, "dev-1", number, "\"state\":\"done\",\"pass\":false,\"detail\":\"differs\"");
-	assert_int_equal(firing(t), 1); /* of this it is none; written with the answer, no tick was needed */
+	assert_int_equal(firing(t), 2); /* of this it is none: the check, and its cause by name; written with the answer, no tick was needed */
 	restart(t);
 	assert_true(shows(t, "dev-1", "differs"));
-	assert_int_equal(firing(t), 1);
+	assert_int_equal(firing(t), 2);
 	DO(&t->w, health_delete(&t->w.c, hash));
 	tick(t, 100), tick(t, 100), tick(t, 100);
 	assert_int_equal(firing(t), 0);
