@@ -112,7 +112,7 @@ def test_a_server_killed_in_the_middle_of_a_shadow_stage(server, make_sim, versi
     wait_baseline(server, 100)
     rollout = server.rollout(**spec(version, **FEW))["id"]
     wait_in_shadow(server, sim, rollout, 1)
-    assert stage(server, rollout)["status"] in ("running", "baking")
+    assert stage(server, rollout)["status"] in ("running", "baking", end)  # a bad one may be found before we look
     for _ in range(3):
         server.kill9()
         server.start()
