@@ -58,9 +58,6 @@ AVIARY_MUST_CHECK enum err self_job_write(const struct self_job *j, struct self_
 	struct fault *f);
 void self_job_free(struct self_job *j); /* NULL is allowed */
 
-/* How far back the raw reports go: time of receipt of the oldest, 0 when there are none. Opens a connection of its own. */
-AVIARY_MUST_CHECK enum err self_log_begins(struct call *c, int64_t *at_ms);
-
 /* ---- judging ---- */
 struct self_past;
 struct self_past *self_past_new(const struct judge_gate *gates, uint32_t gate_count); /* gates are borrowed */

@@ -76,6 +76,8 @@ void stmt_bind_null(struct stmt *s, int at);
  * A broken UNIQUE or FOREIGN KEY gives ERR_CONFLICT, a full disk ERR_FULL, busy or I/O ERR_UNAVAILABLE. */
 AVIARY_MUST_CHECK enum err stmt_step(struct stmt *s, bool *row, struct fault *f);
 AVIARY_MUST_CHECK enum err stmt_run(struct stmt *s, struct fault *f); /* a statement without rows */
+/* The first column of the first row; *value stays what it was when there is none. The statement is reset. */
+AVIARY_MUST_CHECK enum err stmt_read_int(struct stmt *s, int64_t *value, struct fault *f);
 void stmt_reset(struct stmt *s); /* leaves a row loop early */
 int64_t stmt_int(struct stmt *s, int col);
 double stmt_real(struct stmt *s, int col);

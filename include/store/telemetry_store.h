@@ -87,7 +87,5 @@ AVIARY_MUST_CHECK enum err telemetry_store_each_batch(struct telemetry_store *s,
 /* Batches whose last report was received at from_ms or later, up to batch `upto`; on a connection of its own, so from any thread. */
 AVIARY_MUST_CHECK enum err telemetry_log_since(const char *path, int64_t from_ms, int64_t upto,
 	void (*fn)(void *ctx, const struct stored_batch *batch), void *ctx, struct fault *f);
-/* Time of receipt of the oldest raw report, 0 when there is none; likewise on a connection of its own. */
-AVIARY_MUST_CHECK enum err telemetry_log_begins(const char *path, int64_t *at_ms, struct fault *f);
 
 #endif

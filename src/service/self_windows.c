@@ -367,8 +367,3 @@ enum err self_job_write(const struct self_job *j, struct self_store *s, int64_t 
 	}
 	return e;
 }
-
-enum err self_log_begins(struct call *c, int64_t *at_ms)
-{
-	return telemetry_log_begins(c->s->telemetry->path, at_ms, c->fault);
-}

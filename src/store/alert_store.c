@@ -104,16 +104,6 @@ void alert_store_close(struct alert_store *s)
 	free(s);
 }
 
-static enum err one_int(struct stmt *st, int64_t *value, struct fault *f)
-{
-	bool row;
-	enum err e = stmt_step(st, &row, f);
-	if (e == ERR_OK && row)
-		*value = stmt_int(st, 0);
-	stmt_reset(st);
-	return e;
-}
-
 /* ---- alerts ---- */
 
 static double real_or_nan(struct stmt *st, int col)
@@ -341,7 +331,7 @@ enum err alert_set_acknowledged(struct alert_store *s, int64_t id, int64_t at, c
 
 enum err alert_count_firing(struct alert_store *s, int64_t *count, struct fault *f)
 {
-	return one_int(s->st[COUNT_FIRING], count, f);
+	return stmt_read_int(s->st[COUNT_FIRING], count, f);
 }
 
 static enum err retain(struct stmt *st, int64_t older_than, int64_t rows, struct fault *f)
@@ -506,7 +496,7 @@ enum err hold_of_stage(struct alert_store *s, int64_t rollout, int64_t stage, in
 	*alert = 0;
 	stmt_bind_int(s->st[HOLD_OF_STAGE], 1, rollout);
 	stmt_bind_int(s->st[HOLD_OF_STAGE], 2, stage);
-	return one_int(s->st[HOLD_OF_STAGE], alert, f);
+	return stmt_read_int(s->st[HOLD_OF_STAGE], alert, f);
 }
 
 /* ---- rules ---- */
@@ -605,5 +595,5 @@ enum err rule_page(struct alert_store *s, int64_t after, int64_t limit, struct a
 
 enum err rule_count(struct alert_store *s, int64_t *count, struct fault *f)
 {
-	return one_int(s->st[RULE_COUNT], count, f);
+	return stmt_read_int(s->st[RULE_COUNT], count, f);
 }

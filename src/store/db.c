@@ -513,6 +513,16 @@ enum err stmt_run(struct stmt *s, struct fault *f)
 	return e;
 }
 
+enum err stmt_read_int(struct stmt *s, int64_t *value, struct fault *f)
+{
+	bool row;
+	enum err e = stmt_step(s, &row, f);
+	if (e == ERR_OK && row)
+		*value = stmt_int(s, 0);
+	stmt_reset(s);
+	return e;
+}
+
 int64_t stmt_int(struct stmt *s, int col)
 {
 	return sqlite3_column_int64(s->sql3, col);

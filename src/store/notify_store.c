@@ -89,16 +89,6 @@ void notify_store_close(struct notify_store *s)
 	free(s);
 }
 
-static enum err one_int(struct stmt *st, int64_t *value, struct fault *f)
-{
-	bool row;
-	enum err e = stmt_step(st, &row, f);
-	if (e == ERR_OK && row)
-		*value = stmt_int(st, 0);
-	stmt_reset(st);
-	return e;
-}
-
 /* ---- receivers ---- */
 
 static void bind_receiver(struct stmt *st, const struct receiver_row *r, int64_t at)
@@ -246,7 +236,7 @@ enum err member_firing(struct notify_store *s, const char *group, int64_t upto, 
 enum err member_last_change(struct notify_store *s, const char *group, int64_t *change, struct fault *f)
 {
 	stmt_bind_text(s->st[MEMBER_LAST], 1, group);
-	return one_int(s->st[MEMBER_LAST], change, f);
+	return stmt_read_int(s->st[MEMBER_LAST], change, f);
 }
 
 enum err member_forget(struct notify_store *s, const char *group, int64_t limit, struct fault *f)
@@ -420,7 +410,7 @@ enum err delivery_page(struct notify_store *s, int64_t receiver, const char *sta
 enum err delivery_count(struct notify_store *s, const char *status, int64_t *count, struct fault *f)
 {
 	stmt_bind_text(s->st[DELIVERY_COUNT], 1, status);
-	return one_int(s->st[DELIVERY_COUNT], count, f);
+	return stmt_read_int(s->st[DELIVERY_COUNT], count, f);
 }
 
 enum err delivery_retain(struct notify_store *s, const char *status, int64_t older_than, int64_t rows, struct fault *f)

@@ -597,23 +597,3 @@ enum err telemetry_log_since(const char *path, int64_t from_ms, int64_t upto, vo
 	db_close(db);
 	return e;
 }
-
-enum err telemetry_log_begins(const char *path, int64_t *at_ms, struct fault *f)
-{
-	struct db *db;
-	struct stmt *st;
-	bool has_row = false;
-	*at_ms = 0;
-	enum err e = db_open(path, NULL, true, &db, f);
-	if (e != ERR_OK)
-		return e;
-	e = db_prepare_text(db, "SELECT first_ms FROM raw ORDER BY last_ms LIMIT 1", &st, f);
-	if (e == ERR_OK)
-		e = stmt_step(st, &has_row, f);
-	if (e == ERR_OK && has_row)
-		*at_ms = stmt_int(st, 0);
-	if (has_row)
-		stmt_reset(st);
-	db_close(db);
-	return e;
-}
