@@ -276,3 +276,5 @@ $(B)/bench/drift_sim: tests/bench/drift_sim.c tests/bench/drift_fleet.h $(call l
 bench-drift: $(B)/bench/drift_sim ## false alarms and power of fleet drift (about two minutes)
 	@$< $(DRIFT)
 .PHONY: bench-drift
+
+include ports/rules.mk

@@ -25,8 +25,14 @@
 #define AGENT_ENROL_MAX 1024      /* token, name, attributes and tags of the enrolment together */
 #define AGENT_CAPABILITIES_MAX 512
 #define AGENT_REPORT_BYTES 4608   /* a whole report with all of the above */
+/* The protocol's limits. A device with little memory may be built with less (both alike in every file that includes this);
+ * documents and releases that are larger are then none for it. A document holds its manifest in base64. */
+#ifndef AGENT_DOCUMENT_BYTES
 #define AGENT_DOCUMENT_BYTES 65536
+#endif
+#ifndef AGENT_MANIFEST_BYTES
 #define AGENT_MANIFEST_BYTES 16384
+#endif
 #define AGENT_MEMORY_BYTES (AGENT_DOCUMENT_BYTES + 4096) /* most that is ever borrowed at once */
 #define AGENT_RECORD_HEAD_BYTES 1024 /* in front of the manifest in AGENT_PART_RELEASE */
 #define AGENT_STATE_BYTES 1024    /* one copy of the state record */
@@ -351,7 +357,7 @@ struct agent_command {
 	char answer[AGENT_ANSWER_BYTES];
 };
 
-/* The persistent state record in memory (src/agent/state.c writes and reads it). */
+/* The persistent state record in memory (src/agent/record.c writes and reads it). */
 struct agent_record {
 	uint64_t sequence;
 	uint64_t floor;

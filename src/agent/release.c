@@ -166,6 +166,9 @@ struct opened {
 	struct agent_parts parts;
 	struct agent_release release;
 };
+/* Whoever shrinks the buffers: both uses of memory_borrow must fit (a negative size does not compile). */
+typedef char opened_fits[sizeof(struct opened) <= AGENT_MEMORY_BYTES ? 1 : -1];
+typedef char document_fits[sizeof(struct agent_release) <= AGENT_MEMORY_BYTES - AGENT_DOCUMENT_BYTES ? 1 : -1];
 
 bool agent_release_seal(struct agent *a, int slot, enum agent_seal seal, struct agent_slice manifest,
                         const uint8_t signature[64], int key, const struct agent_part *parts, unsigned count)

@@ -1,0 +1,33 @@
+# The agent core on other ground: bare metal (ports/cortex-m), Zephyr (ports/zephyr). Budgets are those of docs/agent.md.
+CORTEX_CC     = arm-none-eabi-gcc -mthumb -std=c99 -Os -g0 -ffreestanding -ffunction-sections -fdata-sections -fno-common \
+                -Wall -Wextra -Werror -Iinclude -isystem ports/freestanding
+CORTEX_CORE   = $(wildcard src/agent/*.c) src/base/jpull.c
+CORTEX_DEPS   = $(CORTEX_CORE) $(wildcard include/agent/*.h include/base/jpull.h ports/freestanding/*) ports/cortex-m/sizes.c
+# What a program may call keeps the rest alive; what nothing calls is left out, as in a real image.
+OPENING      := (
+CORTEX_ROOTS  = $(shell sed -n 's/^[a-z].*[ *]\(agent_[a-z0-9_]*\)$(OPENING).*/\1/p' include/agent/agent.h)
+# name: flags, flash and RAM budget in bytes. The small profile takes documents of at most 16 KiB and manifests of at most 8 KiB.
+CORTEX_FLAGS_m4       = -mcpu=cortex-m4 -mfloat-abi=soft
+CORTEX_BUDGET_m4      = --flash 32768 --ram 94208
+CORTEX_FLAGS_m0plus   = -mcpu=cortex-m0plus -DAGENT_DOCUMENT_BYTES=16384 -DAGENT_MANIFEST_BYTES=8192
+CORTEX_BUDGET_m0plus  = --flash 40960 --ram 45056
+
+define cortex_rules
+$(B)/cortex/$(1)/core.o: $$(CORTEX_DEPS) ports/rules.mk
+	@rm -rf $$(@D) && mkdir -p $$(@D)
+	@echo "  ARM $(1)"
+	@for f in $$(CORTEX_CORE) ports/cortex-m/sizes.c; do \
+		$$(CORTEX_CC) $$(CORTEX_FLAGS_$(1)) -fcallgraph-info=su -c -o $$(@D)/$$$$(basename $$$$f .c).o $$$$f || exit 1; done
+	@$$(CORTEX_CC) $$(CORTEX_FLAGS_$(1)) -r -nostdlib -Wl,--gc-sections $$(CORTEX_ROOTS:%=-Wl,-u,%) -o $$@ $$(addprefix $$(@D)/,$$(notdir $$(CORTEX_CORE:.c=.o))) -lgcc
+cortex-m-$(1): $(B)/cortex/$(1)/core.o
+	@$$(PYTHON) ports/cortex-m/measure.py $$(<D) --name cortex-$(1) --allowed ports/freestanding/allowed.txt $$(CORTEX_BUDGET_$(1))
+.PHONY: cortex-m-$(1)
+endef
+$(foreach p,m4 m0plus,$(eval $(call cortex_rules,$(p))))
+
+cortex-m: cortex-m-m4 cortex-m-m0plus ## build the agent core for Cortex-M without a C library; print its size, fail above the budget
+.PHONY: cortex-m
+
+ifeq ($(SAN)$(COVERAGE),)
+unit: cortex-m
+endif
