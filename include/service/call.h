@@ -28,6 +28,7 @@ struct telemetry;
 struct commands;
 struct health;
 struct detect;
+struct settings;
 
 enum role { ROLE_NONE, ROLE_ENROL, ROLE_VIEWER, ROLE_OPERATOR, ROLE_ADMIN };
 
@@ -54,6 +55,7 @@ struct services {
 	struct commands *commands;   /* what devices are asked to do at once; NULL in tests without it */
 	struct health *health;       /* health checks and their results; likewise */
 	struct detect *detect;       /* anomalies and their causes; NULL: off */
+	struct settings *settings;   /* what operators change while the server runs; NULL in tests without it */
 	const struct offload *offload; /* work off the loop; NULL: at once (pure tests) */
 	const struct ip_networks *notify_allow; /* which addresses besides public ones receivers may have; NULL: none */
 	const char *state_dir;

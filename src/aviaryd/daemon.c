@@ -24,6 +24,7 @@
 #include "service/outbox.h"
 #include "service/registry.h"
 #include "service/rollouts.h"
+#include "service/settings.h"
 #include "service/unit.h"
 #include "store/db.h"
 
@@ -54,6 +55,8 @@ static enum err open_services(struct daemon *d, struct fault *f)
 	s->limits = &d->config->ingest;
 	s->report_interval_ms = d->config->report_interval_ms;
 	enum err e = access_open(s, &d->config->access, &s->access, f);
+	if (e == ERR_OK)
+		e = settings_open(s, NULL, &s->settings, f);
 	if (e == ERR_OK)
 		e = catalog_open(s->db, s->state_dir, &d->config->catalog, &s->catalog, f);
 	if (e == ERR_OK)
@@ -89,6 +92,7 @@ static void close_services(struct services *s)
 	groups_close(s->groups);
 	registry_close(s->registry);
 	catalog_close(s->catalog);
+	settings_close(s->settings);
 	access_close(s->access);
 	telemetry_close(s->telemetry);
 	outbox_free(s->outbox);
