@@ -30,6 +30,7 @@ enum rule_kind {
 int alert_levels_kind(const char *name); /* -1: none of them */
 const char *alert_levels_alert_kind(int kind);
 bool alert_levels_of_values(int kind);
+bool alert_levels_of_signals(int kind); /* takes over what another room says */
 bool alert_levels_remember(int kind);
 
 /* The device's last value. */

@@ -43,12 +43,15 @@ struct alert_signal {
 	const char *summary, *data;   /* used when over; NULL: made from the rest, {} */
 	const struct alert_policy *policy; /* NULL: fires at once, resolved after 5 minutes under the clear threshold, damped */
 	uint32_t cohort_devices;      /* how many there are, for the storm guard; 0: it asks the registry */
+	const char *check;            /* the health check that says so, for rules of kind health; NULL: as the kind says */
 	/* of rules; 0 and NULL otherwise */
 	int64_t rule;
 	const char *labels;
 	bool holds;
 };
 AVIARY_MUST_CHECK enum err alert_signal(struct call *c, const struct alert_signal *s);
+/* Whether one of this kind and resource, of whichever rule, without a metric, is pending or fires. A look-up in memory. */
+bool alert_is_open(const struct alerts *a, const char *kind, const char *resource);
 /* "esp32s3/kws-1.4.2": hardware and release. In the arena. */
 const char *alert_cohort(struct call *c, const struct device_state *d);
 /* A score of service/detect for a value (0..1): rules of kind anomaly look at it. In memory; what it leads to is written by the next tick. */

@@ -1,12 +1,13 @@
-/* The insides of struct health, shared by health.c, health_checks.c and health_view.c only. */
+/* The insides of struct health, shared by health.c and health_*.c only. */
 #ifndef AVIARY_SERVICE_HEALTH_INSIDE_H
 #define AVIARY_SERVICE_HEALTH_INSIDE_H
 
 #include "core/health.h"
+#include "service/alerts.h"
 #include "service/health.h"
 #include "store/health_store.h"
 
-#define HEALTH_HASH_CAUSE "model_hash_mismatch" /* an alert kind beside health.<check>, as core/signature.h names the cause */
+#define HEALTH_HASH_CAUSE "model_hash_mismatch" /* what alerts of model_hash are called, as core/signature.h names the cause; others: health.<check> */
 #define HEALTH_COHORTS_MAX 4096 /* later ones share the first, which is nobody's own */
 #define HEALTH_LINKS 256
 
@@ -21,8 +22,11 @@ struct health_state {
 	uint16_t cohort;
 	uint8_t cell, suspicious; /* of the newest result; bit of each cell */
 	bool has_result, has_value, passed;
-	bool wants, fires; /* the alert should; it does in the database */
+	uint8_t level;     /* enum alert_level of the newest result */
+	bool wants;        /* an alert should be open: nothing passed since a failure that pages */
+	bool is_open;      /* one was, pending or firing, when it was told last */
 	bool is_dirty;     /* in the queue */
+	bool is_changed;   /* the row is to be written soon */
 	bool is_forced;    /* what was written is gone: write again, whatever `fires` says */
 	bool is_behind;    /* counts differ from the row; a round brings them */
 	bool applies;      /* the check's filter matched, until applies_until_ms */
@@ -30,12 +34,12 @@ struct health_state {
 /* One cell of a cohort. */
 struct health_cell {
 	struct health_sums sums;
-	int64_t failing, firing; /* devices: the newest result is a failure here; it is here, and the alert fires */
+	int64_t failing, firing; /* devices: the newest result is a failure here; it is here, and an alert should be open */
 	int64_t suspicious;      /* devices that are, in this cell */
 };
 struct health_check {
 	struct health_check_row row; /* texts are our own */
-	bool is_limit, is_excusable;
+	bool is_limit, is_excusable, is_hash;
 	struct health_context context;
 	struct health_state *states; /* by device_state.index */
 	uint32_t room;
@@ -104,6 +108,14 @@ const struct cohort_name *health_cohort(const struct health *h, uint16_t cohort)
 struct health_judgement health_judge_state(const struct health_check *k, const struct health_state *st, unsigned cell);
 /* Row and alert as memory has them, in the running unit of work. detail NULL: made of the value. */
 AVIARY_MUST_CHECK enum err health_write(struct call *c, struct health_check *k, struct health_state *st, const char *detail);
+/* health_tell.c: the newest result as a signal; detail NULL: none. After it st->is_open is so. */
+AVIARY_MUST_CHECK enum err health_tell(struct call *c, const struct health_check *k, struct health_state *st, const struct device_state *d,
+	const char *detail);
+bool health_has_news(const struct health_state *st); /* for an alert: one that is quiet costs nothing */
+bool health_is_untold(struct call *c, const struct health_check *k, const struct health_state *st); /* it should have an alert, and has none */
+AVIARY_MUST_CHECK enum err health_tell_end(struct call *c, const struct health_check *k, const struct device_state *d); /* the check is gone */
+void health_recall(struct health *h, const struct health_check *k, struct health_state *st, const struct device_state *d); /* after a restart */
+const char *health_describe(struct call *c, const struct health_check *k, const struct health_state *st, const char *detail);
 AVIARY_MUST_CHECK enum err health_delete_some(struct call *c, struct health_check *k);
 AVIARY_MUST_CHECK enum err health_run_due(struct call *c, struct health_check *k);
 void health_touch(struct health *h);

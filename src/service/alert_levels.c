@@ -35,6 +35,11 @@ bool alert_levels_of_values(int kind)
 	return kind >= 0 && kinds[kind].of_values;
 }
 
+bool alert_levels_of_signals(int kind)
+{
+	return kind >= 0 && kinds[kind].alerts[0] == '\0';
+}
+
 bool alert_levels_remember(int kind)
 {
 	return kind >= 0 && kinds[kind].remembers;

@@ -481,6 +481,14 @@ static enum err by_rule(struct call *c, const struct alert_signal *s, struct ale
 	return apply(c, &mine, k);
 }
 
+static enum err end_base(struct call *c, const struct alert_key *k)
+{
+	struct live l = *find(c->s->alerts, key_of(k));
+	struct alert_row row;
+	struct alert_step step = alert_life_end(&l.life, c->now_ms);
+	return carry_out(c, &l, &step, &row, "ended", 0);
+}
+
 enum err alert_signal(struct call *c, const struct alert_signal *s)
 {
 	struct alert_key k = {s->kind, s->resource, s->metric != NULL ? s->metric : "", s->rule}, base = k;
@@ -490,9 +498,15 @@ enum err alert_signal(struct call *c, const struct alert_signal *s)
 		e = by_rule(c, s, &k, &is_taken);
 	if (e != ERR_OK || !is_taken)
 		return e == ERR_OK ? apply(c, s, &base) : e;
-	if (s->level != ALERT_LEVEL_OVER && alerts_is_open(c->s->alerts, &base)) /* one from before the rule */
-		return apply(c, s, &base);
-	return ERR_OK;
+	return alerts_is_open(c->s->alerts, &base) ? end_base(c, &base) : ERR_OK; /* one from before the rule: no two of the same */
+}
+
+bool alert_is_open(const struct alerts *a, const char *kind, const char *resource)
+{
+	bool is_open = a->live_count > 0 && find(a, key_of(&(struct alert_key){kind, resource, "", 0})) != NULL;
+	for (size_t i = 0; !is_open && a->live_count > 0 && i < a->rule_count; i++)
+		is_open = alert_levels_of_signals(a->rules[i].kind) && find(a, key_of(&(struct alert_key){kind, resource, "", a->rules[i].row.id})) != NULL;
+	return is_open;
 }
 
 /* ---- endings from outside ---- */

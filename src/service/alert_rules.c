@@ -381,8 +381,10 @@ static bool takes(const struct rule *r, const struct alert_signal *s)
 	const char *subject = r->row.subject[0] != '\0' ? r->row.subject : "*";
 	if (r->kind == RULE_SIGNATURE)
 		return strchr(cause, '.') == NULL && alerts_glob(subject, cause);
+	const char *named = strncmp(s->kind, HEALTH_PREFIX, strlen(HEALTH_PREFIX)) == 0 ? s->kind + strlen(HEALTH_PREFIX) : NULL;
+	const char *check = s->check != NULL ? s->check : named;
 	if (r->kind == RULE_HEALTH)
-		return strncmp(s->kind, HEALTH_PREFIX, strlen(HEALTH_PREFIX)) == 0 && alerts_glob(subject, s->kind + strlen(HEALTH_PREFIX));
+		return check != NULL && alerts_glob(subject, check);
 	return r->kind == RULE_GATE && strcmp(s->kind, "gate.verdict") == 0 && alerts_glob(subject, s->resource);
 }
 

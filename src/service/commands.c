@@ -1,158 +1,38 @@
 #include "service/commands.h"
 
 #include <assert.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
 #include "service/access.h"
+#include "service/command_spread.h"
+#include "service/errands.h"
 #include "service/groups.h"
 #include "service/health.h"
 #include "service/registry.h"
-#include "service/timebox.h"
 #include "service/unit.h"
-#include "store/command_store.h"
 
 #define ARENA_BYTES (16u << 20)
 #define PAGE 500
 #define WRITES_MAX 200   /* rows a tick changes of each kind */
 #define WALK_MAX 10000   /* errands a tick looks at */
-#define SCAN_NS (TIMEBOX_NS / 2)
 #define PARAMS_MAX 768   /* with the rest of the message within COMMAND_BYTES */
 #define KEEP_MS ((int64_t)7 * 86400000)
 #define RETAIN_EVERY_MS 1000
 #define RETAIN_ROWS 250
 
-/* One open errand in memory. Numbers of errands are places in `pool`, 0 is none. */
-struct errand {
-	int64_t command, device; /* device row; 0: a free place */
-	int64_t deadline_ms, next_ms;
-	uint32_t next;           /* of the same device, or the next free place */
-	uint8_t state;           /* as in the row: queued or sent */
-	bool is_ready;           /* in the queue to the broker */
-	bool is_delivered;       /* the broker has it, and the row does not say so */
-};
-/* A command whose devices are being found and told. Lost at a restart: it begins anew and passes over the errands that are there. */
-struct spreading {
-	struct command_row row; /* texts are not kept */
-	char *filter;
-	struct registry_scan *scan;
-	int64_t *devices;
-	size_t count, room, at;
-	double tokens;
-	int64_t last_ms;
-	bool is_found;
-};
 struct commands {
 	struct services *s;
 	struct command_store *store;
 	struct arena *arena;
-	struct errand *pool;
-	uint32_t pool_used, pool_room, free, walk_at;
-	int64_t open;
-	uint32_t *heads; /* by device_state.index */
-	uint32_t heads_room;
-	uint32_t *ready;
-	size_t ready_head, ready_tail, ready_room, delivered;
-	struct spreading spreading[COMMAND_SPREADING_MAX];
-	size_t spreading_count;
+	struct errands errands;
+	uint32_t walk_at;
+	struct spreads spreads;
 	uint64_t touched;  /* the newest unit with our changes since the last commit; 0: none */
 	bool is_stale;     /* memory may differ from the rows: read again */
 	int64_t retain_at_ms;
 };
-
-static void *grown(void *p, size_t count, size_t bytes)
-{
-	p = reallocarray(p, count, bytes);
-	if (p == NULL)
-		abort();
-	return p;
-}
-
-/* ---- errands in memory ---- */
-
-static uint32_t *head_of(struct commands *k, const struct device_state *d)
-{
-	if (d->index >= k->heads_room) {
-		uint32_t room = d->index + d->index / 2 + 64;
-		k->heads = grown(k->heads, room, sizeof *k->heads);
-		memset(k->heads + k->heads_room, 0, (room - k->heads_room) * sizeof *k->heads);
-		k->heads_room = room;
-	}
-	return &k->heads[d->index];
-}
-
-static uint32_t take_place(struct commands *k)
-{
-	uint32_t at = k->free;
-	if (at != 0) {
-		k->free = k->pool[at].next;
-		return at;
-	}
-	if (k->pool_used + 1 >= k->pool_room) {
-		k->pool_room = k->pool_room > 0 ? k->pool_room * 2 : 64;
-		k->pool = grown(k->pool, k->pool_room, sizeof *k->pool);
-	}
-	return ++k->pool_used;
-}
-
-static uint32_t keep(struct commands *k, const struct device_state *d, const struct errand_row *row)
-{
-	uint32_t at = take_place(k), *head = head_of(k, d);
-	k->pool[at] = (struct errand){.command = row->command, .device = row->device, .deadline_ms = row->deadline_at,
-	                              .next = *head, .state = (uint8_t)row->state};
-	*head = at;
-	k->open++;
-	return at;
-}
-
-static void release(struct commands *k, const struct device_state *d, uint32_t at)
-{
-	for (uint32_t *link = head_of(k, d); *link != 0; link = &k->pool[*link].next) {
-		if (*link != at)
-			continue;
-		*link = k->pool[at].next;
-		break;
-	}
-	k->delivered -= k->pool[at].is_delivered;
-	k->pool[at] = (struct errand){.next = k->free};
-	k->free = at;
-	k->open--;
-}
-
-static uint32_t find(struct commands *k, const struct device_state *d, int64_t command)
-{
-	uint32_t at = d != NULL ? *head_of(k, d) : 0;
-	while (at != 0 && k->pool[at].command != command)
-		at = k->pool[at].next;
-	return at;
-}
-
-static size_t open_of(struct commands *k, const struct device_state *d)
-{
-	size_t count = 0;
-	for (uint32_t at = *head_of(k, d); at != 0; at = k->pool[at].next)
-		count++;
-	return count;
-}
-
-static void make_ready(struct commands *k, uint32_t at)
-{
-	if (k->pool[at].is_ready)
-		return;
-	if (k->ready_tail == k->ready_room && k->ready_head > k->ready_room / 2) {
-		memmove(k->ready, k->ready + k->ready_head, (k->ready_tail - k->ready_head) * sizeof *k->ready);
-		k->ready_tail -= k->ready_head;
-		k->ready_head = 0;
-	}
-	if (k->ready_tail == k->ready_room) {
-		k->ready_room = k->ready_room > 0 ? k->ready_room * 2 : 64;
-		k->ready = grown(k->ready, k->ready_room, sizeof *k->ready);
-	}
-	k->pool[at].is_ready = true;
-	k->ready[k->ready_tail++] = at;
-}
 
 static void touch(struct commands *k)
 {
@@ -161,32 +41,11 @@ static void touch(struct commands *k)
 
 /* ---- opening ---- */
 
-static void drop_spreading(struct spreading *x)
-{
-	registry_scan_free(x->scan);
-	free(x->devices);
-	free(x->filter);
-}
-
 static void forget_all(struct commands *k)
 {
-	for (size_t i = 0; i < k->spreading_count; i++)
-		drop_spreading(&k->spreading[i]);
-	k->spreading_count = 0;
-	k->pool_used = k->free = k->walk_at = 0;
-	k->open = 0;
-	k->ready_head = k->ready_tail = k->delivered = 0;
-	if (k->heads != NULL)
-		memset(k->heads, 0, k->heads_room * sizeof *k->heads);
-}
-
-static void begin_spreading(struct commands *k, const struct command_row *row, int64_t now_ms)
-{
-	struct spreading *x = &k->spreading[k->spreading_count++];
-	*x = (struct spreading){.row = *row, .filter = strdup(row->filter), .last_ms = now_ms};
-	if (x->filter == NULL)
-		abort();
-	x->row.kind = x->row.params = x->row.filter = x->row.created_by = x->row.device_id = NULL;
+	spreads_clear(&k->spreads);
+	errands_clear(&k->errands);
+	k->walk_at = 0;
 }
 
 static enum err load_errands(struct commands *k, struct fault *f)
@@ -202,7 +61,7 @@ static enum err load_errands(struct commands *k, struct fault *f)
 		for (size_t i = 0; i < count; i++) {
 			const struct device_state *d = registry_by_row(k->s->registry, rows[i].device);
 			if (d != NULL)
-				keep(k, d, &rows[i]);
+				errands_keep(&k->errands, d, &rows[i]);
 		}
 		command = rows[count - 1].command;
 		device = rows[count - 1].device;
@@ -219,7 +78,7 @@ static enum err load(struct commands *k, int64_t now_ms, struct fault *f)
 	if (e == ERR_OK)
 		e = command_spreading(k->store, COMMAND_SPREADING_MAX, k->arena, &rows, &count, f);
 	for (size_t i = 0; e == ERR_OK && i < count; i++)
-		begin_spreading(k, &rows[i], now_ms);
+		spreads_begin(&k->spreads, &rows[i], now_ms);
 	k->is_stale = e != ERR_OK;
 	return e;
 }
@@ -270,24 +129,18 @@ void commands_close(struct commands *k)
 	forget_all(k);
 	command_store_close(k->store);
 	arena_free(k->arena);
-	free(k->pool);
-	free(k->heads);
-	free(k->ready);
+	errands_done(&k->errands);
 	free(k);
 }
 
 int64_t commands_open_count(const struct commands *k)
 {
-	return k->open;
+	return k->errands.open;
 }
 
 bool commands_is_spreading(const struct commands *k, int64_t health_check)
 {
-	for (size_t i = 0; i < k->spreading_count; i++) {
-		if (k->spreading[i].row.health_check == health_check)
-			return true;
-	}
-	return false;
+	return spreads_have_check(&k->spreads, health_check);
 }
 
 /* ---- one errand's life ---- */
@@ -308,7 +161,7 @@ static enum err add(struct call *c, struct commands *k, int64_t command, int64_t
 {
 	struct errand_row row = {.command = command, .device = d->row, .state = COMMAND_QUEUED, .created_at = c->now_ms,
 	                         .deadline_at = c->now_ms + timeout_ms};
-	if (open_of(k, d) >= COMMAND_DEVICE_MAX) {
+	if (errands_count(&k->errands, d) >= COMMAND_DEVICE_MAX) {
 		row.state = COMMAND_FAILED;
 		row.ended_at = c->now_ms;
 		row.answer = detail_json(c, "too many commands wait for this device");
@@ -320,17 +173,17 @@ static enum err add(struct call *c, struct commands *k, int64_t command, int64_t
 	e = command_move(k->store, command, COMMAND_STATE_COUNT, row.state, c->fault);
 	if (e != ERR_OK || row.state != COMMAND_QUEUED)
 		return e;
-	uint32_t at = keep(k, d, &row);
-	k->pool[at].next_ms = c->now_ms + COMMAND_RETRY_MS;
+	uint32_t at = errands_keep(&k->errands, d, &row);
+	errands_at(&k->errands, at)->next_ms = c->now_ms + COMMAND_RETRY_MS;
 	if (d->online)
-		make_ready(k, at);
+		errands_make_ready(&k->errands, at);
 	return ERR_OK;
 }
 
 /* The row's next state; a final one leaves memory. */
 static enum err move(struct call *c, struct commands *k, struct device_state *d, uint32_t at, enum command_state to, const char *answer)
 {
-	const struct errand *x = &k->pool[at];
+	struct errand *x = errands_at(&k->errands, at);
 	struct errand_row row;
 	bool found;
 	enum err e = errand_get(k->store, x->command, x->device, c->arena, &row, &found, c->fault);
@@ -349,9 +202,9 @@ static enum err move(struct call *c, struct commands *k, struct device_state *d,
 	if (e != ERR_OK)
 		return e;
 	if (command_state_is_final(to))
-		release(k, d, at);
+		errands_release(&k->errands, d, at);
 	else
-		k->pool[at].state = (uint8_t)to;
+		x->state = (uint8_t)to;
 	return ERR_OK;
 }
 
@@ -413,9 +266,9 @@ static enum err tell_one(struct call *c, const struct command_row *row)
 	bool is_new;
 	if (d == NULL)
 		return fault_set(c->fault, ERR_NOT_FOUND, "/device", "no device has this id");
-	if (open_of(k, d) >= COMMAND_DEVICE_MAX)
+	if (errands_count(&k->errands, d) >= COMMAND_DEVICE_MAX)
 		return fault_set(c->fault, ERR_TOO_MANY, "", "%d commands wait for this device", COMMAND_DEVICE_MAX);
-	if (k->open >= COMMAND_OPEN_MAX)
+	if (k->errands.open >= COMMAND_OPEN_MAX)
 		return fault_set(c->fault, ERR_TOO_MANY, "", "%d commands wait for devices", COMMAND_OPEN_MAX);
 	return add(c, k, row->id, row->timeout_ms, d, &is_new);
 }
@@ -427,7 +280,7 @@ enum err commands_create(struct call *c, const struct command_spec *spec, int64_
 	enum err e = check_spec(c, spec);
 	if (e == ERR_OK)
 		e = make_row(c, spec, &row);
-	if (e == ERR_OK && row.is_spreading && k->spreading_count == COMMAND_SPREADING_MAX)
+	if (e == ERR_OK && row.is_spreading && k->spreads.count == COMMAND_SPREADING_MAX)
 		e = fault_set(c->fault, ERR_TOO_MANY, "", "%d commands are being spread over their devices: try again", COMMAND_SPREADING_MAX);
 	if (e == ERR_OK)
 		e = command_insert(k->store, &row, c->fault);
@@ -436,7 +289,7 @@ enum err commands_create(struct call *c, const struct command_spec *spec, int64_
 	touch(k);
 	*id = row.id;
 	if (row.is_spreading)
-		begin_spreading(k, &row, c->now_ms);
+		spreads_begin(&k->spreads, &row, c->now_ms);
 	else
 		e = tell_one(c, &row);
 	return e == ERR_OK ? audit_append(c, "command.create", arena_printf(c->arena, "commands/%lld", (long long)row.id), NULL, row.params) : e;
@@ -551,12 +404,6 @@ enum err commands_of_device(struct call *c, const struct device_state *d, int64_
 	return ERR_OK;
 }
 
-static void stop_spreading(struct commands *k, size_t i)
-{
-	drop_spreading(&k->spreading[i]);
-	k->spreading[i] = k->spreading[--k->spreading_count];
-}
-
 /* Open errands of a cancelled command expire with the next ticks, as their deadline is now. */
 enum err commands_cancel(struct call *c, int64_t id)
 {
@@ -569,14 +416,8 @@ enum err commands_cancel(struct call *c, int64_t id)
 	e = command_set_cancelled(k->store, id, c->fault);
 	if (e != ERR_OK)
 		return e;
-	for (size_t i = k->spreading_count; i-- > 0;) {
-		if (k->spreading[i].row.id == id)
-			stop_spreading(k, i);
-	}
-	for (uint32_t at = 1; at <= k->pool_used; at++) {
-		if (k->pool[at].device != 0 && k->pool[at].command == id)
-			k->pool[at].deadline_ms = 0;
-	}
+	spreads_stop(&k->spreads, id);
+	errands_cancel(&k->errands, id);
 	return audit_append(c, "command.cancel", arena_printf(c->arena, "commands/%lld", (long long)id), NULL, NULL);
 }
 
@@ -584,8 +425,8 @@ enum err commands_cancel(struct call *c, int64_t id)
 
 void commands_tell(struct commands *k, struct device_state *d)
 {
-	for (uint32_t at = k->is_stale ? 0 : *head_of(k, d); at != 0; at = k->pool[at].next)
-		make_ready(k, at);
+	for (uint32_t at = k->is_stale ? 0 : errands_first(&k->errands, d); at != 0; at = errands_at(&k->errands, at)->next)
+		errands_make_ready(&k->errands, at);
 }
 
 static const char *answer_json(struct call *c, const struct command_answer *a)
@@ -611,8 +452,8 @@ enum err commands_answered(struct call *c, struct device_state *d, const struct 
 	enum err e = k->is_stale ? load(k, c->now_ms, c->fault) : ERR_OK;
 	if (e != ERR_OK)
 		return e;
-	uint32_t at = find(k, d, a->id);
-	if (at == 0 || k->pool[at].deadline_ms <= c->now_ms)
+	uint32_t at = errands_find(&k->errands, d, a->id);
+	if (at == 0 || errands_at(&k->errands, at)->deadline_ms <= c->now_ms)
 		return fault_set(c->fault, ERR_NOT_FOUND, "/id", "no command %lld is open for this device", (long long)a->id);
 	e = command_get(k->store, a->id, c->arena, &command, c->fault);
 	if (e == ERR_OK)
@@ -626,116 +467,46 @@ enum err commands_leave(struct call *c, struct device_state *d)
 {
 	struct commands *k = c->s->commands;
 	enum err e = ERR_OK;
-	for (uint32_t at; e == ERR_OK && (at = *head_of(k, d)) != 0;)
+	for (uint32_t at; e == ERR_OK && (at = errands_first(&k->errands, d)) != 0;)
 		e = move(c, k, d, at, COMMAND_FAILED, detail_json(c, "the device was deleted"));
 	return e;
 }
 
 void commands_forget(struct commands *k, struct device_state *d)
 {
-	for (uint32_t at; (at = *head_of(k, d)) != 0;)
-		release(k, d, at);
+	for (uint32_t at; (at = errands_first(&k->errands, d)) != 0;)
+		errands_release(&k->errands, d, at);
 }
 
 /* ---- time ---- */
 
-static enum err find_one(void *ctx, struct device_state *d)
+static bool has_room(struct call *c)
 {
-	struct spreading *x = ctx;
-	if (x->count == x->room) {
-		x->room = x->room > 0 ? x->room * 2 : 256;
-		x->devices = grown(x->devices, x->room, sizeof *x->devices);
-	}
-	x->devices[x->count++] = d->row;
-	return ERR_OK;
+	return c->s->commands->errands.open < COMMAND_OPEN_MAX;
 }
 
-static uint64_t mix(uint64_t z)
+static enum err tell(struct call *c, int64_t command, int64_t timeout_ms, struct device_state *d, bool *is_new)
 {
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-	return z ^ (z >> 31);
+	return add(c, c->s->commands, command, timeout_ms, d, is_new);
 }
 
-/* Random order, so that a rack or a region is not asked in one go, and no device at the same time after the beginning each time. */
-static void begin_pace(struct spreading *x, int64_t now_ms)
+static enum err end(struct call *c, int64_t command)
 {
-	x->is_found = true;
-	x->last_ms = now_ms;
-	x->tokens = 1;
-	if (x->row.spread_ms <= 0)
-		return;
-	x->row.rate = fmin(fmax((double)x->count * 1000 / (double)x->row.spread_ms, 1), COMMAND_RATE_MAX);
-	for (size_t i = x->count; i-- > 1;) {
-		size_t j = (size_t)(mix((uint64_t)x->row.id * 0x9e3779b97f4a7c15u + i) % (i + 1));
-		int64_t other = x->devices[j];
-		x->devices[j] = x->devices[i];
-		x->devices[i] = other;
-	}
+	touch(c->s->commands);
+	return command_set_spread(c->s->commands->store, command, c->fault);
 }
 
-/* Looks for the devices of one command, for a timebox. *is_gone: its group or filter is no more. */
-static enum err look_for(struct call *c, struct spreading *x, bool *is_gone)
-{
-	const struct timebox box = timebox_begin(SCAN_NS);
-	bool is_done = false;
-	enum err e = ERR_OK;
-	if (x->scan == NULL)
-		e = registry_scan_new(c, x->filter, x->row.group, &x->scan);
-	if (e == ERR_OK)
-		e = registry_scan_step(c, x->scan, &box, find_one, x, &is_done);
-	*is_gone = e == ERR_NOT_FOUND || e == ERR_INVALID || e == ERR_BAD_REQUEST;
-	if (e == ERR_OK && is_done) {
-		registry_scan_free(x->scan);
-		x->scan = NULL;
-		begin_pace(x, c->now_ms);
-	}
-	return *is_gone ? ERR_OK : e;
-}
-
-static enum err tell_some(struct call *c, struct commands *k, struct spreading *x)
-{
-	double passed_ms = (double)(c->now_ms > x->last_ms ? c->now_ms - x->last_ms : 0);
-	enum err e = ERR_OK;
-	x->tokens = fmin(x->tokens + x->row.rate * passed_ms / 1000, fmax(x->row.rate, 1));
-	x->last_ms = c->now_ms;
-	for (int writes = 0; e == ERR_OK && writes < WRITES_MAX && x->at < x->count && x->tokens >= 1 && k->open < COMMAND_OPEN_MAX; writes++) {
-		struct device_state *d = registry_by_row(c->s->registry, x->devices[x->at]);
-		bool is_new = false;
-		if (d != NULL)
-			e = add(c, k, x->row.id, x->row.timeout_ms, d, &is_new);
-		x->tokens -= is_new;
-		x->at++;
-	}
-	return e;
-}
-
-static enum err spread(struct call *c, struct commands *k)
-{
-	enum err e = ERR_OK;
-	for (size_t i = k->spreading_count; e == ERR_OK && i-- > 0;) {
-		struct spreading *x = &k->spreading[i];
-		int64_t id = x->row.id;
-		if (x->is_found)
-			e = tell_some(c, k, x);
-		if (e != ERR_OK || !x->is_found || x->at < x->count)
-			continue;
-		touch(k);
-		e = command_set_spread(k->store, id, c->fault);
-		if (e == ERR_OK)
-			stop_spreading(k, i);
-	}
-	return e;
-}
+static const struct spread_port port = {has_room, tell, end};
 
 /* What the broker took, what is too late, what is to be said again: some of the errands in each tick. */
 static enum err walk(struct call *c, struct commands *k)
 {
 	enum err e = ERR_OK;
 	int writes = 0;
-	for (uint32_t looked = 0; e == ERR_OK && looked < WALK_MAX && looked < k->pool_used && writes < WRITES_MAX; looked++) {
-		uint32_t at = k->walk_at = k->walk_at < k->pool_used ? k->walk_at + 1 : 1;
-		struct errand *x = &k->pool[at];
+	uint32_t used = k->errands.pool_used;
+	for (uint32_t looked = 0; e == ERR_OK && looked < WALK_MAX && looked < used && writes < WRITES_MAX; looked++) {
+		uint32_t at = k->walk_at = k->walk_at < used ? k->walk_at + 1 : 1;
+		struct errand *x = errands_at(&k->errands, at);
 		struct device_state *d = x->device != 0 ? registry_by_row(c->s->registry, x->device) : NULL;
 		if (d == NULL)
 			continue;
@@ -746,11 +517,10 @@ static enum err walk(struct call *c, struct commands *k)
 		} else if (x->is_delivered) {
 			e = x->state == COMMAND_QUEUED ? move(c, k, d, at, COMMAND_SENT, NULL) : ERR_OK;
 			writes++;
-			k->pool[at].is_delivered = false;
-			k->delivered--;
+			x->is_delivered = false;
 		} else if (x->next_ms <= c->now_ms && d->online) {
 			x->next_ms = c->now_ms + COMMAND_RETRY_MS;
-			make_ready(k, at);
+			errands_make_ready(&k->errands, at);
 		}
 	}
 	return e;
@@ -761,7 +531,7 @@ static enum err work(struct call *c)
 	struct commands *k = c->s->commands;
 	enum err e = walk(c, k);
 	if (e == ERR_OK)
-		e = spread(c, k);
+		e = spreads_tell(c, &k->spreads, &port);
 	if (e == ERR_OK && c->now_ms >= k->retain_at_ms) {
 		k->retain_at_ms = c->now_ms + RETAIN_EVERY_MS;
 		e = command_retain(k->store, c->now_ms - KEEP_MS, RETAIN_ROWS, c->fault);
@@ -771,20 +541,15 @@ static enum err work(struct call *c)
 
 static enum err look_for_devices(struct call *c, struct commands *k)
 {
-	enum err e = ERR_OK;
-	for (size_t i = k->spreading_count; e == ERR_OK && i-- > 0;) {
-		bool is_gone = false;
-		if (k->spreading[i].is_found)
-			continue;
-		e = look_for(c, &k->spreading[i], &is_gone);
-		if (!is_gone)
-			return e; /* one timebox a tick */
-		e = unit_begin(c->s, c->fault);
-		if (e == ERR_OK)
-			e = unit_end(c->s, command_set_cancelled(k->store, k->spreading[i].row.id, c->fault), c->fault);
-		if (e == ERR_OK)
-			stop_spreading(k, i);
-	}
+	int64_t gone;
+	enum err e = spreads_look(c, &k->spreads, &gone);
+	if (e != ERR_OK || gone == 0)
+		return e;
+	e = unit_begin(c->s, c->fault);
+	if (e == ERR_OK)
+		e = unit_end(c->s, command_set_cancelled(k->store, gone, c->fault), c->fault);
+	if (e == ERR_OK)
+		spreads_stop(&k->spreads, gone);
 	return e;
 }
 
@@ -794,7 +559,7 @@ enum err commands_tick(struct call *c)
 	enum err e = k->is_stale ? load(k, c->now_ms, c->fault) : ERR_OK;
 	if (e == ERR_OK)
 		e = look_for_devices(c, k);
-	if (e != ERR_OK || (k->open == 0 && k->spreading_count == 0 && c->now_ms < k->retain_at_ms))
+	if (e != ERR_OK || (k->errands.open == 0 && k->spreads.count == 0 && c->now_ms < k->retain_at_ms))
 		return e;
 	e = unit_begin(c->s, c->fault);
 	return e == ERR_OK ? unit_end(c->s, work(c), c->fault) : e;
@@ -804,25 +569,19 @@ enum err commands_tick(struct call *c)
 
 bool commands_next(struct commands *k, int64_t *command, int64_t *device)
 {
-	while (!k->is_stale && k->ready_head < k->ready_tail) {
-		struct errand *x = &k->pool[k->ready[k->ready_head++]];
-		if (k->ready_head == k->ready_tail)
-			k->ready_head = k->ready_tail = 0;
-		if (x->device == 0 || !x->is_ready)
-			continue; /* over meanwhile */
-		x->is_ready = false;
-		*command = x->command;
-		*device = x->device;
-		return true;
-	}
-	return false;
+	uint32_t at = k->is_stale ? 0 : errands_next_ready(&k->errands);
+	if (at == 0)
+		return false;
+	*command = errands_at(&k->errands, at)->command;
+	*device = errands_at(&k->errands, at)->device;
+	return true;
 }
 
 void commands_again(struct commands *k, int64_t command, int64_t device)
 {
-	uint32_t at = find(k, registry_by_row(k->s->registry, device), command);
+	uint32_t at = errands_find(&k->errands, registry_by_row(k->s->registry, device), command);
 	if (at != 0)
-		make_ready(k, at);
+		errands_make_ready(&k->errands, at);
 }
 
 enum err commands_message(struct call *c, int64_t command, int64_t device, struct buf *out, bool *is_open)
@@ -846,9 +605,8 @@ enum err commands_message(struct call *c, int64_t command, int64_t device, struc
 
 void commands_delivered(struct commands *k, int64_t command, int64_t device)
 {
-	uint32_t at = find(k, registry_by_row(k->s->registry, device), command);
-	if (at == 0 || k->pool[at].is_delivered || k->pool[at].state != COMMAND_QUEUED)
-		return;
-	k->pool[at].is_delivered = true;
-	k->delivered++;
+	uint32_t at = errands_find(&k->errands, registry_by_row(k->s->registry, device), command);
+	struct errand *x = at != 0 ? errands_at(&k->errands, at) : NULL;
+	if (x != NULL && x->state == COMMAND_QUEUED)
+		x->is_delivered = true;
 }

@@ -7,11 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/json.h"
-#include "service/alerts.h"
 #include "service/commands.h"
 #include "service/observe.h"
 #include "service/registry.h"
+#include "service/timebox.h"
 #include "service/unit.h"
 
 #define ARENA_BYTES (16u << 20)
@@ -129,7 +128,7 @@ static void tally(const struct health *h, struct health_check *k, const struct h
 {
 	struct health_cell *cells = cells_of(h, k, st->cohort);
 	cells[st->cell].failing += sign * (st->has_result && !st->passed);
-	cells[st->cell].firing += sign * st->fires;
+	cells[st->cell].firing += sign * st->wants;
 	for (int i = 0; st->suspicious != 0 && i < HEALTH_CELLS; i++)
 		cells[i].suspicious += sign * (st->suspicious >> i & 1);
 	for (int i = 0; i < HEALTH_CELLS; i++) {
@@ -157,7 +156,8 @@ static void mark_dirty(struct health *h, const struct health_check *k, struct he
 	push_change(&h->queue, k->row.id, st->device);
 }
 
-/* Failures in a cell that may explain them page only when the device is worse there than its like; one that fires goes on until a pass. */
+/* Failures in a cell that may explain them page only when the device is worse there than its like; for an alert that is open they are between the
+ * thresholds: it stays what it is until a pass. */
 static void note_result(struct health *h, struct health_check *k, struct health_state *st, const struct surroundings *a, bool passed, int64_t at_ms)
 {
 	bool is_fresh = a->at_ms > 0 && at_ms - a->at_ms <= FRESH_MS, had = st->has_result, was = st->passed;
@@ -179,11 +179,13 @@ static void note_result(struct health *h, struct health_check *k, struct health_
 	st->passed = passed;
 	st->at_ms = at_ms;
 	st->is_behind = true;
-	tally(h, k, st, 1);
-	bool pages = cell == 0 || !k->is_excusable || is_suspicious;
+	bool pages = cell == 0 || !k->is_excusable || is_suspicious, wanted = st->wants;
+	st->level = passed ? ALERT_LEVEL_UNDER : pages ? ALERT_LEVEL_OVER : ALERT_LEVEL_BETWEEN;
 	st->wants = !passed && (pages || st->wants);
+	tally(h, k, st, 1);
 	st->is_forced = st->is_forced || !had; /* an alert of a state that was lost, where a device's deletion was undone */
-	if (!had || was != passed || st->wants != st->fires)
+	st->is_changed = st->is_changed || !had || was != passed || st->wants != wanted;
+	if (st->is_changed || health_has_news(st))
 		mark_dirty(h, k, st);
 }
 
@@ -343,67 +345,6 @@ enum err health_answered(struct call *c, struct device_state *d, int64_t check, 
 
 /* ---- writing ---- */
 
-static const char *describe(struct call *c, const struct health_check *k, const struct health_state *st, const char *detail)
-{
-	if (detail != NULL)
-		return detail;
-	if (!k->is_limit || !st->has_value)
-		return NULL;
-	bool is_high = k->row.op[0] == 'g';
-	const char *how = st->passed ? is_high ? "not above" : "not below" : is_high ? "above" : "below";
-	return arena_printf(c->arena, "%s is %g, %s %g", k->row.metric, (double)st->value, how, k->row.threshold);
-}
-
-static enum alert_severity severity_of(const char *text)
-{
-	return text[0] == 'i' ? ALERT_INFO : text[0] == 'w' ? ALERT_WARNING : ALERT_CRITICAL;
-}
-
-static const char *evidence(struct call *c, const struct health_check *k, const struct health_state *st)
-{
-	const struct health *h = c->s->health;
-	const struct cohort_name *n = health_cohort(h, st->cohort);
-	struct health_judgement j = health_judge_state(k, st, st->cell);
-	struct buf b = BUF_INIT;
-	json_open_object(&b);
-	json_str(&b, "check", k->row.name);
-	json_str(&b, "cell", health_cell_name(st->cell));
-	json_str(&b, "hardware", n->hardware);
-	json_str(&b, "model", n->model);
-	json_str(&b, "version", n->version);
-	if (st->has_value)
-		json_num(&b, "value", (double)st->value);
-	json_num(&b, "rate", j.rate);
-	json_num(&b, "cohort_rate", j.cohort_rate);
-	json_num(&b, "p", j.p);
-	json_close_object(&b);
-	const char *text = arena_strdup(c->arena, buf_cstr(&b));
-	buf_done(&b);
-	return text;
-}
-
-/* A model that is not the one that was signed is a cause by itself, however the check is named: it holds a canary's stage. */
-static enum err tell_cause(struct call *c, const struct health_check *k, const struct health_state *st, const char *resource, const char *summary)
-{
-	if (strcmp(k->row.kind, "model_hash") != 0)
-		return ERR_OK;
-	return st->wants ? alert_raise(c, HEALTH_HASH_CAUSE, resource, ALERT_CRITICAL, summary, evidence(c, k, st))
-	                 : alert_resolve(c, HEALTH_HASH_CAUSE, resource);
-}
-
-static enum err tell(struct call *c, const struct health_check *k, const struct health_state *st, const struct device_state *d, const char *detail)
-{
-	const char *kind = arena_printf(c->arena, "health.%s", k->row.name), *resource = arena_printf(c->arena, "devices/%s", d->id);
-	if (!st->wants) {
-		enum err e = tell_cause(c, k, st, resource, "");
-		return e == ERR_OK ? alert_resolve(c, kind, resource) : e;
-	}
-	const char *summary = arena_printf(c->arena, "check %s failed on device %s%s%s", k->row.name, d->id, detail != NULL && detail[0] != '\0' ? ": " : "",
-	                                   detail != NULL ? detail : "");
-	enum err e = tell_cause(c, k, st, resource, summary);
-	return e == ERR_OK ? alert_raise(c, kind, resource, severity_of(k->row.severity), summary, evidence(c, k, st)) : e;
-}
-
 enum err health_write(struct call *c, struct health_check *k, struct health_state *st, const char *detail)
 {
 	struct health *h = c->s->health;
@@ -411,23 +352,19 @@ enum err health_write(struct call *c, struct health_check *k, struct health_stat
 	const struct cohort_name *n = health_cohort(h, st->cohort);
 	if (d == NULL || !st->has_result)
 		return ERR_OK;
-	detail = describe(c, k, st, detail);
+	detail = health_describe(c, k, st, detail);
 	struct health_result_row row = {.check = k->row.id, .device = st->device, .at = st->at_ms, .passed = st->passed, .firing = st->wants,
 	                                .has_value = st->has_value, .cell = st->cell, .value = (double)st->value, .detail = detail, .model = n->model,
 	                                .version = n->version};
 	memcpy(row.counts, st->counts, sizeof row.counts);
 	health_touch(h);
 	push_change(&h->uncommitted, k->row.id, st->device);
-	enum err e = health_result_put(h->store, &row, c->fault);
-	if (e == ERR_OK && (st->wants != st->fires || st->is_forced))
-		e = tell(c, k, st, d, detail);
-	if (e != ERR_OK)
-		return e;
-	tally(h, k, st, -1);
-	st->fires = st->wants;
-	tally(h, k, st, 1);
-	st->is_behind = st->is_forced = st->is_dirty = false; /* its place in the queue is passed over */
-	return ERR_OK;
+	enum err e = st->is_behind || st->is_forced ? health_result_put(h->store, &row, c->fault) : ERR_OK;
+	if (e == ERR_OK && health_has_news(st))
+		e = health_tell(c, k, st, d, detail);
+	if (e == ERR_OK)
+		st->is_behind = st->is_changed = st->is_forced = st->is_dirty = false; /* its place in the queue is passed over */
+	return e;
 }
 
 static struct health_state *state_at(struct health *h, const struct changed *x, struct health_check **k)
@@ -440,7 +377,8 @@ static struct health_state *state_at(struct health *h, const struct changed *x, 
 static enum err write_changed(struct call *c, struct health *h, size_t *done)
 {
 	enum err e = ERR_OK;
-	for (*done = 0; e == ERR_OK && *done < h->queue.count && *done < WRITES_MAX; (*done)++) {
+	struct timebox box = timebox_begin(TIMEBOX_NS);
+	for (*done = 0; e == ERR_OK && *done < h->queue.count && *done < WRITES_MAX && (*done % 16 != 0 || *done == 0 || !timebox_is_over(&box)); (*done)++) {
 		struct health_check *k;
 		struct health_state *st = state_at(h, &h->queue.items[*done], &k);
 		if (st != NULL && st->is_dirty && !k->row.is_deleted)
@@ -449,7 +387,8 @@ static enum err write_changed(struct call *c, struct health *h, size_t *done)
 	return e;
 }
 
-/* Counts reach their rows in rounds: a kill costs the newest of them, and no verdict. */
+/* Counts reach their rows in rounds: a kill costs the newest of them, and no verdict. Where an alert was ended by others (its rule was changed), and
+ * the failure goes on, it is said again. */
 static enum err write_round(struct call *c, struct health *h)
 {
 	enum err e = ERR_OK;
@@ -462,7 +401,7 @@ static enum err write_round(struct call *c, struct health *h)
 		}
 		struct health_check *k = h->checks[h->round_check];
 		struct health_state *st = &k->states[h->round_at++];
-		if (st->device == 0 || !st->is_behind || k->row.is_deleted)
+		if (st->device == 0 || k->row.is_deleted || !(st->is_behind || health_is_untold(c, k, st)))
 			continue;
 		writes++;
 		e = health_write(c, k, st, NULL);
@@ -567,11 +506,14 @@ static enum err load_states(struct health *h, struct health_check *k, struct fau
 			st->has_value = row->has_value;
 			st->has_result = true;
 			st->passed = row->passed;
-			st->wants = st->fires = row->firing;
+			st->wants = row->firing;
 			st->cell = (uint8_t)row->cell;
 			st->cohort = cohort_of(h, registry_text(h->s->registry, d->hardware), row->model, row->version);
 			memcpy(st->counts, row->counts, sizeof st->counts);
 			tally(h, k, st, 1);
+			health_recall(h, k, st, d);
+			if (health_has_news(st) && !k->row.is_deleted)
+				mark_dirty(h, k, st);
 		}
 		after = rows[count - 1].device;
 	}
@@ -654,6 +596,7 @@ static struct health_check *make_check(const struct health_check_row *row)
 	k->row.filter = own(row->filter), k->row.metric = own(row->metric), k->row.op = own(row->op), k->row.severity = own(row->severity);
 	k->is_limit = strcmp(row->kind, HEALTH_LIMIT) == 0;
 	k->is_excusable = k->is_limit || (command_check_of(row->kind, &what) && command_check_is_excusable(what));
+	k->is_hash = !k->is_limit && command_check_of(row->kind, &what) && what == COMMAND_CHECK_MODEL_HASH;
 	k->context = (struct health_context){(float)row->hot_c, (float)row->battery_low, (float)row->rssi_bad};
 	return k;
 }

@@ -210,15 +210,12 @@ enum err health_delete_some(struct call *c, struct health_check *k)
 	struct health *h = c->s->health;
 	struct health_result_row *rows;
 	size_t count;
-	const char *kind = arena_printf(c->arena, "health.%s", k->row.name);
 	enum err e = health_result_page(h->store, k->row.id, k->deleted_upto, DELETE_ROWS, c->arena, &rows, &count, c->fault);
 	health_touch(h);
 	for (size_t i = 0; e == ERR_OK && i < count; i++) {
 		const struct device_state *d = registry_by_row(c->s->registry, rows[i].device);
-		if (rows[i].firing && d != NULL)
-			e = alert_resolve(c, kind, arena_printf(c->arena, "devices/%s", d->id));
-		if (e == ERR_OK && rows[i].firing && d != NULL && strcmp(k->row.kind, "model_hash") == 0)
-			e = alert_resolve(c, HEALTH_HASH_CAUSE, arena_printf(c->arena, "devices/%s", d->id));
+		if (d != NULL)
+			e = health_tell_end(c, k, d);
 		if (e == ERR_OK)
 			e = health_result_delete(h->store, k->row.id, rows[i].device, c->fault);
 	}

@@ -1,58 +1,5 @@
 /* Commands and health checks: states, bounds, deadlines, lost commits, context, restarts. */
-#include "telemetry_world.h"
-
-#include "base/json.h"
-#include "service/commands.h"
-#include "service/health.h"
-
-static void start(struct fleet *t)
-{
-	if (commands_open(&t->w.s, &t->w.s.commands, &t->w.fault) != ERR_OK || health_open(&t->w.s, &t->w.s.health, &t->w.fault) != ERR_OK)
-		fail_msg("%s", t->w.fault.detail);
-}
-
-static void stop(struct fleet *t)
-{
-	health_close(t->w.s.health);
-	commands_close(t->w.s.commands);
-	t->w.s.health = NULL;
-	t->w.s.commands = NULL;
-}
-
-static int setup(void **state)
-{
-	fleet_setup(state);
-	start(*state);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	stop(*state);
-	return fleet_teardown(state);
-}
-
-static void restart(struct fleet *t)
-{
-	stop(t);
-	fleet_restart(t);
-	start(t);
-}
-
-static void tick(struct fleet *t, int64_t passed_ms)
-{
-	t->w.c.now_ms += passed_ms;
-	if (commands_tick(&t->w.c) != ERR_OK || health_tick(&t->w.c) != ERR_OK)
-		fail_msg("%s", t->w.fault.detail);
-	world_commit(&t->w);
-}
-
-static struct device_state *device(struct fleet *t, const char *id, bool is_online)
-{
-	struct device_state *d = world_device(&t->w, id, "h");
-	registry_set_online(t->w.s.registry, d, is_online, t->w.c.now_ms);
-	return d;
-}
+#include "health_world.h"
 
 static int64_t command(struct fleet *t, const char *to, const char *filter, int64_t timeout_ms)
 {
@@ -92,14 +39,6 @@ static int deliver(struct fleet *t)
 		buf_done(&b);
 	}
 	return messages;
-}
-
-static void answer(struct fleet *t, const char *id, int64_t number, const char *rest)
-{
-	char json[200];
-	snprintf(json, sizeof json, "{\"id\":%lld,%s}", (long long)number, rest);
-	assert_int_equal(ingest_answer(&t->w.c, id, json, strlen(json)), ERR_OK);
-	world_commit(&t->w);
 }
 
 static void queued_sent_answered(void **state)
@@ -220,46 +159,6 @@ static void undone_work_leaves_no_trace(void **state)
 
 /* ---- health ---- */
 
-static int64_t firing(struct fleet *t)
-{
-	return alerts_firing(t->w.s.alerts);
-}
-
-static int64_t check(struct fleet *t, struct health_spec s)
-{
-	int64_t id;
-	s.name = s.name != NULL ? s.name : "check";
-	s.hardware = s.hardware != NULL ? s.hardware : "";
-	s.model = s.filter = "";
-	s.metric = s.metric != NULL ? s.metric : "";
-	s.op = s.op != NULL ? s.op : "";
-	s.severity = "warning";
-	s.hot_c = 60, s.battery_low = 0.2, s.rssi_bad = -85, s.timeout_ms = 60000;
-	DO(&t->w, health_create(&t->w.c, &s, &id));
-	world_commit(&t->w);
-	return id;
-}
-
-static void report(struct fleet *t, const char *id, int seq, double latency, double temperature)
-{
-	char json[256];
-	t->w.c.now_ms += 1000;
-	snprintf(json, sizeof json, "{\"boot\":\"b\",\"seq\":%d,\"model\":\"m\",\"version\":\"1.0.0\",\"metrics\":{\"latency_ms\":%g,\"temperature_c\":%g}}", seq,
-	         latency, temperature);
-	fleet_telemetry(t, id, json);
-	fleet_settle(t);
-}
-
-static bool shows(struct fleet *t, const char *id, const char *text)
-{
-	struct buf b = BUF_INIT;
-	json_open_array(&b);
-	assert_int_equal(health_of_device(&t->w.c, registry_find(t->w.s.registry, id), &b), ERR_OK);
-	bool found = strstr(b.data, text) != NULL;
-	buf_done(&b);
-	return found;
-}
-
 static void limits_page_in_the_normal_cell_only(void **state)
 {
 	struct fleet *t = *state;
@@ -337,10 +236,11 @@ static void answers_are_judged_and_survive(void **state)
 	answer(t, "dev-1", other, "\"state\":\"done\",\"pass\":false");
 	assert_int_equal(firing(t), 0); /* the heat may be the reason */
 	answer(t, "dev-1", number, "\"state\":\"done\",\"pass\":false,\"detail\":\"differs\"");
-	assert_int_equal(firing(t), 2); /* of this it is none: the check, and its cause by name; written with the answer, no tick was needed */
+	assert_int_equal(firing(t), 1); /* of this it is none: one alert, by the name of the cause; written with the answer, no tick was needed */
+	assert_true(alert_is_open(t->w.s.alerts, "model_hash_mismatch", "devices/dev-1"));
 	restart(t);
 	assert_true(shows(t, "dev-1", "differs"));
-	assert_int_equal(firing(t), 2);
+	assert_int_equal(firing(t), 1);
 	DO(&t->w, health_delete(&t->w.c, hash));
 	tick(t, 100), tick(t, 100), tick(t, 100);
 	assert_int_equal(firing(t), 0);
