@@ -31,3 +31,8 @@ cortex-m: cortex-m-m4 cortex-m-m0plus ## build the agent core for Cortex-M witho
 ifeq ($(SAN)$(COVERAGE),)
 unit: cortex-m
 endif
+
+bench-powercut: $(B)/tests/agent/test_posix $(B)/tests/agent/test_power ## power cuts at each change of the medium, many more states a cut (minutes; AVIARY_POWERCUT_SEED=2)
+	@AVIARY_POWERCUT=long $(B)/tests/agent/test_posix
+	@$(B)/tests/agent/test_power
+.PHONY: bench-powercut

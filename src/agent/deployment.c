@@ -252,7 +252,12 @@ static void download(struct agent *a)
 		a->record.deployment_state = AGENT_DEPLOYMENT_DOWNLOADING;
 		agent_report_soon(a);
 	}
-	go(a, a->offset == a->parts[a->part].size_bytes ? AGENT_VERIFYING : AGENT_DOWNLOADING);
+	if (a->offset < a->parts[a->part].size_bytes)
+		go(a, AGENT_DOWNLOADING);
+	else if (a->ports->slot_sync(a->host, agent_trial_target(a))) /* an empty file has no bytes, but it must be there after a cut */
+		go(a, AGENT_VERIFYING);
+	else
+		agent_deployment_finish(a, AGENT_DEPLOYMENT_FAILED, storage_failed);
 }
 
 /* Where does the current part come from? */
