@@ -54,6 +54,7 @@ struct fetch_request {
 	bool has_range;             /* Range: bytes=range_from- */
 	uint64_t range_from;
 	const char *ca_file;        /* PEM; NULL: the system's */
+	const char *certificate_file, *key_file; /* of this client, PEM; NULL: none */
 	const struct fetch_mail *mail; /* NULL: HTTP; read by fetch_start only */
 	/* Which addresses may be called, asked for each one before a socket is connected, so what a name resolves to counts and not the name;
 	 * NULL: all. The context must live as long as the pool. A connection is reused without asking again. */

@@ -295,6 +295,8 @@ static enum err connect_broker(struct host *h, struct fault *f)
 		.username = o->broker_user,
 		.password = password[0] ? password : NULL,
 		.ca_file = o->broker_ca,
+		.cert_file = o->broker_ca ? o->client_certificate : NULL,
+		.key_file = o->broker_ca ? o->client_key : NULL,
 		.will_topic = status,
 		.will_payload = AGENT_WILL,
 		.will_retain = true,

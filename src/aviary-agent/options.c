@@ -36,6 +36,8 @@ static const struct option table[] = {
 	{"broker-user", TEXT, AT(broker_user), NULL, "NAME", "MQTT user"},
 	{"broker-password-file", TEXT, AT(broker_password_file), NULL, "FILE", "its first line is the MQTT password"},
 	{"broker-ca", TEXT, AT(broker_ca), NULL, "FILE", "certificate authority of the broker, PEM; turns TLS on"},
+	{"client-certificate", TEXT, AT(client_certificate), NULL, "FILE", "shown to broker and server over TLS, PEM; with --client-key"},
+	{"client-key", TEXT, AT(client_key), NULL, "FILE", "its private key, PEM, without a passphrase"},
 	{"enrol-token", TEXT, AT(enrol_token), NULL, "TOKEN", "enrolment token, sent until the server knows the device"},
 	{"attributes", TEXT, AT(attributes), NULL, "JSON", "object of attributes for the enrolment"},
 	{"tags", TEXT, AT(tags), NULL, "JSON", "array of tags for the enrolment"},
@@ -180,6 +182,8 @@ static enum err check(const struct options *o, struct fault *f)
 		return fault_set(f, ERR_INVALID, "", "--server must be an http or https URL");
 	if (!o->shadow_command != !o->shadow_metrics || (o->shadow_command && !o->metrics))
 		return fault_set(f, ERR_INVALID, "", "--shadow-command, --shadow-metrics and --metrics go together: pairs are compared");
+	if (!o->client_certificate != !o->client_key)
+		return fault_set(f, ERR_INVALID, "", "--client-certificate and --client-key go together");
 	if (o->broker_port > 65535)
 		return fault_set(f, ERR_INVALID, "", "--broker-port must be at most 65535");
 	if (!log_parse_level(o->log_level, &level))

@@ -19,6 +19,7 @@ struct options {
 	const char *key; /* file */
 	const char *server, *server_ca;
 	const char *broker, *broker_user, *broker_password_file, *broker_ca;
+	const char *client_certificate, *client_key; /* both or neither */
 	int64_t broker_port;
 	const char *enrol_token, *attributes, *tags, *capabilities;
 	const char *factory_release, *factory_models, *factory_firmware;

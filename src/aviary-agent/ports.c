@@ -180,7 +180,8 @@ static bool http_get(void *host, uint32_t id, const char *path, const char *etag
 	t->id = id;
 	h->transfer = t;
 	const struct fetch_request request = {.url = url, .headers = headers, .has_range = from > 0, .range_from = from,
-		.ca_file = h->options->server_ca, .on_head = on_head, .on_chunk = on_chunk, .on_done = on_done, .ctx = t};
+		.ca_file = h->options->server_ca, .certificate_file = h->options->client_certificate, .key_file = h->options->client_key,
+		.on_head = on_head, .on_chunk = on_chunk, .on_done = on_done, .ctx = t};
 	t->fetch = fetch_start(h->fetches, &request);
 	return true;
 }

@@ -378,6 +378,8 @@ static void set_limits(struct fetch *f, const struct fetch_request *r)
 	curl_easy_setopt(f->easy, CURLOPT_PROTOCOLS_STR, "http,https");
 	curl_easy_setopt(f->easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
 	if (r->ca_file) curl_easy_setopt(f->easy, CURLOPT_CAINFO, r->ca_file);
+	if (r->certificate_file) curl_easy_setopt(f->easy, CURLOPT_SSLCERT, r->certificate_file);
+	if (r->key_file) curl_easy_setopt(f->easy, CURLOPT_SSLKEY, r->key_file);
 	if (!r->has_range) return;
 	snprintf(range, sizeof range, "%llu-", (unsigned long long)r->range_from);
 	curl_easy_setopt(f->easy, CURLOPT_RANGE, range);
