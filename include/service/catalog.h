@@ -17,6 +17,7 @@
 #include "store/catalog_store.h"
 
 struct catalog;
+struct module_store;
 struct release_store;
 struct signing;
 
@@ -41,6 +42,7 @@ struct model_input {
 };
 AVIARY_MUST_CHECK enum err catalog_create_model(struct call *c, const struct model_input *in, struct model_row *out);
 AVIARY_MUST_CHECK enum err catalog_find_model(struct call *c, const char *name, struct model_row *out); /* ERR_NOT_FOUND */
+AVIARY_MUST_CHECK enum err catalog_get_model(struct call *c, int64_t id, struct model_row *out);             /* ERR_NOT_FOUND */
 AVIARY_MUST_CHECK enum err catalog_edit_model(struct call *c, const struct model_row *row, const char *description, struct model_row *out);
 AVIARY_MUST_CHECK enum err catalog_delete_model(struct call *c, const struct model_row *row);
 /* A page by name; `more` tells whether rows follow. total is counted only where it is not NULL. */
@@ -63,6 +65,7 @@ struct artifact_input {
 	const char *file_name;   /* 1..128 bytes, no '/', '\\', control characters; not "." or ".." */
 	int64_t size_bytes;      /* 1..artifact_bytes_max */
 	const char *sha256;      /* 64 lower-case hex digits */
+	bool is_one_of_several;  /* the version may have others for that hardware, by other names: hawkBit's modules */
 };
 AVIARY_MUST_CHECK enum err catalog_declare_artifact(struct call *c, const struct model_row *model, const struct version_row *version,
 	const struct artifact_input *in, struct artifact_row *out); /* ERR_CONFLICT: this version has one for that hardware */
@@ -82,6 +85,9 @@ AVIARY_MUST_CHECK enum err catalog_write_upload(struct upload *u, const void *da
 /* The request is over (finished: its body came whole). Gives the job that makes what was received durable, and, when the content is
  * complete, checks and publishes it; NULL when there is nothing to do. `u` is gone after. */
 AVIARY_MUST_CHECK enum err catalog_finish_upload(struct call *c, struct upload *u, struct blob_job **job);
+/* Instead of all these: the content of an artifact that was just declared is complete in `path`, a file in <state>/uploads, and is the catalog's
+ * from now on. Gives the job that checks and publishes it. */
+AVIARY_MUST_CHECK enum err catalog_take_file(struct call *c, const struct artifact_row *row, const char *path, struct blob_job **job);
 /* Client gone: what came stays. May give a job, too. */
 void catalog_abort_upload(struct call *c, struct upload *u, struct blob_job **job);
 /* Between writes: a job that is due to note progress, or NULL. */
@@ -95,6 +101,7 @@ void catalog_drop_job(struct call *c, struct blob_job *job, bool not_run);
 
 /* For service/releases.c. */
 struct release_store *catalog_releases(struct catalog *c);
+struct module_store *catalog_modules(struct catalog *c);
 struct catalog_store *catalog_rows(struct catalog *c);
 const struct signing *catalog_signing(const struct catalog *c);
 

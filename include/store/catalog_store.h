@@ -45,6 +45,7 @@ struct artifact_row {
 	int64_t received_bytes;  /* durable; equals size_bytes when ready */
 	int64_t created_at, updated_at;
 	const char *model_name, *version_text; /* of its parents */
+	const char *sha1, *md5;  /* NULL: not known (yet) */
 };
 
 /* One page: rows after the cursor in the wanted order. */
@@ -60,6 +61,7 @@ void catalog_store_close(struct catalog_store *s); /* NULL is allowed */
 /* Inserts fill row->id. ERR_CONFLICT: the name exists (kind of conflict is the table's only UNIQUE). */
 AVIARY_MUST_CHECK enum err catalog_store_insert_model(struct catalog_store *s, struct model_row *row, struct fault *f);
 AVIARY_MUST_CHECK enum err catalog_store_find_model(struct catalog_store *s, const char *name, struct arena *a, struct model_row *out, struct fault *f);
+AVIARY_MUST_CHECK enum err catalog_store_get_model(struct catalog_store *s, int64_t id, struct arena *a, struct model_row *out, struct fault *f);
 AVIARY_MUST_CHECK enum err catalog_store_update_model(struct catalog_store *s, const struct model_row *row, struct fault *f); /* description, revision, updated_at */
 AVIARY_MUST_CHECK enum err catalog_store_delete_model(struct catalog_store *s, int64_t id, struct fault *f); /* ERR_CONFLICT: has versions */
 /* By name. At most page->limit rows into an arena array. */
@@ -84,6 +86,10 @@ AVIARY_MUST_CHECK enum err catalog_store_list_artifacts(struct catalog_store *s,
 	size_t *count, struct fault *f);
 AVIARY_MUST_CHECK enum err catalog_store_set_artifact(struct catalog_store *s, int64_t id, const char *state, int64_t received_bytes,
 	int64_t now_ms, struct fault *f);
+/* Digests of a content, for all artifacts that have it. */
+AVIARY_MUST_CHECK enum err catalog_store_set_digests(struct catalog_store *s, const char *sha256, const char *sha1, const char *md5, struct fault *f);
+/* The content of one that is ready and has none; *found false: there is none such. */
+AVIARY_MUST_CHECK enum err catalog_store_undigested(struct catalog_store *s, char sha256[65], bool *found, struct fault *f);
 AVIARY_MUST_CHECK enum err catalog_store_delete_artifact(struct catalog_store *s, int64_t id, struct fault *f); /* ERR_CONFLICT: in a release */
 AVIARY_MUST_CHECK enum err catalog_store_artifact_is_released(struct catalog_store *s, int64_t id, bool *is, struct fault *f);
 /* Unfinished uploads that no byte reached since before_ms; at most `max` ids. */

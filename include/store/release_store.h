@@ -22,6 +22,8 @@ struct release_row {
 	const char *description;
 	const char *config;      /* JSON object, canonical */
 	int64_t created_at;
+	bool is_draft;           /* it has versions, and takes their artifacts when it is first sent out: service/modules.h */
+	int64_t deleted_at;      /* hidden, as something refers to it; 0: it is not */
 };
 
 struct component_row {

@@ -75,6 +75,22 @@ static const struct route_query artifacts_query[] = {
 	{0},
 };
 
+static const char *place_of(struct api_request *rq, const struct artifact_row *row)
+{
+	return arena_printf(rq->call.arena, "%s %lld", row->hardware, (long long)row->id);
+}
+
+/* Whether a row comes behind the place of a cursor, in order of hardware and number. */
+static bool is_behind(const struct artifact_row *row, const char *place)
+{
+	const char *blank = strrchr(place, ' ');
+	size_t len = blank != NULL ? (size_t)(blank - place) : strlen(place), own = strlen(row->hardware);
+	int order = memcmp(row->hardware, place, own < len ? own : len);
+	if (order == 0)
+		order = (own > len) - (own < len);
+	return order != 0 ? order > 0 : blank != NULL && row->id > strtoll(blank, NULL, 10);
+}
+
 /* By hardware. A version has few variants, so a page is cut from all of them. */
 static enum err list_artifacts(struct api_request *rq)
 {
@@ -96,13 +112,13 @@ static enum err list_artifacts(struct api_request *rq)
 		e = catalog_list_artifacts(&rq->call, &version, &rows, &count);
 	if (e != ERR_OK)
 		return e;
-	while (after && at < count && strcmp(rows[at].hardware, after) <= 0)
+	while (after && at < count && !is_behind(&rows[at], after))
 		at++;
 	size_t end = count - at > (size_t)limit ? at + (size_t)limit : count;
 	api_list_open(rq);
 	for (size_t i = at; i < end; i++)
 		put_artifact(rq, &rows[i]);
-	api_list_close(rq, end < count ? api_cursor_of_text(rq, rows[end - 1].hardware) : NULL, wants_total ? (int64_t)count : -1);
+	api_list_close(rq, end < count ? api_cursor_of_text(rq, place_of(rq, &rows[end - 1])) : NULL, wants_total ? (int64_t)count : -1);
 	return ERR_OK;
 }
 

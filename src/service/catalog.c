@@ -1,6 +1,7 @@
 #include "service/catalog.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 #include "core/semver.h"
 #include "service/access.h"
 #include "service/signing.h"
+#include "store/module_store.h"
 #include "store/release_store.h"
 
 #define TEXT_MAX 1024          /* a description or notes: for people, shown in lists */
@@ -21,6 +23,7 @@
 #define MAINTAIN_ROWS 100      /* rows of each kind a round */
 #define GARBAGE_AGE_MS 60000   /* by then the change is durable, or the daemon ended and swept */
 #define BLOB_PATH_TAIL 80
+#define PART_PATH_BYTES 1100
 
 const struct catalog_limits catalog_limits_default = {
 	.artifact_bytes_max = INT64_C(2) << 30,
@@ -34,6 +37,7 @@ struct catalog {
 	struct catalog_limits limits;
 	struct catalog_store *store;
 	struct release_store *releases;
+	struct module_store *modules;
 	struct blobs *blobs;
 	struct signing *signing;
 };
@@ -71,6 +75,8 @@ enum err catalog_open(struct db *db, const char *state_dir, const struct catalog
 	if (e == ERR_OK)
 		e = release_store_open(db, &c->releases, f);
 	if (e == ERR_OK)
+		e = module_store_open(db, &c->modules, f);
+	if (e == ERR_OK)
 		e = signing_open(state_dir, &c->signing, f);
 	if (e == ERR_OK)
 		e = blobs_open(state_dir, c->limits.sync_bytes, c->limits.reserve_bytes, &c->blobs, f);
@@ -89,6 +95,7 @@ void catalog_close(struct catalog *c)
 		return;
 	blobs_close(c->blobs);
 	signing_close(c->signing);
+	module_store_close(c->modules);
 	release_store_close(c->releases);
 	catalog_store_close(c->store);
 	free(c->state_dir);
@@ -98,6 +105,11 @@ void catalog_close(struct catalog *c)
 struct release_store *catalog_releases(struct catalog *c)
 {
 	return c->releases;
+}
+
+struct module_store *catalog_modules(struct catalog *c)
+{
+	return c->modules;
 }
 
 struct catalog_store *catalog_rows(struct catalog *c)
@@ -190,6 +202,12 @@ enum err catalog_create_model(struct call *c, const struct model_input *in, stru
 enum err catalog_find_model(struct call *c, const char *name, struct model_row *out)
 {
 	return not_found(c, catalog_store_find_model(c->s->catalog->store, name, c->arena, out, c->fault), "model", name);
+}
+
+enum err catalog_get_model(struct call *c, int64_t id, struct model_row *out)
+{
+	enum err e = catalog_store_get_model(c->s->catalog->store, id, c->arena, out, c->fault);
+	return e == ERR_NOT_FOUND ? fault_set(c->fault, e, "", "there is no model %lld", (long long)id) : e;
 }
 
 enum err catalog_edit_model(struct call *c, const struct model_row *row, const char *description, struct model_row *out)
@@ -403,10 +421,13 @@ enum err catalog_declare_artifact(struct call *c, const struct model_row *model,
 	*out = (struct artifact_row){.version = version->id, .hardware = in->hardware, .file_name = in->file_name, .size_bytes = in->size_bytes,
 		.sha256 = in->sha256, .state = "uploading", .created_at = c->now_ms, .updated_at = c->now_ms, .model_name = model->name,
 		.version_text = version->version};
+	for (size_t i = 0; i < count; i++) {
+		bool is_same = in->is_one_of_several ? strcmp(there[i].file_name, in->file_name) == 0 : strcmp(there[i].hardware, in->hardware) == 0;
+		if (is_same)
+			return fault_set(c->fault, ERR_CONFLICT, in->is_one_of_several ? "/file_name" : "/hardware",
+				"version %s of model %s has an artifact for %s already", version->version, model->name, in->hardware);
+	}
 	e = catalog_store_insert_artifact(cat->store, out, c->fault);
-	if (e == ERR_CONFLICT)
-		return fault_set(c->fault, e, "/hardware", "version %s of model %s has an artifact for %s already", version->version, model->name,
-		                 in->hardware);
 	return e == ERR_OK ? audit_append(c, "artifact.create", resource_of(c, "artifacts/%lld", (long long)out->id), NULL, artifact_json(c, out)) : e;
 }
 
@@ -495,6 +516,25 @@ enum err catalog_finish_upload(struct call *c, struct upload *u, struct blob_job
 	return blobs_finish(u, job, c->fault);
 }
 
+/* As an upload that was cut after its last byte: what is still to be done is what the end of one does. */
+enum err catalog_take_file(struct call *c, const struct artifact_row *row, const char *path, struct blob_job **job)
+{
+	struct catalog *cat = c->s->catalog;
+	struct upload *u;
+	char part[PART_PATH_BYTES];
+	*job = NULL;
+	snprintf(part, sizeof part, "%s/uploads/%lld.part", cat->state_dir, (long long)row->id);
+	if (rename(path, part) != 0)
+		return fault_set(c->fault, ERR_UNAVAILABLE, "", "cannot take over an upload: %s", strerror(errno));
+	struct artifact_row whole = *row;
+	whole.received_bytes = row->size_bytes;
+	enum err e = catalog_store_set_artifact(cat->store, row->id, "uploading", row->size_bytes, c->now_ms, c->fault);
+	struct blob_target t = target_of(&whole);
+	if (e == ERR_OK)
+		e = blobs_begin(cat->blobs, &t, UPLOAD_REST, 0, &u, c->fault);
+	return e == ERR_OK ? blobs_finish(u, job, c->fault) : e;
+}
+
 void catalog_abort_upload(struct call *c, struct upload *u, struct blob_job **job)
 {
 	(void)c;
@@ -526,6 +566,8 @@ static enum err note_job(struct call *c, const struct blob_job *job, bool counts
 	struct catalog *cat = c->s->catalog;
 	bool published = job->kind == BLOB_PUBLISH && job->result == ERR_OK;
 	enum err e = read_artifact(c, job->artifact, row);
+	if (e == ERR_OK && published && job->sha1[0] != '\0')
+		e = catalog_store_set_digests(cat->store, job->sha256, job->sha1, job->md5, c->fault);
 	if (e == ERR_OK && published)
 		return note_ready(c, row);
 	if (e == ERR_OK && counts && job->result == ERR_INVALID)

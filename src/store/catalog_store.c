@@ -11,13 +11,14 @@
 #define VERSION_COLUMNS "id, model, version, precedence, notes, created_at"
 #define ARTIFACT_COLUMNS                                                                                               \
 	"a.id, a.version, a.hardware, a.file_name, a.size_bytes, a.sha256, a.state, a.received_bytes, a.created_at, a.updated_at, " \
-	"m.name, v.version"
+	"m.name, v.version, a.sha1, a.md5"
 #define ARTIFACT_JOIN " FROM artifact a JOIN version v ON v.id = a.version JOIN model m ON m.id = v.model "
 
 enum {
-	INSERT_MODEL, FIND_MODEL, UPDATE_MODEL, DELETE_MODEL, LIST_MODELS_UP, LIST_MODELS_DOWN, COUNT_MODELS,
+	INSERT_MODEL, FIND_MODEL, GET_MODEL, UPDATE_MODEL, DELETE_MODEL, LIST_MODELS_UP, LIST_MODELS_DOWN, COUNT_MODELS,
 	INSERT_VERSION, FIND_VERSION, DELETE_VERSION, LIST_VERSIONS_UP, LIST_VERSIONS_DOWN, COUNT_VERSIONS, VERSION_RELEASED,
 	INSERT_ARTIFACT, FIND_ARTIFACT, LIST_ARTIFACTS, SET_ARTIFACT, DELETE_ARTIFACT, ARTIFACT_RELEASED, STALE_ARTIFACTS,
+	SET_DIGESTS, UNDIGESTED,
 	ADD_GARBAGE, LIST_GARBAGE, DROP_GARBAGE, BLOB_USED,
 	STATEMENT_COUNT
 };
@@ -25,6 +26,7 @@ enum {
 static const struct statement statements[STATEMENT_COUNT] = {
 	[INSERT_MODEL] = {.sql = "INSERT INTO model (name, kind, description, revision, created_at, updated_at) VALUES (?1, ?2, ?3, 1, ?4, ?4)"},
 	[FIND_MODEL] = {.sql = "SELECT " MODEL_COLUMNS " FROM model WHERE name = ?1"},
+	[GET_MODEL] = {.sql = "SELECT " MODEL_COLUMNS " FROM model WHERE id = ?1"},
 	[UPDATE_MODEL] = {.sql = "UPDATE model SET description = ?2, revision = ?3, updated_at = ?4 WHERE id = ?1"},
 	[DELETE_MODEL] = {.sql = "DELETE FROM model WHERE id = ?1"},
 	[LIST_MODELS_UP] = {.sql = "SELECT " MODEL_COLUMNS " FROM model WHERE name > ?1 ORDER BY name LIMIT ?2"},
@@ -34,21 +36,24 @@ static const struct statement statements[STATEMENT_COUNT] = {
 	[INSERT_VERSION] = {.sql = "INSERT INTO version (model, version, precedence, notes, created_at) VALUES (?1, ?2, ?3, ?4, ?5)"},
 	[FIND_VERSION] = {.sql = "SELECT " VERSION_COLUMNS " FROM version WHERE model = ?1 AND version = ?2"},
 	[DELETE_VERSION] = {.sql = "DELETE FROM version WHERE id = ?1"},
-	[LIST_VERSIONS_UP] = {.sql = "SELECT " VERSION_COLUMNS " FROM version WHERE model = ?1 AND (precedence, version) > (?2, ?3) "
+	[LIST_VERSIONS_UP] = {.sql = "SELECT " VERSION_COLUMNS " FROM version WHERE model = ?1 AND deleted_at IS NULL AND (precedence, version) > (?2, ?3) "
 	                             "ORDER BY precedence, version LIMIT ?4"},
-	[LIST_VERSIONS_DOWN] = {.sql = "SELECT " VERSION_COLUMNS " FROM version WHERE model = ?1 AND (precedence, version) < (?2, ?3) "
+	[LIST_VERSIONS_DOWN] = {.sql = "SELECT " VERSION_COLUMNS " FROM version WHERE model = ?1 AND deleted_at IS NULL AND (precedence, version) < (?2, ?3) "
 	                               "ORDER BY precedence DESC, version DESC LIMIT ?4"},
-	[COUNT_VERSIONS] = {.sql = "SELECT count(*) FROM version WHERE model = ?1"},
+	[COUNT_VERSIONS] = {.sql = "SELECT count(*) FROM version WHERE model = ?1 AND deleted_at IS NULL"},
 	[VERSION_RELEASED] = {.sql = "SELECT 1 FROM release_component WHERE version = ?1 LIMIT 1"},
 
 	[INSERT_ARTIFACT] = {.sql = "INSERT INTO artifact (version, hardware, file_name, size_bytes, sha256, state, created_at, updated_at) "
 	                            "VALUES (?1, ?2, ?3, ?4, ?5, 'uploading', ?6, ?6)"},
 	[FIND_ARTIFACT] = {.sql = "SELECT " ARTIFACT_COLUMNS ARTIFACT_JOIN "WHERE a.id = ?1"},
-	[LIST_ARTIFACTS] = {.sql = "SELECT " ARTIFACT_COLUMNS ARTIFACT_JOIN "WHERE a.version = ?1 ORDER BY a.hardware"},
+	[LIST_ARTIFACTS] = {.sql = "SELECT " ARTIFACT_COLUMNS ARTIFACT_JOIN "WHERE a.version = ?1 ORDER BY a.hardware, a.id"},
 	[SET_ARTIFACT] = {.sql = "UPDATE artifact SET state = ?2, received_bytes = ?3, updated_at = ?4 WHERE id = ?1"},
 	[DELETE_ARTIFACT] = {.sql = "DELETE FROM artifact WHERE id = ?1"},
 	[ARTIFACT_RELEASED] = {.sql = "SELECT 1 FROM release_artifact WHERE artifact = ?1 LIMIT 1"},
 	[STALE_ARTIFACTS] = {.sql = "SELECT id FROM artifact WHERE state <> 'ready' AND updated_at < ?1 ORDER BY updated_at LIMIT ?2"},
+
+	[SET_DIGESTS] = {.sql = "UPDATE artifact SET sha1 = ?2, md5 = ?3 WHERE sha256 = ?1"},
+	[UNDIGESTED] = {.sql = "SELECT sha256 FROM artifact WHERE sha1 IS NULL AND state = 'ready' ORDER BY id LIMIT 1"},
 
 	[ADD_GARBAGE] = {.sql = "INSERT INTO blob_garbage (sha256, added_at) VALUES (?1, ?2) ON CONFLICT (sha256) DO UPDATE SET added_at = ?2"},
 	[LIST_GARBAGE] = {.sql = "SELECT sha256 FROM blob_garbage WHERE added_at < ?1 ORDER BY added_at LIMIT ?2"},
@@ -180,6 +185,8 @@ static void read_artifact(struct stmt *q, struct arena *a, void *row)
 	r->updated_at = stmt_int(q, 9);
 	r->model_name = arena_strdup(a, stmt_text(q, 10));
 	r->version_text = arena_strdup(a, stmt_text(q, 11));
+	r->sha1 = stmt_is_null(q, 12) ? NULL : arena_strdup(a, stmt_text(q, 12));
+	r->md5 = stmt_is_null(q, 13) ? NULL : arena_strdup(a, stmt_text(q, 13));
 }
 
 /* ---- models ---- */
@@ -201,6 +208,12 @@ enum err catalog_store_find_model(struct catalog_store *s, const char *name, str
 {
 	stmt_bind_text(s->stmt[FIND_MODEL], 1, name);
 	return one_row(s->stmt[FIND_MODEL], read_model, a, out, f);
+}
+
+enum err catalog_store_get_model(struct catalog_store *s, int64_t id, struct arena *a, struct model_row *out, struct fault *f)
+{
+	stmt_bind_int(s->stmt[GET_MODEL], 1, id);
+	return one_row(s->stmt[GET_MODEL], read_model, a, out, f);
 }
 
 enum err catalog_store_update_model(struct catalog_store *s, const struct model_row *row, struct fault *f)
@@ -340,6 +353,27 @@ enum err catalog_store_set_artifact(struct catalog_store *s, int64_t id, const c
 	stmt_bind_int(q, 3, received_bytes);
 	stmt_bind_int(q, 4, now_ms);
 	return stmt_run(q, f);
+}
+
+enum err catalog_store_set_digests(struct catalog_store *s, const char *sha256, const char *sha1, const char *md5, struct fault *f)
+{
+	struct stmt *q = s->stmt[SET_DIGESTS];
+	stmt_bind_text(q, 1, sha256);
+	stmt_bind_text(q, 2, sha1);
+	stmt_bind_text(q, 3, md5);
+	return stmt_run(q, f);
+}
+
+enum err catalog_store_undigested(struct catalog_store *s, char sha256[65], bool *found, struct fault *f)
+{
+	struct stmt *q = s->stmt[UNDIGESTED];
+	enum err e = stmt_step(q, found, f);
+	if (e == ERR_OK && *found) {
+		const char *text = stmt_text(q, 0);
+		memcpy(sha256, text, strlen(text) + 1); /* 64 digits: the table's CHECK */
+		stmt_reset(q);
+	}
+	return e;
 }
 
 enum err catalog_store_delete_artifact(struct catalog_store *s, int64_t id, struct fault *f)

@@ -6,7 +6,7 @@
 
 #include "store/db.h"
 
-#define RELEASE_COLUMNS "id, name, description, config, created_at"
+#define RELEASE_COLUMNS "id, name, description, config, created_at, is_draft, deleted_at"
 #define HELD_COLUMNS                                                                                                   \
 	"a.id, a.version, a.hardware, a.file_name, a.size_bytes, a.sha256, a.state, a.received_bytes, a.created_at, a.updated_at"
 
@@ -25,11 +25,11 @@ static const struct statement statements[STATEMENT_COUNT] = {
 	[DELETE_COMPONENTS] = {.sql = "DELETE FROM release_component WHERE release = ?1"},
 	/* Rare, and the check of deployments' previous release would need an index that every deployment pays for. */
 	[DELETE] = {.sql = "DELETE FROM release WHERE id = ?1", .scans = true},
-	[LIST_ID_UP] = {.sql = "SELECT " RELEASE_COLUMNS " FROM release WHERE id > ?1 ORDER BY id LIMIT ?2"},
-	[LIST_ID_DOWN] = {.sql = "SELECT " RELEASE_COLUMNS " FROM release WHERE id < ?1 ORDER BY id DESC LIMIT ?2"},
-	[LIST_NAME_UP] = {.sql = "SELECT " RELEASE_COLUMNS " FROM release WHERE name > ?1 ORDER BY name LIMIT ?2"},
-	[LIST_NAME_DOWN] = {.sql = "SELECT " RELEASE_COLUMNS " FROM release WHERE name < ?1 ORDER BY name DESC LIMIT ?2"},
-	[COUNT] = {.sql = "SELECT count(*) FROM release", .scans = true},
+	[LIST_ID_UP] = {.sql = "SELECT " RELEASE_COLUMNS " FROM release WHERE id > ?1 AND deleted_at IS NULL ORDER BY id LIMIT ?2"},
+	[LIST_ID_DOWN] = {.sql = "SELECT " RELEASE_COLUMNS " FROM release WHERE id < ?1 AND deleted_at IS NULL ORDER BY id DESC LIMIT ?2"},
+	[LIST_NAME_UP] = {.sql = "SELECT " RELEASE_COLUMNS " FROM release WHERE name > ?1 AND deleted_at IS NULL ORDER BY name LIMIT ?2"},
+	[LIST_NAME_DOWN] = {.sql = "SELECT " RELEASE_COLUMNS " FROM release WHERE name < ?1 AND deleted_at IS NULL ORDER BY name DESC LIMIT ?2"},
+	[COUNT] = {.sql = "SELECT count(*) FROM release WHERE deleted_at IS NULL", .scans = true},
 	[IS_RUNNING] = {.sql = "SELECT 1 FROM device WHERE running_release = ?1 LIMIT 1"},
 	[ADD_COMPONENT] = {.sql = "INSERT INTO release_component (release, version) VALUES (?1, ?2)"},
 	[ADD_ARTIFACTS] = {.sql = "INSERT INTO release_artifact (release, artifact) "
@@ -37,10 +37,10 @@ static const struct statement statements[STATEMENT_COUNT] = {
 	[COMPONENTS] = {.sql = "SELECT v.id, m.kind, m.name, v.version FROM release_component c JOIN version v ON v.id = c.version "
 	                       "JOIN model m ON m.id = v.model WHERE c.release = ?1 ORDER BY m.name"},
 	[ARTIFACTS] = {.sql = "SELECT " HELD_COLUMNS " FROM artifact a JOIN release_artifact r ON r.artifact = a.id AND r.release = ?1 "
-	                      "WHERE a.version = ?2 ORDER BY a.hardware"},
+	                      "WHERE a.version = ?2 ORDER BY a.hardware, a.id"},
 	/* '*' sorts before every name, so the exact class comes first in descending order. */
 	[PICK] = {.sql = "SELECT " HELD_COLUMNS " FROM artifact a JOIN release_artifact r ON r.artifact = a.id AND r.release = ?1 "
-	                 "WHERE a.version = ?2 AND a.hardware IN (?3, '*') ORDER BY a.hardware DESC LIMIT 1"},
+	                 "WHERE a.version = ?2 AND a.hardware IN (?3, '*') ORDER BY a.hardware DESC, a.id LIMIT 1"},
 	[INSERT_MANIFEST] = {.sql = "INSERT INTO manifest (counter, release, bytes, signature, key_id, created_at) "
 	                            "VALUES (?1, ?2, ?3, ?4, ?5, ?6)"},
 	[NEWEST_MANIFEST] = {.sql = "SELECT counter FROM manifest WHERE release = ?1 AND key_id = ?2 ORDER BY counter DESC LIMIT 1"},
@@ -79,6 +79,8 @@ static void read_release(struct stmt *q, struct arena *a, struct release_row *r)
 	r->description = arena_strdup(a, stmt_text(q, 2));
 	r->config = arena_strdup(a, stmt_text(q, 3));
 	r->created_at = stmt_int(q, 4);
+	r->is_draft = stmt_int(q, 5) != 0;
+	r->deleted_at = stmt_int(q, 6);
 }
 
 static void read_artifact(struct stmt *q, struct arena *a, struct artifact_row *r)
@@ -94,6 +96,7 @@ static void read_artifact(struct stmt *q, struct arena *a, struct artifact_row *
 	r->created_at = stmt_int(q, 8);
 	r->updated_at = stmt_int(q, 9);
 	r->model_name = r->version_text = NULL; /* the caller holds the component */
+	r->sha1 = r->md5 = NULL;
 }
 
 /* Steps a query of which one row is wanted. */
