@@ -120,14 +120,14 @@ _aviaryctl_of_command() {
 	"alert expire") options="" args="SILENCE" ;;
 	"rule list") options="--limit --all" args="" ;;
 	"rule show") options="" args="RULE" ;;
-	"rule create") options="--kind --subject --clear --keep-firing-for --stale --samples-over --samples-of --hold --damped --message --label --annotation --metric --operator --threshold --for --filter --severity" args="NAME" ;;
-	"rule edit") options="--name --kind --subject --clear --keep-firing-for --stale --samples-over --samples-of --hold --damped --message --label --annotation --metric --operator --threshold --for --filter --severity" args="RULE" ;;
+	"rule create") options="--kind --subject --clear --keep-firing-for --stale --samples-over --samples-of --hold --damped --summary --description --label --annotation --metric --operator --threshold --for --filter --severity" args="NAME" ;;
+	"rule edit") options="--name --kind --subject --clear --keep-firing-for --stale --samples-over --samples-of --hold --damped --summary --description --label --annotation --metric --operator --threshold --for --filter --severity" args="RULE" ;;
 	"rule delete") options="" args="RULE" ;;
 	"rule test") options="--from --to" args="FILE" ;;
 	"receiver list") options="--limit --all" args="" ;;
 	"receiver show") options="" args="RECEIVER" ;;
-	"receiver create") options="--type --url --secret --matchers --ca-file --user --sender --recipient --title --text --body --wait --interval --repeat --timeout" args="NAME" ;;
-	"receiver edit") options="--name --enabled --url --secret --matchers --ca-file --user --sender --recipient --title --text --body --wait --interval --repeat --timeout" args="RECEIVER" ;;
+	"receiver create") options="--type --url --secret --matchers --ca-file --user --sender --recipient --title --text --body --wait --interval --repeat --per-minute --timeout" args="NAME" ;;
+	"receiver edit") options="--name --enabled --url --secret --matchers --ca-file --user --sender --recipient --title --text --body --wait --interval --repeat --per-minute --timeout" args="RECEIVER" ;;
 	"receiver delete") options="" args="RECEIVER" ;;
 	"receiver test") options="" args="RECEIVER" ;;
 	"receiver deliveries") options="--receiver --status --limit --all" args="" ;;
@@ -276,7 +276,8 @@ _aviaryctl_of_command() {
 	"rule create --stale") wants="DURATION" choices="" ;;
 	"rule create --samples-over") wants="K" choices="" ;;
 	"rule create --samples-of") wants="N" choices="" ;;
-	"rule create --message") wants="TEXT" choices="" ;;
+	"rule create --summary") wants="TEXT" choices="" ;;
+	"rule create --description") wants="TEXT" choices="" ;;
 	"rule create --label") wants="NAME=VALUE" choices="" ;;
 	"rule create --annotation") wants="NAME=VALUE" choices="" ;;
 	"rule create --metric") wants="METRIC" choices="" ;;
@@ -293,7 +294,8 @@ _aviaryctl_of_command() {
 	"rule edit --stale") wants="DURATION" choices="" ;;
 	"rule edit --samples-over") wants="K" choices="" ;;
 	"rule edit --samples-of") wants="N" choices="" ;;
-	"rule edit --message") wants="TEXT" choices="" ;;
+	"rule edit --summary") wants="TEXT" choices="" ;;
+	"rule edit --description") wants="TEXT" choices="" ;;
 	"rule edit --label") wants="NAME=VALUE" choices="" ;;
 	"rule edit --annotation") wants="NAME=VALUE" choices="" ;;
 	"rule edit --metric") wants="METRIC" choices="" ;;
@@ -319,6 +321,7 @@ _aviaryctl_of_command() {
 	"receiver create --wait") wants="DURATION" choices="" ;;
 	"receiver create --interval") wants="DURATION" choices="" ;;
 	"receiver create --repeat") wants="DURATION" choices="" ;;
+	"receiver create --per-minute") wants="N" choices="" ;;
 	"receiver create --timeout") wants="DURATION" choices="" ;;
 	"receiver edit --name") wants="TEXT" choices="" ;;
 	"receiver edit --enabled") wants="BOOL" choices="" ;;
@@ -335,6 +338,7 @@ _aviaryctl_of_command() {
 	"receiver edit --wait") wants="DURATION" choices="" ;;
 	"receiver edit --interval") wants="DURATION" choices="" ;;
 	"receiver edit --repeat") wants="DURATION" choices="" ;;
+	"receiver edit --per-minute") wants="N" choices="" ;;
 	"receiver edit --timeout") wants="DURATION" choices="" ;;
 	"receiver deliveries --receiver") wants="RECEIVER" choices="" ;;
 	"receiver deliveries --status") wants="STATUS" choices="pending sent dead" ;;

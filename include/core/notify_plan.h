@@ -31,6 +31,13 @@ enum notify_move { NOTIFY_NOTHING, NOTIFY_TELL };
 /* A look at a group at now_ms, when it is due: changed: so many changes can be told; fires: something that can be told fires; waits: something is muted. */
 enum notify_move notify_look(const struct notify_timing *timing, struct notify_track *t, bool changed, bool fires, bool waits, int64_t now_ms);
 
+/* ---- how many a receiver is told ---- */
+#define NOTIFY_RATE_WINDOW_MS 60000
+#define NOTIFY_RATE_AHEAD_MS 3600000 /* no turn is given for later than that: it is asked again then */
+/* When a receiver may be told again that is told at most `most` times in a window (0: always): now_ms or later. nth_ms: when it was told for the most-th
+ * time before now, 0: not so often. *slot_ms: the last turn that was given away, 0: none; those who wait get turns one behind the other. */
+int64_t notify_rate_turn_ms(int64_t most, int64_t nth_ms, int64_t *slot_ms, int64_t now_ms);
+
 /* ---- how an attempt ended, and what follows ---- */
 enum notify_outcome { NOTIFY_DELIVERED, NOTIFY_RETRY, NOTIFY_REFUSED };
 /* HTTP: 2xx delivered; 408, 429, 5xx and no answer (0) retried; all else, also redirects, is refused for good. */

@@ -43,8 +43,7 @@ struct alert_levels_past {
 bool alert_levels_value(int kind, struct alert_levels_past *past, double value, int64_t at_ms, double *compared);
 enum alert_level alert_levels_of(const struct alert_rule_row *r, double value);
 
-/* The template's {name} {device} {cohort} {metric} {value} {threshold} {severity}, or the kind's own words. */
-const char *alert_levels_summary(struct arena *a, const struct alert_rule_row *r, const char *device, const char *cohort, double value);
-AVIARY_MUST_CHECK enum err alert_levels_check_message(const char *message, struct fault *f); /* ERR_INVALID at /message */
+/* The kind's own words: "rule: latency_ms of device dev-1 is 80, above 50". */
+const char *alert_levels_summary(struct arena *a, const struct alert_rule_row *r, const char *device, double value);
 
 #endif

@@ -48,6 +48,7 @@ struct alert_signal {
 	int64_t rule;
 	const char *labels;
 	bool holds;
+	bool is_storm; /* many at once: the rule's texts are about one */
 };
 AVIARY_MUST_CHECK enum err alert_signal(struct call *c, const struct alert_signal *s);
 /* Whether one of this kind and resource, of whichever rule, without a metric, is pending or fires. A look-up in memory. */
@@ -131,7 +132,8 @@ struct alert_rule {
 	double clear;        /* NAN: 0.6 x the threshold for anomalies, the threshold itself otherwise */
 	int64_t keep_ms, stale_ms, samples_over, samples_of;
 	bool is_damped, holds;
-	const char *labels, *annotations, *message; /* JSON objects of texts; template of the summary, "": the kind's words */
+	const char *labels, *annotations;   /* JSON objects of texts */
+	const char *summary, *description; /* templates (service/alert_texts.h); "": the kind's words, nothing */
 };
 AVIARY_MUST_CHECK enum err alert_rule_create(struct call *c, const struct alert_rule *r, int64_t *id);
 AVIARY_MUST_CHECK enum err alert_rule_show(struct call *c, int64_t id, struct alert_rule *out); /* texts in c->arena */

@@ -121,6 +121,7 @@ AVIARY_MUST_CHECK enum err alerts_hold(struct call *c, const struct alert_row *r
 /* ---- alert_rules.c ---- */
 /* The rule that takes a signal of `kind` over, 0: none. */
 const struct rule *alerts_rule_for(struct call *c, const struct alert_signal *s, enum err *e);
+const struct rule *alerts_rule_by_id(const struct alerts *a, int64_t id); /* NULL: there is none in memory */
 AVIARY_MUST_CHECK enum err alert_rule_check(struct call *c, const struct alert_rule *r);
 struct alert_rule_row alert_rule_row_of(const struct alert_rule *r); /* with what was left out */
 void alerts_rule_policy(const struct alert_rule_row *r, struct alert_policy *out);

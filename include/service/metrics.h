@@ -40,6 +40,7 @@
 	X(COMMITS_FAILED, "counter", "aviary_commits_total", "result=\"failed\"", "commits of fleet.db") \
 	X(WAL_BYTES, "gauge", "aviary_fleet_wal_bytes", "", "write-ahead log of fleet.db in use") \
 	X(NOTIFICATIONS, "counter", "aviary_notifications_total", "", "notifications written for receivers") \
+	X(NOTIFICATIONS_DELAYED, "counter", "aviary_notifications_delayed_total", "", "groups that had to wait as their receiver is told no more often") \
 	X(DELIVERIES_SENT, "counter", "aviary_delivery_attempts_total", "result=\"sent\"", "attempts to hand notifications over") \
 	X(DELIVERIES_FAILED, "counter", "aviary_delivery_attempts_total", "result=\"failed\"", "attempts to hand notifications over") \
 	X(DELIVERIES_PENDING, "gauge", "aviary_deliveries", "status=\"pending\"", "notifications by status") \

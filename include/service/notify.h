@@ -27,6 +27,7 @@ void notify_close(struct notify *n);                                            
 #define RECEIVERS_MAX 50
 #define RECEIVER_MATCHERS 16
 #define RECEIVER_RECIPIENTS 20
+#define RECEIVER_PER_MINUTE 10 /* when the operator names none; Alertmanager takes as many as there are */
 #define RECEIVER_ALERTS 200 /* listed in one notification; more are counted */
 
 struct receiver {
@@ -43,6 +44,8 @@ struct receiver {
 	size_t recipient_count;
 	const char *title, *text, *body;    /* templates; "": the standard ones; body: of webhooks, JSON */
 	struct notify_timing timing;
+	int64_t per_minute;                 /* notifications of all groups together; 0: as many as there are */
+	int64_t delayed;                    /* how often one had to wait for that */
 };
 /* ERR_INVALID with a pointer, ERR_CONFLICT. Addresses are not looked at here: who sends does that. The secret stays where it is NULL. */
 AVIARY_MUST_CHECK enum err receiver_create(struct call *c, const struct receiver *r, int64_t *id);

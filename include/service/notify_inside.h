@@ -9,6 +9,7 @@
 struct seat { /* of a receiver that was sent something */
 	int64_t receiver;
 	struct notify_circuit circuit;
+	int64_t slot_ms; /* the last turn that was given to a group which had to wait */
 };
 struct flight {
 	int64_t delivery, receiver;
@@ -30,6 +31,9 @@ struct notify {
 AVIARY_MUST_CHECK enum err receivers_all(struct call *c, struct receiver **items, size_t *count);
 bool receiver_wants(struct call *c, const struct receiver *r, const struct alert_row *row);
 
+/* deliveries.c: NULL: none is free. */
+struct seat *notify_seat(struct notify *n, int64_t receiver);
+
 /* notify_text.c: what a receiver is told, in words. */
 struct telling {
 	const struct receiver *receiver;
@@ -43,6 +47,6 @@ struct telling {
 };
 void notify_write(struct arena *a, const struct telling *t, const char **subject, const char **body);
 /* A template: whether its variables are known, and of a body, whether it is JSON when filled. */
-AVIARY_MUST_CHECK enum err notify_check_template(const char *text, bool is_json, const char *pointer, struct arena *a, struct fault *f);
+AVIARY_MUST_CHECK enum err notify_check_template(const char *text, bool is_json, const char *pointer, struct fault *f);
 
 #endif

@@ -20,7 +20,7 @@ struct alert_memory {
 };
 struct alert_row {
 	int64_t id;
-	const char *kind, *resource, *cohort, *metric, *severity, *status, *summary, *data, *labels;
+	const char *kind, *resource, *cohort, *metric, *severity, *status, *summary, *description, *data, *labels;
 	int64_t rule; /* 0: none */
 	double value, expected, score; /* NAN: not known */
 	int64_t seq, flaps;
@@ -43,7 +43,7 @@ struct alert_rule_row {
 	double clear; /* NAN: the default of the kind */
 	int64_t keep_ms, stale_ms, samples_over, samples_of;
 	bool is_damped, holds;
-	const char *labels, *annotations, *message; /* JSON objects; the template of the summary */
+	const char *labels, *annotations, *summary, *description; /* JSON objects; templates */
 };
 struct alert_page {
 	const char *status, *kind, *severity, *resource, *cohort, *metric; /* NULL: any */
@@ -74,7 +74,7 @@ AVIARY_MUST_CHECK enum err alert_page(struct alert_store *s, const struct alert_
 /* Those that are pending or fire: of a resource, of a rule, or (both none) all. Not more than `limit`, ids above `after`, ascending. */
 AVIARY_MUST_CHECK enum err alert_open(struct alert_store *s, const char *resource, int64_t rule, int64_t after, int64_t limit, struct arena *a,
 	struct alert_row **rows, size_t *count, struct fault *f);
-/* Severity, summary, data, value, expected, score of row->id. */
+/* Severity, summary, description, data, value, expected, score of row->id. */
 AVIARY_MUST_CHECK enum err alert_set_content(struct alert_store *s, const struct alert_row *row, struct fault *f);
 /* Status, seq, flaps, is_suppressed, is_told, memory, fired_at, resolved_at and resolved_by of row->id. */
 AVIARY_MUST_CHECK enum err alert_set_state(struct alert_store *s, const struct alert_row *row, struct fault *f);

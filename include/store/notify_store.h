@@ -19,6 +19,7 @@ struct receiver_row {
 	const char *name, *type, *matchers, *url, *secret, *settings;
 	bool is_enabled;
 	struct notify_timing timing;
+	int64_t per_minute, delayed;
 };
 struct member_row {
 	int64_t alert, change;
@@ -44,6 +45,8 @@ AVIARY_MUST_CHECK enum err receiver_delete(struct notify_store *s, int64_t id, s
 AVIARY_MUST_CHECK enum err receiver_page(struct notify_store *s, int64_t after, int64_t limit, struct arena *a, struct receiver_row **rows,
 	size_t *count, struct fault *f);
 
+AVIARY_MUST_CHECK enum err receiver_add_delayed(struct notify_store *s, int64_t id, struct fault *f);
+
 /* `change`: numbers that only grow, of all groups together. */
 AVIARY_MUST_CHECK enum err member_put(struct notify_store *s, const char *group, int64_t alert, bool is_firing, int64_t change, struct fault *f);
 AVIARY_MUST_CHECK enum err member_set_muted(struct notify_store *s, const char *group, int64_t alert, struct fault *f);
@@ -65,6 +68,8 @@ AVIARY_MUST_CHECK enum err track_due(struct notify_store *s, int64_t now_ms, str
 AVIARY_MUST_CHECK enum err track_retain(struct notify_store *s, int64_t older_than, int64_t rows, struct fault *f); /* of groups that are quiet */
 
 AVIARY_MUST_CHECK enum err delivery_insert(struct notify_store *s, struct delivery_row *row, struct fault *f); /* fills id */
+/* When the receiver's n-th newest (1: the newest) was made; 0: there are not so many. */
+AVIARY_MUST_CHECK enum err delivery_nth(struct notify_store *s, int64_t receiver, int64_t n, int64_t *created_at, struct fault *f);
 AVIARY_MUST_CHECK enum err delivery_get(struct notify_store *s, int64_t id, struct arena *a, struct delivery_row *row, struct fault *f);
 /* Pending ones of a receiver whose time has come and that are first of their key. */
 AVIARY_MUST_CHECK enum err delivery_due(struct notify_store *s, int64_t receiver, int64_t now_ms, int64_t limit, struct arena *a,

@@ -15,7 +15,7 @@ struct alert_body {
 	bool none, suppressed, stale;
 	int64_t id, rule, fired_at, resolved_at, acknowledged_at, pending_at, seq, flaps, silenced_by, inhibited_by;
 	double value, expected, score;
-	const char *kind, *resource, *severity, *status, *summary, *data, *acknowledged_by, *cohort, *metric, *labels, *group, *resolved_by;
+	const char *kind, *resource, *severity, *status, *summary, *description, *data, *acknowledged_by, *cohort, *metric, *labels, *group, *resolved_by;
 };
 #define AT(member) .offset = offsetof(struct alert_body, member)
 static const struct field alert_fields[] = {
@@ -25,6 +25,7 @@ static const struct field alert_fields[] = {
 	{.name = "severity", .type = FIELD_ENUM, AT(severity), .choices = "info warning critical", .doc = "how bad it is"},
 	{.name = "status", .type = FIELD_ENUM, AT(status), .choices = "pending firing resolved", .doc = "pending until it has lasted, firing until the condition ends"},
 	{.name = "summary", .type = FIELD_STR, AT(summary), .doc = "one sentence"},
+	{.name = "description", .type = FIELD_STR, AT(description), .doc = "more words, of a rule that has some"},
 	{.name = "data", .type = FIELD_DOC, AT(data), .doc = "figures, by kind"},
 	{.name = "rule", .type = FIELD_INT, AT(rule), .flags = FIELD_OMIT_ZERO, .doc = "the rule that raised it"},
 	{.name = "cohort", .type = FIELD_STR, AT(cohort), .doc = "of the device when it began: hardware/release"},
@@ -113,7 +114,7 @@ struct rule_body {
 	bool damped, hold;
 	int64_t id, for_ms, keep_ms, stale_ms, over, of, revision, created_at, updated_at;
 	double threshold, clear;
-	const char *name, *metric, *operator, *filter, *severity, *kind, *subject, *labels, *annotations, *message;
+	const char *name, *metric, *operator, *filter, *severity, *kind, *subject, *labels, *annotations, *summary, *description;
 };
 #define AT(member) .offset = offsetof(struct rule_body, member)
 #define SEEN(member) .present_offset = offsetof(struct rule_body, member)
@@ -142,8 +143,10 @@ struct rule_body {
 	{.name = "hold", .type = FIELD_BOOL, AT(hold), SEEN(has_hold), .doc = "an alert of it on a canary holds the stage"},                    \
 	{.name = "labels", .type = FIELD_DOC, AT(labels), .max = 2048, .doc = "texts by name; silences and receivers match them"},             \
 	{.name = "annotations", .type = FIELD_DOC, AT(annotations), .max = 2048, .doc = "texts by name for those who are told: a runbook"},     \
-	{.name = "message", .type = FIELD_STR, AT(message), .max = 512,                                                                        \
-	 .doc = "the summary, with {name} {device} {cohort} {metric} {value} {threshold} {severity}; empty: the kind's own words"},             \
+	{.name = "summary", .type = FIELD_STR, AT(summary), .max = 512,                                                                        \
+	 .doc = "template of the summary: {{device}} shows {{value}}; variables in docs/alerts.md; empty: the kind's own words"},               \
+	{.name = "description", .type = FIELD_STR, AT(description), .max = 2048,                                                               \
+	 .doc = "template of the description, for those who are told"},                                                                        \
 	{.name = "revision", .type = FIELD_INT, AT(revision), .flags = FIELD_READONLY, .doc = "grows with each change; the ETag"},             \
 	{.name = "created_at", .type = FIELD_INT, AT(created_at), .flags = FIELD_READONLY, .doc = "when it was made"},                         \
 	{.name = "updated_at", .type = FIELD_INT, AT(updated_at), .flags = FIELD_READONLY, .doc = "when it was changed last"},                 \
@@ -159,7 +162,7 @@ static void encode_rule(struct api_request *rq, const struct alert_rule *r)
 	                      .threshold = r->threshold, .name = r->name, .metric = r->metric, .operator = r->op, .filter = r->filter, .severity = r->severity,
 	                      .kind = r->kind, .subject = r->subject, .clear = r->clear, .keep_ms = r->keep_ms, .stale_ms = r->stale_ms,
 	                      .over = r->samples_over, .of = r->samples_of, .damped = r->is_damped, .hold = r->holds, .labels = r->labels,
-	                      .annotations = r->annotations, .message = r->message};
+	                      .annotations = r->annotations, .summary = r->summary, .description = r->description};
 	json_encode(rule_fields, &b, &rq->out);
 }
 
@@ -183,7 +186,8 @@ static void merge_rule(struct alert_rule *r, const struct rule_body *b)
 	r->severity = b->has_severity ? b->severity : r->severity;
 	r->labels = b->labels != NULL ? b->labels : r->labels;
 	r->annotations = b->annotations != NULL ? b->annotations : r->annotations;
-	r->message = b->message != NULL ? b->message : r->message;
+	r->summary = b->summary != NULL ? b->summary : r->summary;
+	r->description = b->description != NULL ? b->description : r->description;
 }
 
 static const char *kind_of(const struct rule_body *b)
@@ -203,7 +207,7 @@ static enum err check_new(struct api_request *rq, const struct rule_body *b, con
 }
 
 static const struct alert_rule blank_rule = {.op = "gt", .filter = "", .severity = "warning", .kind = "threshold", .clear = NAN, .metric = "",
-	.subject = "", .labels = "{}", .annotations = "{}", .message = ""};
+	.subject = "", .labels = "{}", .annotations = "{}", .summary = "", .description = ""};
 
 static enum err answer_rule(struct api_request *rq, int64_t id)
 {

@@ -17,8 +17,8 @@ struct matcher_body {
 struct receiver_body {
 	bool none;
 	bool has_type, has_enabled, has_matchers, has_url, has_secret, has_ca, has_user, has_sender, has_recipients, has_title, has_text, has_body, has_wait,
-		has_interval, has_repeat, has_timeout, enabled, has_any_secret;
-	int64_t id, revision, created_at, updated_at, wait_ms, interval_ms, repeat_ms, timeout_ms;
+		has_interval, has_repeat, has_timeout, has_rate, enabled, has_any_secret;
+	int64_t id, revision, created_at, updated_at, wait_ms, interval_ms, repeat_ms, timeout_ms, per_minute, delayed;
 	const char *name, *type, *url, *secret, *ca_file, *user, *sender, *title, *text, *body;
 	struct json_objects matchers;
 	struct json_strs recipients;
@@ -63,6 +63,9 @@ static const struct field matcher_fields[] = {
 	 .doc = "least time between two notifications of a group; 300000 when absent, 30000 of alertmanager"},                                    \
 	{.name = "repeat_ms", .type = FIELD_INT, AT(repeat_ms), SEEN(has_repeat), .min = 1000, .max = 2592000000,                                 \
 	 .doc = "told again while it fires; 14400000 when absent, 60000 of alertmanager"},                                                        \
+	{.name = "per_minute", .type = FIELD_INT, AT(per_minute), SEEN(has_rate), .max = 6000,                                                    \
+	 .doc = "notifications of all groups together in a minute, others wait; 10 when absent; 0 (alertmanager when absent): no limit"},          \
+	{.name = "delayed", .type = FIELD_INT, AT(delayed), .flags = FIELD_READONLY, .doc = "how often a group had to wait for that"},             \
 	{.name = "timeout_ms", .type = FIELD_INT, AT(timeout_ms), SEEN(has_timeout), .min = 100, .max = 60000, .doc = "of one attempt; 10000 when absent"}, \
 	{.name = "revision", .type = FIELD_INT, AT(revision), .flags = FIELD_READONLY, .doc = "grows with each change; the ETag"},                 \
 	{.name = "created_at", .type = FIELD_INT, AT(created_at), .flags = FIELD_READONLY, .doc = "when it was made"},                            \
@@ -77,7 +80,7 @@ static void encode_receiver(struct api_request *rq, const struct receiver *r)
 {
 	struct receiver_body b = {.enabled = r->is_enabled, .has_any_secret = r->secret[0] != '\0', .id = r->id, .revision = r->revision,
 		.created_at = r->created_at, .updated_at = r->updated_at, .wait_ms = r->timing.wait_ms, .interval_ms = r->timing.interval_ms,
-		.repeat_ms = r->timing.repeat_ms, .timeout_ms = r->timeout_ms, .name = r->name, .type = r->type, .url = r->url, .ca_file = r->ca_file,
+		.repeat_ms = r->timing.repeat_ms, .timeout_ms = r->timeout_ms, .per_minute = r->per_minute, .delayed = r->delayed, .name = r->name, .type = r->type, .url = r->url, .ca_file = r->ca_file,
 		.user = r->user, .sender = r->sender, .title = r->title, .text = r->text, .body = r->body};
 	struct matcher_body *m = arena_array(rq->call.arena, r->matcher_count, sizeof *m);
 	for (size_t i = 0; i < r->matcher_count; i++)
@@ -120,6 +123,7 @@ static void merge(struct arena *a, struct receiver *r, const struct receiver_bod
 	r->timing.interval_ms = b->has_interval ? b->interval_ms : r->timing.interval_ms;
 	r->timing.repeat_ms = b->has_repeat ? b->repeat_ms : r->timing.repeat_ms;
 	r->timeout_ms = b->has_timeout ? b->timeout_ms : r->timeout_ms;
+	r->per_minute = b->has_rate ? b->per_minute : r->per_minute;
 	merge_lists(a, r, b);
 }
 
@@ -152,7 +156,7 @@ static enum err create_receiver(struct api_request *rq)
 	const struct receiver_body *b = rq->body;
 	bool is_manager = strcmp(b->type, "alertmanager") == 0;
 	struct receiver r = {.is_enabled = true, .secret = "", .ca_file = "", .user = "", .sender = "", .title = "", .text = "", .body = "",
-		.timeout_ms = 10000, .timing = {is_manager ? 1000 : NOTIFY_WAIT_MS, is_manager ? 30000 : NOTIFY_INTERVAL_MS, is_manager ? 60000 : NOTIFY_REPEAT_MS}};
+		.timeout_ms = 10000, .per_minute = is_manager ? 0 : RECEIVER_PER_MINUTE, .timing = {is_manager ? 1000 : NOTIFY_WAIT_MS, is_manager ? 30000 : NOTIFY_INTERVAL_MS, is_manager ? 60000 : NOTIFY_REPEAT_MS}};
 	int64_t id;
 	merge(rq->call.arena, &r, b);
 	enum err e = check_addresses(rq, &r);

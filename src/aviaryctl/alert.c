@@ -154,8 +154,10 @@ static const struct command_option rule_list_options[] = {LIST_OPTIONS, {.name =
 	{.name = "samples-of", .kind = OPTION_INT, .value = "N", .use = USE_BODY, .help = "... of the last N reports"},    \
 	{.name = "hold", .kind = OPTION_FLAG, .use = USE_BODY, .help = "an alert of it on a canary holds the stage"},       \
 	{.name = "damped", .kind = OPTION_FLAG, .use = USE_BODY, .help = "it stays longer each time it fires again soon"},  \
-	{.name = "message", .kind = OPTION_TEXT, .value = "TEXT", .use = USE_BODY,                                         \
-	 .help = "the summary: {device} shows {value}"},                                                                   \
+	{.name = "summary", .kind = OPTION_TEXT, .value = "TEXT", .use = USE_BODY,                                         \
+	 .help = "template: {{device}} shows {{value}}"},                                                                  \
+	{.name = "description", .kind = OPTION_TEXT, .value = "TEXT", .use = USE_BODY,                                     \
+	 .help = "template of more words"},                                                                                \
 	{.name = "label", .kind = OPTION_PAIRS, .value = "NAME=VALUE", .use = USE_BODY, .member = "labels",                \
 	 .help = "for silences and receivers; may be repeated"},                                                           \
 	{.name = "annotation", .kind = OPTION_PAIRS, .value = "NAME=VALUE", .use = USE_BODY, .member = "annotations",      \

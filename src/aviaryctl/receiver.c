@@ -48,6 +48,8 @@ static const struct command_option list_options[] = {LIST_OPTIONS, {.name = NULL
 	 .help = "least time between two of a group"},                                                                     \
 	{.name = "repeat", .kind = OPTION_DURATION, .value = "DURATION", .use = USE_BODY, .member = "repeat_ms",           \
 	 .help = "again while it fires"},                                                                                  \
+	{.name = "per-minute", .kind = OPTION_INT, .value = "N", .use = USE_BODY,                                          \
+	 .help = "notifications of all groups together, 0: no limit"},                                                     \
 	{.name = "timeout", .kind = OPTION_DURATION, .value = "DURATION", .use = USE_BODY, .member = "timeout_ms",         \
 	 .help = "of one attempt"}
 static const struct command_option create_options[] = {

@@ -50,6 +50,16 @@ enum notify_move notify_look(const struct notify_timing *timing, struct notify_t
 	return NOTIFY_TELL;
 }
 
+int64_t notify_rate_turn_ms(int64_t most, int64_t nth_ms, int64_t *slot_ms, int64_t now_ms)
+{
+	nth_ms = least(nth_ms, now_ms); /* the clock went back */
+	if (most <= 0 || nth_ms == 0 || now_ms - nth_ms >= NOTIFY_RATE_WINDOW_MS)
+		return now_ms;
+	int64_t first = nth_ms + NOTIFY_RATE_WINDOW_MS, next = *slot_ms + NOTIFY_RATE_WINDOW_MS / most;
+	*slot_ms = least(next > first ? next : first, now_ms + NOTIFY_RATE_AHEAD_MS);
+	return *slot_ms;
+}
+
 enum notify_outcome notify_judge_http(int status)
 {
 	if (status >= 200 && status < 300)

@@ -3,7 +3,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "base/buf.h"
 #include "store/alert_store.h"
 
 static const struct {
@@ -74,35 +73,7 @@ enum alert_level alert_levels_of(const struct alert_rule_row *r, double value)
 
 /* ---- texts ---- */
 
-static const char *const words[] = {"name", "device", "cohort", "metric", "value", "threshold", "severity"};
-enum { WORDS = sizeof words / sizeof words[0] };
-
-/* The word in braces at `text`, and what comes behind it; -1: there is none. */
-static int word_at(const char *text, const char **behind)
-{
-	for (int i = 0; i < (int)WORDS; i++) {
-		size_t len = strlen(words[i]);
-		if (text[0] == '{' && strncmp(text + 1, words[i], len) == 0 && text[1 + len] == '}') {
-			*behind = text + len + 2;
-			return i;
-		}
-	}
-	return -1;
-}
-
-enum err alert_levels_check_message(const char *message, struct fault *f)
-{
-	if (strlen(message) > 512)
-		return fault_set(f, ERR_INVALID, "/message", "at most 512 bytes");
-	for (const char *at = strchr(message, '{'); at != NULL; at = strchr(at, '{')) {
-		if (word_at(at, &at) < 0)
-			return fault_set(f, ERR_INVALID, "/message", "{name} {device} {cohort} {metric} {value} {threshold} or {severity} is wanted at byte %zu",
-				(size_t)(at - message));
-	}
-	return ERR_OK;
-}
-
-static const char *own_words(struct arena *a, const struct alert_rule_row *r, const char *device, double value)
+const char *alert_levels_summary(struct arena *a, const struct alert_rule_row *r, const char *device, double value)
 {
 	const char *side = r->op[0] == 'g' ? "above" : "below";
 	switch (alert_levels_kind(r->kind)) {
@@ -116,25 +87,4 @@ static const char *own_words(struct arena *a, const struct alert_rule_row *r, co
 	default:
 		return arena_printf(a, "%s: %s of device %s is %g, %s %g", r->name, r->metric, device, value, side, r->threshold);
 	}
-}
-
-const char *alert_levels_summary(struct arena *a, const struct alert_rule_row *r, const char *device, const char *cohort, double value)
-{
-	if (r->message[0] == '\0')
-		return own_words(a, r, device, value);
-	const char *const texts[WORDS] = {r->name, device, cohort, r->metric, arena_printf(a, "%g", value), arena_printf(a, "%g", r->threshold), r->severity};
-	struct buf b = BUF_INIT;
-	for (const char *at = r->message; *at != '\0';) {
-		const char *behind;
-		int word = word_at(at, &behind);
-		if (word >= 0) {
-			buf_str(&b, texts[word]);
-			at = behind;
-		} else {
-			buf_char(&b, *at++);
-		}
-	}
-	const char *text = arena_strdup(a, buf_cstr(&b));
-	buf_done(&b);
-	return text;
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "service/alert_texts.h"
 #include "service/alerts_inside.h"
 #include "service/registry.h"
 #include "service/unit.h"
@@ -37,9 +38,10 @@ static uint64_t key_of(const struct alert_key *k)
 	return h != 0 ? h : 1;
 }
 
-static uint64_t content_of(const char *severity, const char *summary, const char *data)
+static uint64_t content_of(const struct alert_row *row)
 {
-	return mix(mix(mix(HASH_SEED, severity), summary), data);
+	const char *description = row->description != NULL ? row->description : "";
+	return mix(mix(mix(mix(HASH_SEED, row->severity), row->summary), row->data), description);
 }
 
 static struct live *find(const struct alerts *a, uint64_t key)
@@ -212,7 +214,7 @@ static enum err tell_storm(struct call *c, struct storm *s)
 	struct alert_signal signal = {.kind = s->kind, .resource = arena_printf(c->arena, ALERT_COHORT_PREFIX "%s", s->cohort),
 		.cohort = arena_strdup(c->arena, s->cohort), .metric = s->metric, .severity = (enum alert_severity)s->severity, .level = ALERT_LEVEL_OVER,
 		.value = s->core.firing, .expected = s->limit, .score = NAN, .summary = summary, .data = buf_cstr(&data), .rule = s->rule,
-		.policy = &(struct alert_policy){0}};
+		.policy = &(struct alert_policy){0}, .is_storm = true};
 	enum err e = alert_signal(c, &signal);
 	buf_done(&data);
 	s->is_raised = s->is_raised || e == ERR_OK;
@@ -380,12 +382,15 @@ static void make_row(struct call *c, const struct alert_signal *s, const struct 
 		.severity = alerts_severity_name(s->severity), .data = s->data != NULL ? s->data : "{}", .labels = s->labels != NULL ? s->labels : "{}",
 		.value = s->value, .expected = s->expected, .score = s->score, .has_memory = true};
 	row->summary = s->summary != NULL ? s->summary : arena_printf(c->arena, "%s of %s", k->kind, k->resource);
+	const struct rule *r = k->rule != 0 ? alerts_rule_by_id(c->s->alerts, k->rule) : NULL;
+	if (r != NULL && !s->is_storm)
+		alert_texts_fill(c->arena, &r->row, row);
 }
 
 static enum err update_content(struct call *c, struct live *l, const struct alert_signal *s, const struct alert_row *row)
 {
 	struct alerts *a = c->s->alerts;
-	uint64_t content = content_of(row->severity, row->summary, row->data);
+	uint64_t content = content_of(row);
 	bool is_patient = l->policy.is_damped && l->severity == s->severity && c->now_ms - l->written_ms < CONTENT_EVERY_MS;
 	if (content == l->content || is_patient)
 		return ERR_OK;
@@ -439,7 +444,7 @@ static enum err apply(struct call *c, const struct alert_signal *s, const struct
 		make_row(c, s, k, &row);
 	if (step.moves) {
 		if (have == NULL) {
-			l.content = content_of(row.severity, row.summary, row.data);
+			l.content = content_of(&row);
 			l.written_ms = c->now_ms;
 		} else if (s->level == ALERT_LEVEL_OVER) { /* what fires says what is so now, not when it began to wait */
 			l.written_ms = 0;
@@ -630,7 +635,7 @@ enum err alerts_lives_tick(struct call *c, const struct timebox *box, bool *more
 void alerts_restore_live(struct alerts *a, const struct alert_row *row)
 {
 	struct live l = {.key = key_of(&(struct alert_key){row->kind, row->resource, row->metric, row->rule}), .alert = row->id, .seq = row->seq,
-		.content = content_of(row->severity, row->summary, row->data), .is_told = row->is_told, .holds = row->holds,
+		.content = content_of(row), .is_told = row->is_told, .holds = row->holds,
 		.is_stale_written = row->is_stale, .severity = (uint8_t)alerts_severity(row->severity)};
 	bool fires = strcmp(row->status, "firing") == 0;
 	if (row->has_memory && alert_policy_is_valid(&row->memory.policy) && row->memory.life.state < ALERT_STATES) {

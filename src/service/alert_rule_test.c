@@ -223,7 +223,7 @@ enum err rule_test_new(struct call *c, const struct alert_rule *r, int64_t from_
 	t->arena = arena_new(1u << 20);
 	t->row = row;
 	const char **texts[] = {&t->row.name, &t->row.metric, &t->row.op, &t->row.filter, &t->row.severity, &t->row.kind, &t->row.subject, &t->row.labels,
-		&t->row.annotations, &t->row.message};
+		&t->row.annotations, &t->row.summary, &t->row.description};
 	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
 		*texts[i] = arena_strdup(t->arena, *texts[i]);
 	alerts_rule_policy(&t->row, &t->policy);

@@ -7,6 +7,7 @@
 #include "base/str.h"
 #include "service/access.h"
 #include "service/alert_levels.h"
+#include "service/alert_texts.h"
 #include "service/alerts_inside.h"
 #include "service/observe.h"
 #include "service/registry.h"
@@ -31,8 +32,8 @@ static char *own(const char *text)
 
 /* All texts of a row, for those who copy and free them. */
 #define TEXTS_OF(row) {&(row)->name, &(row)->metric, &(row)->op, &(row)->filter, &(row)->severity, &(row)->kind, &(row)->subject, &(row)->labels, \
-	&(row)->annotations, &(row)->message}
-#define TEXTS 10
+	&(row)->annotations, &(row)->summary, &(row)->description}
+#define TEXTS 11
 
 static void free_rule(struct rule *r)
 {
@@ -225,7 +226,7 @@ static enum err signal(struct call *c, const struct rule *r, const struct breach
 		.expected = r->kind == RULE_ABSENCE ? NAN : r->row.threshold, .score = r->kind == RULE_ANOMALY ? b->value : NAN, .policy = &policy,
 		.rule = r->row.id, .labels = r->row.labels, .holds = r->row.holds};
 	if (level == ALERT_LEVEL_OVER) {
-		s.summary = alert_levels_summary(c->arena, &r->row, d->id, alert_cohort(c, d), b->value);
+		s.summary = alert_levels_summary(c->arena, &r->row, d->id, b->value);
 		s.data = data_of(c, r, b);
 	}
 	return alert_signal(c, &s);
@@ -398,6 +399,15 @@ static bool is_of_its_devices(struct call *c, const struct rule *r, const struct
 	return d != NULL && *e == ERR_OK && matches;
 }
 
+const struct rule *alerts_rule_by_id(const struct alerts *a, int64_t id)
+{
+	for (size_t i = 0; i < a->rule_count; i++) {
+		if (a->rules[i].row.id == id)
+			return &a->rules[i];
+	}
+	return NULL;
+}
+
 const struct rule *alerts_rule_for(struct call *c, const struct alert_signal *s, enum err *e)
 {
 	const struct alerts *a = c->s->alerts;
@@ -487,7 +497,7 @@ static enum err check_rule(struct call *c, const struct alert_rule *r)
 	if (e == ERR_OK)
 		e = check_texts(c, r->annotations, "/annotations");
 	if (e == ERR_OK)
-		e = alert_levels_check_message(r->message, c->fault);
+		e = alert_texts_check(r->summary, r->description, c->fault);
 	if (e != ERR_OK)
 		return e;
 	e = registry_check_filter(c, r->filter);
@@ -506,7 +516,8 @@ static struct alert_rule complete(const struct alert_rule *r)
 	full.metric = r->metric != NULL ? r->metric : "";
 	full.labels = r->labels != NULL ? r->labels : "{}";
 	full.annotations = r->annotations != NULL ? r->annotations : "{}";
-	full.message = r->message != NULL ? r->message : "";
+	full.summary = r->summary != NULL ? r->summary : "";
+	full.description = r->description != NULL ? r->description : "";
 	return full;
 }
 
@@ -520,7 +531,7 @@ enum err alert_rule_check(struct call *c, const struct alert_rule *r)
 	.threshold = (r)->threshold, .for_ms = (r)->for_ms, .revision = (r)->revision, .created_at = (r)->created_at, .updated_at = (r)->updated_at, \
 	.kind = (r)->kind, .subject = (r)->subject, .clear = (r)->clear, .keep_ms = (r)->keep_ms, .stale_ms = (r)->stale_ms, \
 	.samples_over = (r)->samples_over, .samples_of = (r)->samples_of, .is_damped = (r)->is_damped, .holds = (r)->holds, .labels = (r)->labels, \
-	.annotations = (r)->annotations, .message = (r)->message}
+	.annotations = (r)->annotations, .summary = (r)->summary, .description = (r)->description}
 
 struct alert_rule_row alert_rule_row_of(const struct alert_rule *r)
 {
@@ -551,6 +562,8 @@ static const char *as_json(struct call *c, const struct alert_rule_row *r)
 	json_str(&b, "severity", r->severity);
 	json_bool(&b, "hold", r->holds);
 	json_raw(&b, "labels", r->labels);
+	json_str(&b, "summary", r->summary);
+	json_str(&b, "description", r->description);
 	json_close_object(&b);
 	const char *text = arena_strdup(c->arena, buf_cstr(&b));
 	buf_done(&b);

@@ -297,6 +297,8 @@ static void encode(struct arena *arena, const struct alert_row *row, const struc
 	json_str(out, "severity", row->severity);
 	json_str(out, "status", row->status);
 	json_str(out, "summary", row->summary);
+	if (row->description[0] != '\0')
+		json_str(out, "description", row->description);
 	json_raw(out, "data", row->data);
 	if (row->rule != 0)
 		json_int(out, "rule", row->rule);

@@ -29,7 +29,7 @@ static struct seat *find_seat(struct notify *n, int64_t receiver)
 }
 
 /* NULL: all are taken by receivers that were deleted with something under way; it ends soon. */
-static struct seat *seat_of(struct notify *n, int64_t receiver)
+struct seat *notify_seat(struct notify *n, int64_t receiver)
 {
 	struct seat *s = find_seat(n, receiver);
 	if (s != NULL)
@@ -65,7 +65,7 @@ static bool is_under_way(const struct notify *n, const struct delivery_row *d)
 static enum err take_of(struct call *c, struct receiver *r, size_t limit, struct delivery *items, struct receiver **receivers, size_t *count)
 {
 	struct notify *n = c->s->notify;
-	struct seat *seat = seat_of(n, r->id);
+	struct seat *seat = notify_seat(n, r->id);
 	unsigned room = seat != NULL ? notify_circuit_room(&seat->circuit, c->now_ms) : 0;
 	struct delivery_row *rows;
 	size_t found;

@@ -222,6 +222,26 @@ static enum err look(struct call *c, struct track_row *t, const struct receiver 
 	return e == ERR_OK ? member_forget(n->store, t->group_key, FORGET_ROWS, c->fault) : e;
 }
 
+/* Where the receiver was told as often as it wants to be, the group waits for its turn: what changes until then is told with the rest of it. */
+static enum err wait_for_turn(struct call *c, struct track_row *t, const struct receiver *r, bool *waits)
+{
+	struct notify *n = c->s->notify;
+	struct seat *seat = r->per_minute > 0 ? notify_seat(n, r->id) : NULL;
+	int64_t nth = 0;
+	*waits = false;
+	if (seat == NULL)
+		return ERR_OK;
+	enum err e = delivery_nth(n->store, r->id, r->per_minute, &nth, c->fault);
+	int64_t turn = notify_rate_turn_ms(r->per_minute, nth, &seat->slot_ms, c->now_ms);
+	*waits = e == ERR_OK && turn > c->now_ms;
+	if (!*waits)
+		return e;
+	t->due_ms = turn;
+	metric_add(METER_NOTIFICATIONS_DELAYED, 1);
+	e = receiver_add_delayed(n->store, r->id, c->fault);
+	return e == ERR_OK ? track_put(n->store, t, c->fault) : e;
+}
+
 /* One track whose time has come; *found: there was one. */
 static enum err step_track(struct call *c, bool *found)
 {
@@ -237,7 +257,10 @@ static enum err step_track(struct call *c, bool *found)
 	if (e != ERR_OK)
 		return e;
 	if (r.is_enabled) {
-		e = look(c, &t, &r);
+		bool waits;
+		e = wait_for_turn(c, &t, &r, &waits);
+		if (e == ERR_OK && !waits)
+			e = look(c, &t, &r);
 	} else { /* nobody is told; it begins anew when it is enabled and something changes */
 		t.state.first_ms = 0;
 		t.state.was_firing = t.state.is_waiting = false;

@@ -6,11 +6,13 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "service/notify_inside.h"
+#include "service/template.h"
 
-#define TEXT_ALERTS 20 /* lines of {{alerts}} */
+#define TEXT_ALERTS 20       /* lines of {{alerts}} */
+#define TEMPLATE_BYTES 16384 /* each has a narrower limit at the API */
 
 /* X(name): documented in docs/notifications.md */
-#define VARIABLES(X) X(status) X(severity) X(kind) X(cohort) X(resource) X(metric) X(value) X(summary) X(firing) X(resolved) X(silenced) X(inhibited) \
+#define VARIABLES(X) X(status) X(severity) X(kind) X(cohort) X(resource) X(metric) X(value) X(summary) X(description) X(firing) X(resolved) X(silenced) X(inhibited) \
 	X(group) X(receiver) X(key) X(seq) X(at) X(alerts)
 enum variable {
 #define X(name) VARIABLE_##name,
@@ -23,60 +25,19 @@ static const char *const variable_names[] = {
 	VARIABLES(X)
 #undef X
 };
+static const struct template_names table = {variable_names, VARIABLE_COUNT};
 struct values {
 	const char *text[VARIABLE_COUNT];
 };
 
 static const char standard_title[] = "[{{status}}] {{severity}} {{kind}} {{cohort}}: {{firing}} firing, {{resolved}} resolved";
-static const char standard_text[] = "{{summary}}\n\n{{alerts}}\nGroup {{group}}, notification {{seq}} of {{at}}. Left out: {{silenced}} silenced, {{inhibited}} inhibited.\n";
+static const char standard_text[] = "{{summary}}\n{{description}}\n\n{{alerts}}\nGroup {{group}}, notification {{seq}} of {{at}}. Left out: {{silenced}} silenced, {{inhibited}} inhibited.\n";
 
-static int find_variable(const char *name, size_t len)
+enum err notify_check_template(const char *text, bool is_json, const char *pointer, struct fault *f)
 {
-	for (int i = 0; i < VARIABLE_COUNT; i++) {
-		if (strlen(variable_names[i]) == len && memcmp(variable_names[i], name, len) == 0)
-			return i;
-	}
-	return -1;
-}
-
-/* Inside of a JSON string: the writer's text without its quotes. */
-static void put_escaped(struct buf *out, const char *text)
-{
-	struct buf b = BUF_INIT;
-	json_put_str(&b, text);
-	buf_append(out, b.data + 1, b.len - 2);
-	buf_done(&b);
-}
-
-static void fill(const char *template, const struct values *v, bool is_json, struct buf *out)
-{
-	for (const char *p = template, *open; *p != '\0';) {
-		open = strstr(p, "{{");
-		const char *close = open != NULL ? strstr(open, "}}") : NULL;
-		int at = close != NULL ? find_variable(open + 2, (size_t)(close - open - 2)) : -1;
-		if (at < 0) { /* checked before: none left */
-			buf_str(out, p);
-			return;
-		}
-		buf_append(out, p, (size_t)(open - p));
-		if (is_json)
-			put_escaped(out, v->text[at]);
-		else
-			buf_str(out, v->text[at]);
-		p = close + 2;
-	}
-}
-
-enum err notify_check_template(const char *text, bool is_json, const char *pointer, struct arena *a, struct fault *f)
-{
-	(void)a;
-	for (const char *p = strstr(text, "{{"), *close; p != NULL; p = strstr(close, "{{")) {
-		close = strstr(p, "}}");
-		if (close == NULL || find_variable(p + 2, (size_t)(close - p - 2)) < 0)
-			return fault_set(f, ERR_INVALID, pointer, "there is no variable %.40s", p);
-	}
-	if (!is_json || text[0] == '\0')
-		return ERR_OK;
+	enum err e = template_check(&table, text, TEMPLATE_BYTES, pointer, f);
+	if (e != ERR_OK || !is_json || text[0] == '\0')
+		return e;
 	struct values v;
 	struct buf b = BUF_INIT;
 	struct json *root = NULL;
@@ -84,8 +45,8 @@ enum err notify_check_template(const char *text, bool is_json, const char *point
 	for (int i = 0; i < VARIABLE_COUNT; i++)
 		v.text[i] = i == VARIABLE_value || i == VARIABLE_seq || i == VARIABLE_firing || i == VARIABLE_resolved || i == VARIABLE_silenced ||
 			i == VARIABLE_inhibited ? "1" : "a \"quoted\"\ntext";
-	fill(text, &v, true, &b);
-	enum err e = json_parse(buf_cstr(&b), b.len, &root, &why);
+	template_fill(&table, text, v.text, true, &b);
+	e = json_parse(buf_cstr(&b), b.len, &root, &why);
 	json_free(root);
 	buf_done(&b);
 	return e == ERR_OK ? ERR_OK : fault_set(f, ERR_INVALID, pointer, "is no JSON when its variables are filled in: %.120s", why.detail);
@@ -116,7 +77,7 @@ static const char *list_alerts(struct arena *a, const struct telling *t)
 
 static void gather(struct arena *a, const struct telling *t, struct values *v)
 {
-	static const struct alert_row none = {.severity = "info", .kind = "", .cohort = "", .resource = "", .metric = "", .summary = "", .value = NAN};
+	static const struct alert_row none = {.severity = "info", .kind = "", .cohort = "", .resource = "", .metric = "", .summary = "", .description = "", .value = NAN};
 	const struct alert_row *first = t->count > 0 ? &t->alerts[0] : &none;
 	const char *severity = first->severity;
 	for (size_t i = 1; i < t->count; i++) {
@@ -126,7 +87,8 @@ static void gather(struct arena *a, const struct telling *t, struct values *v)
 	*v = (struct values){{[VARIABLE_status] = t->is_test ? "test" : t->fires ? "firing" : "resolved", [VARIABLE_severity] = severity,
 		[VARIABLE_kind] = first->kind, [VARIABLE_cohort] = first->cohort, [VARIABLE_resource] = first->resource, [VARIABLE_metric] = first->metric,
 		[VARIABLE_value] = isfinite(first->value) ? arena_printf(a, "%.6g", first->value) : "",
-		[VARIABLE_summary] = t->is_test ? "a test of this receiver" : first->summary, [VARIABLE_firing] = arena_printf(a, "%zu", t->firing),
+		[VARIABLE_summary] = t->is_test ? "a test of this receiver" : first->summary, [VARIABLE_description] = t->is_test ? "" : first->description,
+		[VARIABLE_firing] = arena_printf(a, "%zu", t->firing),
 		[VARIABLE_resolved] = arena_printf(a, "%zu", t->resolved), [VARIABLE_silenced] = arena_printf(a, "%zu", t->silenced),
 		[VARIABLE_inhibited] = arena_printf(a, "%zu", t->inhibited), [VARIABLE_group] = t->group, [VARIABLE_receiver] = t->receiver->name,
 		[VARIABLE_key] = t->key, [VARIABLE_seq] = arena_printf(a, "%lld", (long long)t->seq), [VARIABLE_at] = format_time(a, t->at_ms),
@@ -145,6 +107,8 @@ static void put_alert(struct buf *b, const struct alert_row *r)
 	json_str(b, "cohort", r->cohort);
 	json_str(b, "metric", r->metric);
 	json_str(b, "summary", r->summary);
+	if (r->description[0] != '\0')
+		json_str(b, "description", r->description);
 	if (isfinite(r->value))
 		json_num(b, "value", r->value);
 	if (isfinite(r->expected))
@@ -227,6 +191,8 @@ static void write_alertmanager(struct arena *a, const struct telling *t, const c
 		json_key(b, "annotations");
 		json_open_object(b);
 		json_str(b, "summary", r->summary);
+		if (r->description[0] != '\0')
+			json_str(b, "description", r->description);
 		json_str(b, "title", title);
 		json_close_object(b);
 		json_str(b, "startsAt", format_time(a, r->fired_at != 0 ? r->fired_at : t->at_ms));
@@ -239,7 +205,7 @@ static void write_alertmanager(struct arena *a, const struct telling *t, const c
 static const char *filled(struct arena *a, const char *template, const char *standard, const struct values *v)
 {
 	struct buf b = BUF_INIT;
-	fill(template[0] != '\0' ? template : standard, v, false, &b);
+	template_fill(&table, template[0] != '\0' ? template : standard, v->text, false, &b);
 	const char *text = arena_strdup(a, buf_cstr(&b));
 	buf_done(&b);
 	return text;
@@ -257,7 +223,7 @@ void notify_write(struct arena *a, const struct telling *t, const char **subject
 	else if (t->receiver->type[0] == 'a')
 		write_alertmanager(a, t, *subject, &b);
 	else if (t->receiver->body[0] != '\0')
-		fill(t->receiver->body, &v, true, &b);
+		template_fill(&table, t->receiver->body, v.text, true, &b);
 	else
 		write_webhook(t, &v, *subject, text, &b);
 	*body = arena_strdup(a, buf_cstr(&b));

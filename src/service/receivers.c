@@ -83,7 +83,7 @@ static enum err parse(struct arena *a, const struct receiver_row *row, struct re
 	struct json *matchers = NULL, *settings = NULL;
 	*out = (struct receiver){.id = row->id, .revision = row->revision, .created_at = row->created_at, .updated_at = row->updated_at,
 		.timeout_ms = row->timeout_ms, .name = row->name, .type = row->type, .is_enabled = row->is_enabled, .url = row->url, .secret = row->secret,
-		.timing = row->timing};
+		.timing = row->timing, .per_minute = row->per_minute, .delayed = row->delayed};
 	enum err e = json_parse(row->matchers, strlen(row->matchers), &matchers, f);
 	if (e == ERR_OK)
 		e = json_parse(row->settings, strlen(row->settings), &settings, f);
@@ -159,13 +159,13 @@ static enum err check_matchers(const struct receiver *r, struct fault *f)
 static enum err check_texts(struct call *c, const struct receiver *r)
 {
 	static const char forbidden[] = "\r\n";
-	enum err e = notify_check_template(r->title, false, "/title", c->arena, c->fault);
+	enum err e = notify_check_template(r->title, false, "/title", c->fault);
 	if (e == ERR_OK)
-		e = notify_check_template(r->text, false, "/text", c->arena, c->fault);
+		e = notify_check_template(r->text, false, "/text", c->fault);
 	if (e == ERR_OK && r->body[0] != '\0' && r->type[0] != 'w')
 		return fault_set(c->fault, ERR_INVALID, "/body", "only webhooks have one");
 	if (e == ERR_OK)
-		e = notify_check_template(r->body, true, "/body", c->arena, c->fault);
+		e = notify_check_template(r->body, true, "/body", c->fault);
 	if (e == ERR_OK && (strpbrk(r->secret, forbidden) != NULL || strpbrk(r->user, forbidden) != NULL))
 		return fault_set(c->fault, ERR_INVALID, strpbrk(r->user, forbidden) != NULL ? "/user" : "/secret", "line ends are not allowed");
 	if (e == ERR_OK && r->ca_file[0] != '\0' && r->ca_file[0] != '/')
@@ -198,7 +198,7 @@ static struct receiver_row row_of(struct call *c, const struct receiver *r)
 {
 	return (struct receiver_row){.id = r->id, .created_at = c->now_ms, .updated_at = c->now_ms, .timeout_ms = r->timeout_ms, .name = r->name, .type = r->type,
 		.matchers = print_matchers(c->arena, r), .url = r->url, .secret = r->secret, .settings = print_settings(c->arena, r),
-		.is_enabled = r->is_enabled, .timing = r->timing};
+		.is_enabled = r->is_enabled, .timing = r->timing, .per_minute = r->per_minute};
 }
 
 /* For the audit log: what is no secret. */

@@ -17,18 +17,18 @@ enum {
 };
 
 #define COLUMNS "id, kind, resource, cohort, metric, severity, status, summary, data, labels, rule, value, expected, score, seq, flaps," \
-	" is_suppressed, is_stale, is_told, holds, life, pending_at, fired_at, resolved_at, resolved_by, acknowledged_at, acknowledged_by"
+	" is_suppressed, is_stale, is_told, holds, life, pending_at, fired_at, resolved_at, resolved_by, acknowledged_at, acknowledged_by, description"
 #define CONDITIONS                                                                                                        \
 	" AND (?2 IS NULL OR status = ?2) AND (?3 IS NULL OR kind = ?3) AND (?4 IS NULL OR severity = ?4)"                   \
 	" AND (?5 IS NULL OR resource = ?5) AND (?8 IS NULL OR cohort = ?8) AND (?9 IS NULL OR metric = ?9) ORDER BY id DESC LIMIT ?6"
 #define RULE_COLUMNS "id, name, metric, operator, filter, severity, threshold, for_ms, revision, created_at, updated_at, kind, subject, clear," \
-	" keep_ms, stale_ms, samples_over, samples_of, is_damped, holds, labels, annotations, template"
+	" keep_ms, stale_ms, samples_over, samples_of, is_damped, holds, labels, annotations, template, description"
 #define SILENCE_COLUMNS "id, matchers, author, comment, begins_at, expires_at, created_at"
 
 static const struct statement table[STATEMENTS] = {
 	[INSERT] = {"INSERT INTO alert (kind, resource, cohort, metric, severity, status, summary, data, labels, rule, value, expected, score, seq, flaps,"
-	            " is_suppressed, is_told, holds, life, pending_at, fired_at)"
-	            " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)", false},
+	            " is_suppressed, is_told, holds, life, pending_at, fired_at, description)"
+	            " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)", false},
 	[FIND_OPEN] = {"SELECT " COLUMNS " FROM alert WHERE resource = ?2 AND kind = ?1 AND metric = ?4 AND coalesce(rule, 0) = ?3 AND status <> 'resolved'",
 	               false},
 	[LAST_LIFE] = {"SELECT life FROM alert WHERE resource = ?2 AND +kind = ?1 AND +metric = ?4 AND coalesce(rule, 0) = ?3 ORDER BY id DESC LIMIT 1", false},
@@ -41,7 +41,7 @@ static const struct statement table[STATEMENTS] = {
 	[OPEN] = {"SELECT " COLUMNS " FROM alert WHERE status <> 'resolved' AND id > ?2 ORDER BY id LIMIT ?3", false},
 	[OPEN_RESOURCE] = {"SELECT " COLUMNS " FROM alert WHERE resource = ?1 AND +status <> 'resolved' AND id > ?2 ORDER BY id LIMIT ?3", false},
 	[OPEN_RULE] = {"SELECT " COLUMNS " FROM alert WHERE rule = ?1 AND status IN ('pending', 'firing') AND id > ?2 ORDER BY id LIMIT ?3", false},
-	[SET_CONTENT] = {"UPDATE alert SET severity = ?2, summary = ?3, data = ?4, value = ?5, expected = ?6, score = ?7 WHERE id = ?1", false},
+	[SET_CONTENT] = {"UPDATE alert SET severity = ?2, summary = ?3, data = ?4, value = ?5, expected = ?6, score = ?7, description = ?8 WHERE id = ?1", false},
 	[SET_STATE] = {"UPDATE alert SET status = ?2, seq = ?3, flaps = ?4, is_suppressed = ?5, is_told = ?6, life = ?7, fired_at = ?8, resolved_at = ?9,"
 	               " resolved_by = ?10 WHERE id = ?1", false},
 	[DELETE] = {"DELETE FROM alert WHERE id = ?1", false},
@@ -67,12 +67,12 @@ static const struct statement table[STATEMENTS] = {
 	[HOLD_RELEASE] = {"DELETE FROM stage_hold WHERE rollout = ?1 AND stage = ?2", false},
 	[HOLD_OF_STAGE] = {"SELECT alert FROM stage_hold WHERE rollout = ?1 AND stage = ?2 ORDER BY alert LIMIT 1", false},
 	[RULE_INSERT] = {"INSERT INTO alert_rule (name, metric, operator, filter, severity, threshold, for_ms, created_at, updated_at, kind, subject, clear,"
-	                 " keep_ms, stale_ms, samples_over, samples_of, is_damped, holds, labels, annotations, template)"
-	                 " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)", false},
+	                 " keep_ms, stale_ms, samples_over, samples_of, is_damped, holds, labels, annotations, template, description)"
+	                 " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)", false},
 	[RULE_GET] = {"SELECT " RULE_COLUMNS " FROM alert_rule WHERE id = ?1", false},
 	[RULE_UPDATE] = {"UPDATE alert_rule SET name = ?1, metric = ?2, operator = ?3, filter = ?4, severity = ?5, threshold = ?6, for_ms = ?7,"
 	                 " updated_at = ?8, revision = revision + 1, kind = ?10, subject = ?11, clear = ?12, keep_ms = ?13, stale_ms = ?14, samples_over = ?15,"
-	                 " samples_of = ?16, is_damped = ?17, holds = ?18, labels = ?19, annotations = ?20, template = ?21 WHERE id = ?9", false},
+	                 " samples_of = ?16, is_damped = ?17, holds = ?18, labels = ?19, annotations = ?20, template = ?21, description = ?22 WHERE id = ?9", false},
 	[RULE_DELETE] = {"DELETE FROM alert_rule WHERE id = ?1", false},
 	[RULE_PAGE] = {"SELECT " RULE_COLUMNS " FROM alert_rule WHERE id > ?1 ORDER BY id LIMIT ?2", false},
 	[RULE_COUNT] = {"SELECT count(*) FROM alert_rule", true}, /* a few hundred at most, when one is made */
@@ -147,6 +147,7 @@ static void read_alert(struct stmt *st, struct arena *a, struct alert_row *row)
 		.is_stale = stmt_int(st, 17) != 0, .is_told = stmt_int(st, 18) != 0, .holds = stmt_int(st, 19) != 0, .pending_at = stmt_int(st, 21),
 		.fired_at = stmt_int(st, 22), .resolved_at = stmt_int(st, 23), .resolved_by = arena_strdup(a, stmt_text(st, 24)),
 		.acknowledged_at = stmt_int(st, 25), .acknowledged_by = arena_strdup(a, stmt_text(st, 26)),
+		.description = arena_strdup(a, stmt_text(st, 27)),
 	};
 	read_life(st, 20, &row->memory, &row->has_memory);
 }
@@ -187,6 +188,7 @@ enum err alert_insert(struct alert_store *s, struct alert_row *row, struct fault
 	stmt_bind_blob(st, 19, &row->memory, sizeof row->memory);
 	bind_time(st, 20, row->pending_at);
 	stmt_bind_int(st, 21, row->fired_at);
+	stmt_bind_text(st, 22, row->description != NULL ? row->description : "");
 	enum err e = stmt_run(st, f);
 	if (e == ERR_OK)
 		row->id = db_last_id(s->db);
@@ -283,6 +285,7 @@ enum err alert_set_content(struct alert_store *s, const struct alert_row *row, s
 	bind_finite(st, 5, row->value);
 	bind_finite(st, 6, row->expected);
 	bind_finite(st, 7, row->score);
+	stmt_bind_text(st, 8, row->description != NULL ? row->description : "");
 	return stmt_run(st, f);
 }
 
@@ -510,7 +513,8 @@ static void read_rule(struct stmt *st, struct arena *a, struct alert_rule_row *r
 		.updated_at = stmt_int(st, 10), .kind = arena_strdup(a, stmt_text(st, 11)), .subject = arena_strdup(a, stmt_text(st, 12)),
 		.clear = real_or_nan(st, 13), .keep_ms = stmt_int(st, 14), .stale_ms = stmt_int(st, 15), .samples_over = stmt_int(st, 16),
 		.samples_of = stmt_int(st, 17), .is_damped = stmt_int(st, 18) != 0, .holds = stmt_int(st, 19) != 0,
-		.labels = arena_strdup(a, stmt_text(st, 20)), .annotations = arena_strdup(a, stmt_text(st, 21)), .message = arena_strdup(a, stmt_text(st, 22)),
+		.labels = arena_strdup(a, stmt_text(st, 20)), .annotations = arena_strdup(a, stmt_text(st, 21)), .summary = arena_strdup(a, stmt_text(st, 22)),
+		.description = arena_strdup(a, stmt_text(st, 23)),
 	};
 }
 
@@ -535,7 +539,8 @@ static void bind_rule(struct stmt *st, const struct alert_rule_row *row)
 	stmt_bind_int(st, 18, row->holds);
 	stmt_bind_text(st, 19, row->labels);
 	stmt_bind_text(st, 20, row->annotations);
-	stmt_bind_text(st, 21, row->message);
+	stmt_bind_text(st, 21, row->summary);
+	stmt_bind_text(st, 22, row->description);
 }
 
 static enum err name_is_taken(enum err e, const struct alert_rule_row *row, struct fault *f)

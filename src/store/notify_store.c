@@ -5,16 +5,16 @@
 #include "store/db.h"
 
 enum {
-	RECEIVER_INSERT, RECEIVER_GET, RECEIVER_UPDATE, RECEIVER_DELETE, RECEIVER_PAGE,
+	RECEIVER_INSERT, RECEIVER_GET, RECEIVER_UPDATE, RECEIVER_DELETE, RECEIVER_PAGE, RECEIVER_DELAYED,
 	MEMBER_PUT, MEMBER_MUTE, MEMBER_UNMUTE, MEMBER_TELL, MEMBER_CHANGED, MEMBER_FIRING, MEMBER_LAST, MEMBER_FORGET,
 	TRACK_GET, TRACK_PUT, TRACK_DUE, TRACK_RETAIN,
 	DELIVERY_INSERT, DELIVERY_GET, DELIVERY_DUE, DELIVERY_UPDATE, DELIVERY_EXPIRE, DELIVERY_PAGE, DELIVERY_PAGE_STATUS, DELIVERY_PAGE_RECEIVER,
-	DELIVERY_COUNT, DELIVERY_RETAIN,
+	DELIVERY_NTH, DELIVERY_COUNT, DELIVERY_RETAIN,
 	STATEMENTS
 };
 
 #define RECEIVER_COLUMNS "id, name, type, is_enabled, matchers, url, secret, settings, wait_ms, interval_ms, repeat_ms, timeout_ms, revision," \
-	" created_at, updated_at"
+	" created_at, updated_at, per_minute, delayed"
 #define TRACK_COLUMNS "receiver, group_key, key, due_at, first_at, told_at, seq, told_change, was_firing, is_waiting, touched_at"
 #define DELIVERY_HEAD "id, receiver, key, seq, group_key, status, subject, created_at, expires_at, next_at, attempts, reply, error, done_at"
 #define DELIVERY_COLUMNS DELIVERY_HEAD ", body"
@@ -22,11 +22,12 @@ enum {
 
 static const struct statement table[STATEMENTS] = {
 	[RECEIVER_INSERT] = {"INSERT INTO receiver (name, type, is_enabled, matchers, url, secret, settings, wait_ms, interval_ms, repeat_ms, timeout_ms,"
-	                     " created_at, updated_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12)", false},
+	                     " created_at, updated_at, per_minute) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12, ?13)", false},
 	[RECEIVER_GET] = {"SELECT " RECEIVER_COLUMNS " FROM receiver WHERE id = ?1", false},
 	[RECEIVER_UPDATE] = {"UPDATE receiver SET name = ?1, type = ?2, is_enabled = ?3, matchers = ?4, url = ?5, secret = ?6, settings = ?7, wait_ms = ?8,"
-	                     " interval_ms = ?9, repeat_ms = ?10, timeout_ms = ?11, updated_at = ?12, revision = revision + 1 WHERE id = ?13", false},
+	                     " interval_ms = ?9, repeat_ms = ?10, timeout_ms = ?11, updated_at = ?12, per_minute = ?13, revision = revision + 1 WHERE id = ?14", false},
 	[RECEIVER_DELETE] = {"DELETE FROM receiver WHERE id = ?1", false},
+	[RECEIVER_DELAYED] = {"UPDATE receiver SET delayed = delayed + 1 WHERE id = ?1", false},
 	[RECEIVER_PAGE] = {"SELECT " RECEIVER_COLUMNS " FROM receiver WHERE id > ?1 ORDER BY id LIMIT ?2", false},
 	[MEMBER_PUT] = {"INSERT INTO notify_member (group_key, alert, change, is_firing) VALUES (?1, ?2, ?4, ?3)"
 	                " ON CONFLICT (group_key, alert) DO UPDATE SET change = excluded.change, is_firing = excluded.is_firing", false},
@@ -59,6 +60,7 @@ static const struct statement table[STATEMENTS] = {
 	[DELIVERY_PAGE] = {"SELECT " DELIVERY_HEAD " FROM delivery WHERE id < ?1" DELIVERY_WHERE, false},
 	[DELIVERY_PAGE_STATUS] = {"SELECT " DELIVERY_HEAD " FROM delivery WHERE status = ?5 AND id < ?1" DELIVERY_WHERE, false},
 	[DELIVERY_PAGE_RECEIVER] = {"SELECT " DELIVERY_HEAD " FROM delivery WHERE receiver = ?5 AND id < ?1" DELIVERY_WHERE, false},
+	[DELIVERY_NTH] = {"SELECT created_at FROM delivery WHERE receiver = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2", false},
 	[DELIVERY_COUNT] = {"SELECT count(*) FROM delivery WHERE status = ?1", false},
 	[DELIVERY_RETAIN] = {"DELETE FROM delivery WHERE id IN (SELECT id FROM (SELECT id, done_at FROM delivery WHERE status = ?1 ORDER BY id LIMIT ?3)"
 	                     " WHERE done_at < ?2)", false},
@@ -105,6 +107,7 @@ static void bind_receiver(struct stmt *st, const struct receiver_row *r, int64_t
 	stmt_bind_int(st, 10, r->timing.repeat_ms);
 	stmt_bind_int(st, 11, r->timeout_ms);
 	stmt_bind_int(st, 12, at);
+	stmt_bind_int(st, 13, r->per_minute);
 }
 
 static void read_receiver(struct stmt *st, struct arena *a, struct receiver_row *r)
@@ -113,7 +116,7 @@ static void read_receiver(struct stmt *st, struct arena *a, struct receiver_row 
 		.is_enabled = stmt_int(st, 3) != 0, .matchers = arena_strdup(a, stmt_text(st, 4)), .url = arena_strdup(a, stmt_text(st, 5)),
 		.secret = arena_strdup(a, stmt_text(st, 6)), .settings = arena_strdup(a, stmt_text(st, 7)),
 		.timing = {stmt_int(st, 8), stmt_int(st, 9), stmt_int(st, 10)}, .timeout_ms = stmt_int(st, 11), .revision = stmt_int(st, 12),
-		.created_at = stmt_int(st, 13), .updated_at = stmt_int(st, 14)};
+		.created_at = stmt_int(st, 13), .updated_at = stmt_int(st, 14), .per_minute = stmt_int(st, 15), .delayed = stmt_int(st, 16)};
 }
 
 enum err receiver_insert(struct notify_store *s, struct receiver_row *row, struct fault *f)
@@ -141,7 +144,7 @@ enum err receiver_get(struct notify_store *s, int64_t id, struct arena *a, struc
 enum err receiver_update(struct notify_store *s, const struct receiver_row *row, struct fault *f)
 {
 	bind_receiver(s->st[RECEIVER_UPDATE], row, row->updated_at);
-	stmt_bind_int(s->st[RECEIVER_UPDATE], 13, row->id);
+	stmt_bind_int(s->st[RECEIVER_UPDATE], 14, row->id);
 	enum err e = stmt_run(s->st[RECEIVER_UPDATE], f);
 	return e == ERR_CONFLICT ? fault_set(f, ERR_CONFLICT, "/name", "there is a receiver with that name") : e;
 }
@@ -150,6 +153,12 @@ enum err receiver_delete(struct notify_store *s, int64_t id, struct fault *f)
 {
 	stmt_bind_int(s->st[RECEIVER_DELETE], 1, id);
 	return stmt_run(s->st[RECEIVER_DELETE], f);
+}
+
+enum err receiver_add_delayed(struct notify_store *s, int64_t id, struct fault *f)
+{
+	stmt_bind_int(s->st[RECEIVER_DELAYED], 1, id);
+	return stmt_run(s->st[RECEIVER_DELAYED], f);
 }
 
 enum err receiver_page(struct notify_store *s, int64_t after, int64_t limit, struct arena *a, struct receiver_row **rows, size_t *count,
@@ -352,6 +361,18 @@ enum err delivery_get(struct notify_store *s, int64_t id, struct arena *a, struc
 		read_delivery(st, a, true, row);
 	stmt_reset(st);
 	return e == ERR_OK && !found ? fault_set(f, ERR_NOT_FOUND, "", "no such delivery") : e;
+}
+
+enum err delivery_nth(struct notify_store *s, int64_t receiver, int64_t n, int64_t *created_at, struct fault *f)
+{
+	struct stmt *st = s->st[DELIVERY_NTH];
+	bool found;
+	stmt_bind_int(st, 1, receiver);
+	stmt_bind_int(st, 2, n - 1);
+	enum err e = stmt_step(st, &found, f);
+	*created_at = e == ERR_OK && found ? stmt_int(st, 0) : 0;
+	stmt_reset(st);
+	return e;
 }
 
 enum err delivery_due(struct notify_store *s, int64_t receiver, int64_t now_ms, int64_t limit, struct arena *a, struct delivery_row **rows,

@@ -147,6 +147,22 @@ static void a_circuit_opens_lets_one_try_and_closes(void **state)
 	assert_int_equal(notify_circuit_room(&c, now + 9000), 2);
 }
 
+static void a_receiver_is_told_so_often_and_the_others_have_turns(void **state)
+{
+	(void)state;
+	int64_t slot = 0, now = 1000000;
+	assert_int_equal(notify_rate_turn_ms(0, now, &slot, now), now);
+	assert_int_equal(notify_rate_turn_ms(4, 0, &slot, now), now);
+	assert_int_equal(notify_rate_turn_ms(4, now - 60000, &slot, now), now);
+	assert_int_equal(slot, 0);
+	assert_int_equal(notify_rate_turn_ms(4, now - 59999, &slot, now), now + 1);
+	assert_int_equal(notify_rate_turn_ms(4, now - 59999, &slot, now), now + 15001);
+	assert_int_equal(notify_rate_turn_ms(4, now - 59999, &slot, now), now + 30001);
+	assert_int_equal(notify_rate_turn_ms(4, now + 90000, &slot, now + 100000), now + 150000); /* turns that nobody took are gone */
+	slot = now + INT64_C(86400000);
+	assert_int_equal(notify_rate_turn_ms(4, now + 500000, &slot, now), now + NOTIFY_RATE_AHEAD_MS); /* clocks that went back */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -155,6 +171,7 @@ int main(void)
 		cmocka_unit_test(what_is_muted_is_looked_at_again),
 		cmocka_unit_test(a_clock_that_went_back_holds_nothing_up),
 		cmocka_unit_test(a_storm_is_one_notification_and_one_more),
+		cmocka_unit_test(a_receiver_is_told_so_often_and_the_others_have_turns),
 		cmocka_unit_test(answers_are_judged),
 		cmocka_unit_test(retries_grow_to_five_minutes_and_honour_what_is_asked),
 		cmocka_unit_test(a_circuit_opens_lets_one_try_and_closes),

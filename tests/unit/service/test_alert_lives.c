@@ -365,7 +365,8 @@ static void threshold_with_hysteresis_and_message(void **state)
 {
 	struct fleet *t = *state;
 	world_device(&t->w, "dev-1", "h");
-	add_rule(t, (struct alert_rule){.metric = "x", .threshold = 10, .clear = 5, .message = "{device} shows {value} > {threshold}", .labels = "{\"team\":\"a\"}"});
+	add_rule(t, (struct alert_rule){.metric = "x", .threshold = 10, .clear = 5, .summary = "{{device}} shows {{value}} > {{threshold}}",
+		.description = "{{name}}: {{summary}}; see {{resource}} of {{cohort}}", .labels = "{\"team\":\"a\"}"});
 	fleet_value(t, "dev-1", 1, "x", 11);
 	HAS(t, 1, "dev-1 shows 11 > 10");
 	HAS(t, 1, "\"labels\":{\"team\":\"a\"}");
@@ -514,7 +515,7 @@ static void bad_rules_are_refused(void **state)
 	struct fleet *t = *state;
 	const struct alert_rule good = {.name = "n", .metric = "x", .op = "gt", .filter = "", .severity = "info", .threshold = 1, .clear = NAN};
 	static const struct {
-		const char *pointer, *kind, *metric, *subject, *labels, *message;
+		const char *pointer, *kind, *metric, *subject, *labels, *summary;
 		double clear;
 		int64_t for_ms, over, of;
 	} bad[] = {
@@ -527,7 +528,7 @@ static void bad_rules_are_refused(void **state)
 		{"/samples_over", "threshold", "x", NULL, NULL, NULL, NAN, 0, 3, 2},
 		{"/samples_over", "threshold", "x", NULL, NULL, NULL, NAN, 5, 1, 2},
 		{"/labels", "threshold", "x", NULL, "{\"a\":1}", NULL, NAN, 0, 0, 0},
-		{"/message", "threshold", "x", NULL, NULL, "{who}", NAN, 0, 0, 0},
+		{"/summary", "threshold", "x", NULL, NULL, "{{who}}", NAN, 0, 0, 0},
 	};
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
 		struct alert_rule r = good;
@@ -536,7 +537,7 @@ static void bad_rules_are_refused(void **state)
 		r.metric = bad[i].metric;
 		r.subject = bad[i].subject;
 		r.labels = bad[i].labels;
-		r.message = bad[i].message;
+		r.summary = bad[i].summary;
 		r.clear = bad[i].clear;
 		r.for_ms = bad[i].for_ms;
 		r.samples_over = bad[i].over;

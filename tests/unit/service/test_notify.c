@@ -233,6 +233,80 @@ static void a_storm_of_100000_devices_is_at_most_three_notifications(void **stat
 	assert_true(strlen(items[0].body) < 200000);
 }
 
+/* 30 groups at once and ten a minute: the others wait, in turns; what changes meanwhile is told with it; nothing is lost. */
+static void no_more_than_so_many_a_minute_over_all_groups(void **state)
+{
+	struct fleet *t = *state;
+	struct receiver r, *list;
+	size_t count;
+	int64_t id = add(t, "all", NULL), other = add(t, "unlimited", NULL), begun = t->w.c.now_ms;
+	assert_int_equal(receiver_show(&t->w.c, id, &r), ERR_OK);
+	r.per_minute = 10;
+	DO(&t->w, receiver_change(&t->w.c, &r));
+	for (int i = 0; i < 30; i++)
+		DO(&t->w, alert_raise(&t->w.c, "k", arena_printf(t->w.c.arena, "rollouts/%d", i), ALERT_WARNING, arena_printf(t->w.c.arena, "number %d.", i), NULL));
+	pass(t, 0);
+	pass(t, NOTIFY_WAIT_MS);
+	assert_int_equal(written(t, id, NULL), 10);
+	assert_int_equal(written(t, other, NULL), 30);
+	DO(&t->w, alert_resolve(&t->w.c, "k", "rollouts/29"));
+	size_t before = 10;
+	for (int seconds = 1; seconds <= 240; seconds++) {
+		pass(t, 1000);
+		size_t now = written(t, id, NULL);
+		assert_in_range(now - before, 0, seconds < 60 ? 0 : 2);
+		before = now;
+	}
+	assert_int_equal(written(t, id, NULL), 30); /* not one more: the end of the last was told with its beginning */
+	assert_in_range(t->w.c.now_ms - begun, 0, NOTIFY_INTERVAL_MS);
+	struct delivery *items, d;
+	bool told[30] = {false};
+	assert_int_equal(deliveries_list(&t->w.c, id, NULL, 0, 1000, &items, &count), ERR_OK);
+	for (size_t k = 0; k < count; k++) {
+		assert_int_equal(delivery_show(&t->w.c, items[k].id, &d), ERR_OK);
+		for (int i = 0; i < 30; i++)
+			told[i] = told[i] || strstr(d.body, arena_printf(t->w.c.arena, "number %d.", i)) != NULL;
+	}
+	for (int i = 0; i < 30; i++)
+		assert_true(told[i]);
+	assert_int_equal(receivers_list(&t->w.c, 0, 10, &list, &count), ERR_OK);
+	assert_in_range(list[0].delayed, 20, 25);
+	assert_int_equal(list[1].delayed, 0);
+}
+
+/* What a rule has to say reaches everybody in his own form. */
+static void descriptions_reach_receivers_of_all_kinds(void **state)
+{
+	struct fleet *t = *state;
+	int64_t rule, id;
+	static const char *const mails[] = {"a@example.com"};
+	struct alert_rule r = {.name = "gates", .kind = "gate", .subject = "*", .op = "gt", .filter = "", .severity = "critical", .clear = NAN,
+		.summary = "{{kind}} of {{resource}}", .description = "Was: {{summary}}. \"Look\" at {{name}}, {{severity}}."};
+	struct receiver manager = {.name = "manager", .type = "alertmanager", .is_enabled = true, .url = "https://example.com/", .secret = "", .ca_file = "",
+		.user = "", .sender = "", .title = "", .text = "", .body = "", .timeout_ms = 1000, .timing = {NOTIFY_WAIT_MS, NOTIFY_INTERVAL_MS, NOTIFY_REPEAT_MS}};
+	struct receiver mail = manager, body = manager;
+	mail.name = "mail", mail.type = "email", mail.url = "smtps://example.com", mail.sender = "b@example.com", mail.recipients = mails, mail.recipient_count = 1;
+	body.name = "body", body.type = "webhook", body.body = "{\"said\":\"{{description}}\"}";
+	DO(&t->w, alert_rule_create(&t->w.c, &r, &rule));
+	add(t, "hook", NULL);
+	DO(&t->w, receiver_create(&t->w.c, &manager, &id));
+	DO(&t->w, receiver_create(&t->w.c, &mail, &id));
+	DO(&t->w, receiver_create(&t->w.c, &body, &id));
+	DO(&t->w, alert_raise(&t->w.c, "gate.verdict", "rollouts/7", ALERT_WARNING, "own words", NULL));
+	pass(t, 0);
+	pass(t, NOTIFY_WAIT_MS);
+	static const char *const wanted[] = {
+		"\"summary\":\"gate.verdict of rollouts/7\",\"description\":\"Was: own words. \\\"Look\\\" at gates, critical.\"",
+		"\"annotations\":{\"summary\":\"gate.verdict of rollouts/7\",\"description\":\"Was: own words. \\\"Look\\\" at gates, critical.\"",
+		"gate.verdict of rollouts/7\nWas: own words. \"Look\" at gates, critical.\n",
+		"{\"said\":\"Was: own words. \\\"Look\\\" at gates, critical.\"}",
+	};
+	struct delivery *items;
+	assert_int_equal(take(t, &items), 4);
+	for (int i = 0; i < 4; i++)
+		assert_non_null(strstr(items[i].body, wanted[i]));
+}
+
 static void check_plan(void *ctx, const struct statement *statement, const char *line)
 {
 	if (!statement->scans && strncmp(line, "SCAN ", 5) == 0 && strstr(line, "USING") == NULL && strncmp(line, "SCAN CONSTANT", 13) != 0 &&
@@ -256,6 +330,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_group_is_told_once_and_its_end_after_it, setup, teardown),
 		cmocka_unit_test_setup_teardown(one_of_a_key_at_a_time_and_in_order, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_day_of_failures_ends_in_dead_letters, setup, teardown),
+		cmocka_unit_test_setup_teardown(no_more_than_so_many_a_minute_over_all_groups, setup, teardown),
+		cmocka_unit_test_setup_teardown(descriptions_reach_receivers_of_all_kinds, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_lost_with_a_commit_is_done_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(no_statement_reads_a_whole_table, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_storm_of_100000_devices_is_at_most_three_notifications, setup, teardown),
