@@ -84,6 +84,8 @@ struct model_io {
 	unsigned rank;
 	bool has_shape; /* ONNX may leave it out altogether */
 	int64_t dims[MODEL_RANK_MAX];                       /* MODEL_DIM_OPEN where it is open */
+	/* TensorFlow Lite: what may be resized, MODEL_DIM_OPEN there; a runtime that plans ahead takes the dims */
+	int64_t signature[MODEL_RANK_MAX];
 	char symbols[MODEL_RANK_MAX][MODEL_SYMBOL_BYTES];   /* ONNX's name of an open dimension; else "" */
 	struct model_quantisation quantisation;
 };
@@ -119,6 +121,7 @@ struct model_facts {
 	uint64_t op_uses;        /* sum of their counts */
 	struct model_opset opsets[MODEL_OPSETS_MAX];
 	unsigned opset_count;
+	unsigned signature_count; /* TensorFlow Lite: named entry points */
 	unsigned subgraph_count; /* ONNX: graphs nested in attributes too */
 
 	uint64_t constant_bytes;   /* weights in the file, or in its appended buffers */
