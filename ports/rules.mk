@@ -28,8 +28,30 @@ $(foreach p,m4 m0plus,$(eval $(call cortex_rules,$(p))))
 cortex-m: cortex-m-m4 cortex-m-m0plus ## build the agent core for Cortex-M without a C library; print its size, fail above the budget
 .PHONY: cortex-m
 
+# The demo device as firmware, run under an emulator where there is one.
+DEMO = ports/demo/demo.c ports/crypto/ed25519.c ports/crypto/sha2.c
+$(B)/cortex/demo/demo_document.h: ports/demo/make_document.py
+	@mkdir -p $(@D)
+	@$(PYTHON) $< $@
+$(B)/cortex/firmware.elf: $(B)/cortex/demo/demo_document.h $(DEMO) $(CORTEX_DEPS) $(wildcard ports/*/*.[ch]) ports/cortex-m/firmware.ld
+	@echo "  ARM $@"
+	@$(CORTEX_CC) $(CORTEX_FLAGS_m4) -fno-tree-loop-distribute-patterns -I$(B)/cortex/demo -nostdlib -nostartfiles -Wl,--gc-sections \
+		-T ports/cortex-m/firmware.ld -o $@ ports/cortex-m/firmware.c ports/freestanding/string.c $(DEMO) $(CORTEX_CORE) -lgcc
+
+cortex-m-demo: $(B)/cortex/firmware.elf ## the demo device on an emulated Cortex-M4 (qemu-system-arm; skipped where it is absent)
+	@if ! command -v qemu-system-arm >/dev/null; then echo "cortex-m-demo: SKIP: no qemu-system-arm"; exit 0; fi; \
+	out=$$(timeout 60 qemu-system-arm -M mps2-an386 -nographic -monitor none -serial none -semihosting-config enable=on,target=native \
+		-kernel $< 2>&1 </dev/null); status=$$?; \
+	echo "$$out" | grep -q '^confirmed kws-2$$' && echo "$$out" | grep -q '^rejected the signature is wrong$$' && \
+		echo "$$out" | grep -q '^demo: done$$' && [ $$status -eq 0 ] && echo "cortex-m-demo: confirmed" || { echo "$$out"; exit 1; }
+.PHONY: cortex-m-demo
+
+zephyr-check: ## the Zephyr module lists what the core has; its sample is built where the SDK is
+	@$(PYTHON) ports/zephyr/check.py
+.PHONY: zephyr-check
+
 ifeq ($(SAN)$(COVERAGE),)
-unit: cortex-m
+unit: cortex-m cortex-m-demo zephyr-check
 endif
 
 bench-powercut: $(B)/tests/agent/test_posix $(B)/tests/agent/test_power ## power cuts at each change of the medium, many more states a cut (minutes; AVIARY_POWERCUT_SEED=2)
