@@ -27,8 +27,9 @@ struct symbols;          /* service/symbols.h */
 struct telemetry_options {
 	const char *path;            /* of telemetry.db */
 	int64_t baseline_ms;         /* how far back a device's baseline reaches, about; default 24 h */
-	int64_t raw_keep_ms;         /* age at which raw reports are dropped; 0 = never */
-	int64_t minute_keep_ms;      /* of minute roll-ups */
+	int64_t raw_keep_ms;         /* age at which the log, in order of arrival, is dropped; 0 = never */
+	int64_t device_keep_ms;      /* of single devices' chunks */
+	int64_t minute_keep_ms;      /* of the fleet's minute roll-ups */
 	int64_t hour_keep_ms;        /* of hour roll-ups */
 	int64_t max_bytes;           /* size of the database above which the oldest raw reports go; 0 = no bound */
 	int64_t checkpoint_ms;       /* how often changed device states are written; bounds the replay at start */

@@ -5,8 +5,10 @@
  * Format, all integers as core/varint.h has them unless said otherwise:
  *   record: u16 length of the rest (little-endian), device, received - base, flags (1: has ts), zigzag(ts - received), version,
  *           seq, length of boot, boot, number of metrics, metrics
- *   metric: name, type (1 byte), then number: double; sum: n, double; ratio: n, k; sketch: bins, (key + 1024, count)...;
- *           hist: classes, counts...                                  (double: IEEE 754, little-endian)
+ *   metric: name, type (1 byte, see below), then number: value; sum: n, value; ratio: n, k; sketch: bins, (key + 1024, count)...;
+ *           hist: classes, counts...
+ *   type:   enum value_type in the low three bits; above them how a value is written: 0: IEEE 754, eight bytes, little-endian;
+ *           p + 1: zigzag(mantissa) of a decimal of p places (core/decimal.h)
  */
 #ifndef AVIARY_STORE_REPORT_LOG_H
 #define AVIARY_STORE_REPORT_LOG_H
@@ -18,7 +20,7 @@
 #include "base/buf.h"
 #include "core/telemetry.h"
 
-#define REPORT_LOG_RECEIVED_MAX 60000 /* ms between a batch's base and its last report */
+#define REPORT_LOG_RECEIVED_MAX 60000 /* ms between a batch's base and its last report; the queries' search by time counts on it */
 
 struct log_report {
 	int64_t device;      /* row id */
@@ -42,8 +44,8 @@ struct log_metric {
 	uint64_t counts[TELEMETRY_SKETCH_BINS];    /* sketch and hist */
 };
 
-/* Appends one record. `names` has the symbol of each metric of `r`; a metric with symbol 0 is left out. received_ms must be within
- * REPORT_LOG_RECEIVED_MAX of base_ms. Returns the number of metrics written. */
+/* Appends one record. `names` has the symbol of each metric of `r`; a metric with symbol 0 is left out. received_ms must not be before base_ms;
+ * in a batch, it is at most REPORT_LOG_RECEIVED_MAX behind. Returns the number of metrics written. */
 unsigned report_log_put(struct buf *out, int64_t base_ms, int64_t device, int64_t received_ms, int64_t version, const int64_t *names,
 	const struct telemetry_report *r);
 

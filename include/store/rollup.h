@@ -1,4 +1,6 @@
-/* The open minute: what its reports add up to, by (minute, metric, device, version), in memory until it is written. One thread. */
+/* The open minute of the whole fleet: what its reports add up to, by (minute, metric, version), in memory until it is written. One thread.
+ *
+ * Single devices are not in it: they have chunks (store/chunk.h). So its size is that of the fleet's vocabulary, not of the fleet. */
 #ifndef AVIARY_STORE_ROLLUP_H
 #define AVIARY_STORE_ROLLUP_H
 
@@ -6,14 +8,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "store/telemetry_sql.h"
+#include "core/ddsketch.h"
 
 struct rollup_row {
-	int64_t bucket, metric, device, version; /* the key; metric 0 marks a free place */
+	int64_t bucket, metric, version; /* the key; metric 0 marks a free place */
 	int64_t reports, n;
 	double sum, min, max;
-	bool has_values; /* min and max are known of every report */
-	struct sketch_blob sketch;
+	bool has_values;         /* min and max are known of every report */
+	struct ddsketch *sketch; /* of those values that quantiles are known of; NULL: of none */
 };
 
 struct rollup; /* a hash table */

@@ -1,7 +1,8 @@
 /* Questions to telemetry.db: aggregates over time, or single points. A closed job on a read-only connection of its own, with a deadline.
  *
- * Aggregates come from hours, minutes or raw reports, whichever is coarse enough for the step; what is not rolled up yet is taken from the
- * finer one, so an answer always ends at the last committed report. All of it is one SELECT.
+ * Aggregates of the whole fleet come from hours, minutes or raw reports, whichever is coarse enough for the step; those of named devices from their
+ * chunks, whatever the step. What is not rolled up or regrouped yet is taken from the finer one, so an answer always ends at the last committed
+ * report. All of it is one SELECT.
  */
 #ifndef AVIARY_STORE_TELEMETRY_QUERY_H
 #define AVIARY_STORE_TELEMETRY_QUERY_H

@@ -4,7 +4,7 @@
  *   sketch_add(a, b)                  the same of two
  *   sketch_quantile(blob, q, n)       NULL unless the sketch holds exactly n values
  *   in_cohort(device)                 whether a device belongs to the question (telemetry_sql_cohort)
- *   report_points(data, base)         the packed reports of a batch as rows: device, received, ts, version, boot, seq, metric, type, reports,
+ *   report_points(data, base)         the packed reports of a batch or a chunk as rows: device, received, ts, version, boot, seq, metric, type, reports,
  *                                     n, sum, min, max, sketch, value (as JSON, in the form in which it was reported)
  */
 #ifndef AVIARY_STORE_TELEMETRY_SQL_H

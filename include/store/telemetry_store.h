@@ -1,4 +1,4 @@
-/* telemetry.db as its writer sees it: batches in, minute and hour roll-ups, device states, retention.
+/* telemetry.db as its writer sees it: batches in, minute and hour roll-ups of the fleet, chunks of single devices, device states, retention.
  *
  * One thread at a time. A batch is one transaction: packed reports, new names, device states whose turn it is, and, when a minute has ended,
  * its roll-ups. The open minute is in memory only and comes back from the log. Queries: store/telemetry_query.h.
@@ -62,10 +62,11 @@ void telemetry_store_close(struct telemetry_store *s); /* NULL is allowed */
 AVIARY_MUST_CHECK enum err telemetry_store_write(struct telemetry_store *s, const struct stored_batch *b, struct fault *f);
 
 struct telemetry_retention {
-	int64_t raw_before_ms, minute_before_ms, hour_before_ms; /* what is older goes; 0 = keep */
-	int64_t max_bytes; /* 0 = no bound; above it the oldest raw batches go, then the oldest minutes */
+	int64_t raw_before_ms, device_before_ms, minute_before_ms, hour_before_ms; /* what is older goes; 0 = keep */
+	int64_t max_bytes; /* 0 = no bound; above it the oldest raw batches go, then roll-ups, then chunks */
 };
-/* One bounded step, committed: the roll-ups of a minute that has ended without a batch after it, or a part of an hour's, or of retention. */
+/* One bounded step, committed: the roll-ups of a minute that has ended without a batch after it, or a part of an hour's, of
+ * regrouping, or of retention. */
 AVIARY_MUST_CHECK enum err telemetry_store_maintain(struct telemetry_store *s, const struct telemetry_retention *r, int64_t now_ms, bool *more,
 	struct fault *f);
 AVIARY_MUST_CHECK enum err telemetry_store_bytes(struct telemetry_store *s, int64_t *used, struct fault *f); /* pages in use */

@@ -36,6 +36,7 @@ void telemetry_options_init(struct telemetry_options *o)
 		.path = NULL,
 		.baseline_ms = DAY_MS,
 		.raw_keep_ms = (int64_t)7 * DAY_MS,
+		.device_keep_ms = (int64_t)30 * DAY_MS,
 		.minute_keep_ms = (int64_t)30 * DAY_MS,
 		.hour_keep_ms = (int64_t)730 * DAY_MS,
 		.max_bytes = 0,
@@ -482,6 +483,7 @@ enum err telemetry_maintain(struct telemetry *t, int64_t now_ms, bool *more, str
 {
 	struct telemetry_retention r = {
 		.raw_before_ms = t->o.raw_keep_ms > 0 ? now_ms - t->o.raw_keep_ms : 0,
+		.device_before_ms = t->o.device_keep_ms > 0 ? now_ms - t->o.device_keep_ms : 0,
 		.minute_before_ms = t->o.minute_keep_ms > 0 ? now_ms - t->o.minute_keep_ms : 0,
 		.hour_before_ms = t->o.hour_keep_ms > 0 ? now_ms - t->o.hour_keep_ms : 0,
 		.max_bytes = t->o.max_bytes,

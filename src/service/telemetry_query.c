@@ -60,7 +60,7 @@ static int64_t floor_to(int64_t v, int64_t unit)
 	return v - v % unit;
 }
 
-/* The coarsest source that the step allows; ranges are widened to its unit. */
+/* Of the fleet, the coarsest source that the step allows; ranges are widened to its unit. */
 static enum err choose_source(const struct telemetry_question *q, struct telemetry_select *s, struct fault *f)
 {
 	int64_t range = q->to_ms - q->from_ms, unit = TELEMETRY_MINUTE_MS;
@@ -69,6 +69,8 @@ static enum err choose_source(const struct telemetry_question *q, struct telemet
 	s->to_ms = q->to_ms;
 	s->step_ms = q->step_ms > 0 ? q->step_ms : range;
 	s->source = SOURCE_RAW;
+	if (q->devices != NULL)
+		return ERR_OK; /* from their chunks, to the millisecond */
 	if (is_exact && range > RAW_RANGE_MAX_MS)
 		return fault_set(f, ERR_INVALID, "/step_ms", "over more than six hours a step is whole minutes");
 	if (is_exact)

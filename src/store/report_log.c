@@ -4,11 +4,15 @@
 #include <string.h>
 
 #include "core/ddsketch.h"
+#include "core/decimal.h"
 #include "core/varint.h"
 
 #define TS_BOUND ((int64_t)1 << 60)
 #define HAS_TS 1
+#define TYPE_MASK 7      /* of a metric's type byte; above it: how a double is written */
+#define PLACES_SHIFT 3   /* 0: as it is; p + 1: a decimal of p places */
 
+_Static_assert(VALUE_TYPE_COUNT <= TYPE_MASK, "a type fits its bits");
 _Static_assert(TELEMETRY_HIST_BINS <= TELEMETRY_SKETCH_BINS, "log_metric.counts serves both");
 
 static void put_int(struct buf *out, int64_t v)
@@ -27,18 +31,30 @@ static void put_double(struct buf *out, double v)
 	buf_append(out, bytes, sizeof bytes);
 }
 
+/* The type's byte, a count where the type has one, and the number. */
+static void put_number(struct buf *out, const struct metric_value *m)
+{
+	int64_t mantissa = 0;
+	unsigned places = 0;
+	bool is_decimal = decimal_of(m->value, &mantissa, &places);
+	buf_char(out, (char)((unsigned)m->type | (is_decimal ? (places + 1) << PLACES_SHIFT : 0)));
+	if (m->type == VALUE_SUM)
+		put_int(out, m->n);
+	if (is_decimal)
+		put_int(out, varint_zigzag(mantissa));
+	else
+		put_double(out, m->value);
+}
+
 static void put_metric(struct buf *out, int64_t name, const struct metric_value *m)
 {
 	put_int(out, name);
+	if (m->type == VALUE_NUMBER || m->type == VALUE_SUM) {
+		put_number(out, m);
+		return;
+	}
 	buf_char(out, (char)m->type);
 	switch (m->type) {
-	case VALUE_NUMBER:
-		put_double(out, m->value);
-		break;
-	case VALUE_SUM:
-		put_int(out, m->n);
-		put_double(out, m->value);
-		break;
 	case VALUE_RATIO:
 		put_int(out, m->n);
 		put_int(out, m->k);
@@ -55,19 +71,11 @@ static void put_metric(struct buf *out, int64_t name, const struct metric_value 
 		for (unsigned i = 0; i < m->bin_count; i++)
 			put_int(out, (int64_t)m->counts[i]);
 		break;
+	case VALUE_NUMBER:
+	case VALUE_SUM:
 	case VALUE_TYPE_COUNT:
 		assert(!"a type from the parser");
 	}
-}
-
-static int64_t zigzag(int64_t v)
-{
-	return v >= 0 ? 2 * v : -2 * v - 1;
-}
-
-static int64_t unzigzag(int64_t v)
-{
-	return v % 2 == 0 ? v / 2 : -(v / 2) - 1;
 }
 
 static int64_t bounded_ts(int64_t ts)
@@ -78,7 +86,7 @@ static int64_t bounded_ts(int64_t ts)
 unsigned report_log_put(struct buf *out, int64_t base_ms, int64_t device, int64_t received_ms, int64_t version, const int64_t *names,
 	const struct telemetry_report *r)
 {
-	assert(received_ms >= base_ms && received_ms - base_ms <= REPORT_LOG_RECEIVED_MAX);
+	assert(received_ms >= base_ms);
 	assert(device > 0 && r->boot.len > 0 && r->boot.len < NAME_BOOT_BYTES);
 	unsigned written = 0;
 	for (unsigned i = 0; i < r->metric_count; i++)
@@ -89,7 +97,7 @@ unsigned report_log_put(struct buf *out, int64_t base_ms, int64_t device, int64_
 	put_int(out, received_ms - base_ms);
 	put_int(out, r->has_ts ? HAS_TS : 0);
 	if (r->has_ts)
-		put_int(out, zigzag(bounded_ts(r->ts_ms) - received_ms));
+		put_int(out, varint_zigzag(bounded_ts(r->ts_ms) - received_ms));
 	put_int(out, version);
 	put_int(out, r->seq);
 	put_int(out, (int64_t)r->boot.len);
@@ -114,7 +122,7 @@ void report_log_open(struct report_log_reader *l, const void *data, size_t len, 
 static bool get_record(const uint8_t *at, const uint8_t *end, int64_t base_ms, struct log_report *out)
 {
 	int64_t received, flags, ts = 0, boot_len;
-	if (!varint_get(&at, end, &received) || !varint_get(&at, end, &flags) || flags > HAS_TS || received > REPORT_LOG_RECEIVED_MAX)
+	if (!varint_get(&at, end, &received) || !varint_get(&at, end, &flags) || flags > HAS_TS)
 		return false;
 	if (flags == HAS_TS && !varint_get(&at, end, &ts))
 		return false;
@@ -123,7 +131,7 @@ static bool get_record(const uint8_t *at, const uint8_t *end, int64_t base_ms, s
 		return false;
 	out->received_ms = base_ms + received;
 	out->has_ts = flags == HAS_TS;
-	out->ts_ms = out->has_ts ? out->received_ms + unzigzag(ts) : 0;
+	out->ts_ms = out->has_ts ? out->received_ms + varint_unzigzag(ts) : 0;
 	out->boot = (struct slice){(const char *)at, (size_t)boot_len};
 	at += boot_len;
 	if (!varint_get(&at, end, &out->metric_count) || out->metric_count > TELEMETRY_METRICS)
@@ -168,6 +176,21 @@ static bool get_double(const uint8_t **at, const uint8_t *end, double *v)
 	return true;
 }
 
+/* A number as its type byte says that it was written. */
+static bool get_number(const uint8_t **at, const uint8_t *end, unsigned how, double *v)
+{
+	int64_t mantissa;
+	if (how == 0)
+		return get_double(at, end, v);
+	if (how > DECIMAL_PLACES_MAX + 1 || !varint_get(at, end, &mantissa))
+		return false;
+	mantissa = varint_unzigzag(mantissa);
+	if (mantissa > DECIMAL_MANTISSA_MAX || mantissa < -DECIMAL_MANTISSA_MAX)
+		return false;
+	*v = decimal_value(mantissa, how - 1);
+	return true;
+}
+
 static bool get_bins(const uint8_t **at, const uint8_t *end, bool has_keys, struct log_metric *out)
 {
 	int64_t count, key = 0, n;
@@ -187,9 +210,10 @@ static bool get_bins(const uint8_t **at, const uint8_t *end, bool has_keys, stru
 bool report_log_metric(struct log_report *r, struct log_metric *out)
 {
 	const uint8_t *at = r->metrics;
-	if (r->metric_count == 0 || !varint_get(&at, r->end, &out->name) || at == r->end || *at >= VALUE_TYPE_COUNT)
+	if (r->metric_count == 0 || !varint_get(&at, r->end, &out->name) || at == r->end || (*at & TYPE_MASK) >= VALUE_TYPE_COUNT)
 		return false;
-	out->type = (enum value_type)*at++;
+	unsigned how = *at >> PLACES_SHIFT;
+	out->type = (enum value_type)(*at++ & TYPE_MASK);
 	out->n = out->type == VALUE_NUMBER;
 	out->k = 0;
 	out->value = 0;
@@ -197,10 +221,10 @@ bool report_log_metric(struct log_report *r, struct log_metric *out)
 	bool ok = false;
 	switch (out->type) {
 	case VALUE_NUMBER:
-		ok = get_double(&at, r->end, &out->value);
+		ok = get_number(&at, r->end, how, &out->value);
 		break;
 	case VALUE_SUM:
-		ok = varint_get(&at, r->end, &out->n) && get_double(&at, r->end, &out->value);
+		ok = varint_get(&at, r->end, &out->n) && get_number(&at, r->end, how, &out->value);
 		break;
 	case VALUE_RATIO:
 		ok = varint_get(&at, r->end, &out->n) && varint_get(&at, r->end, &out->k);

@@ -7,14 +7,13 @@
 #include "store/report_log.h"
 #include "store/telemetry_store.h"
 
-#define PLACES_MIN 1024 /* a power of two, as every size */
+#define PLACES_MIN 64 /* a power of two, as every size */
 
 struct rollup {
 	struct rollup_row *places;
 	size_t size, count;
 	const struct rollup_row **sorted;
 	int64_t newest;
-	struct ddsketch scratch;
 };
 
 static void *must_calloc(size_t count, size_t size)
@@ -51,11 +50,10 @@ static uint64_t mix(uint64_t h, int64_t v)
 
 static struct rollup_row *place_of(struct rollup_row *places, size_t size, const struct rollup_row *key)
 {
-	uint64_t h = mix(mix(mix(mix(0, key->device), key->metric), key->version), key->bucket);
+	uint64_t h = mix(mix(mix(0, key->metric), key->version), key->bucket);
 	for (size_t i = (size_t)h & (size - 1);; i = (i + 1) & (size - 1)) {
 		struct rollup_row *p = &places[i];
-		if (p->metric == 0 ||
-		    (p->device == key->device && p->metric == key->metric && p->version == key->version && p->bucket == key->bucket))
+		if (p->metric == 0 || (p->metric == key->metric && p->version == key->version && p->bucket == key->bucket))
 			return p;
 	}
 }
@@ -73,12 +71,24 @@ static void grow(struct rollup *r)
 	r->size = size;
 }
 
+static void add_sketch(struct rollup_row *row, const struct log_metric *m)
+{
+	if (row->sketch == NULL) {
+		row->sketch = must_calloc(1, sizeof *row->sketch);
+		ddsketch_init(row->sketch);
+	}
+	/* A sketch that would overflow (above 2^62 values a minute) stays as it is: its count then differs from n, and no quantile is told. */
+	enum err e = ERR_OK;
+	for (unsigned i = 0; i < m->bin_count && e == ERR_OK; i++)
+		e = ddsketch_add_key(row->sketch, m->keys[i], m->counts[i]);
+	(void)e;
+}
+
 static void add_point(struct rollup *r, const struct log_report *report, struct log_metric *m)
 {
 	struct log_summary s;
 	report_log_summarise(m, &s);
-	struct rollup_row key = {.bucket = report->received_ms - report->received_ms % TELEMETRY_MINUTE_MS, .metric = m->name, .device = report->device,
-	                         .version = report->version};
+	struct rollup_row key = {.bucket = report->received_ms - report->received_ms % TELEMETRY_MINUTE_MS, .metric = m->name, .version = report->version};
 	struct rollup_row *row = place_of(r->places, r->size, &key);
 	if (row->metric == 0) {
 		*row = key;
@@ -91,9 +101,8 @@ static void add_point(struct rollup *r, const struct log_report *report, struct 
 	row->reports++;
 	row->n += s.n;
 	row->sum += s.sum;
-	/* A sketch that would overflow (above 2^62 values a minute) stays as it is: its count then differs from n, and no quantile is told. */
-	enum err e = s.has_sketch ? sketch_blob_add(&row->sketch, m->keys, m->counts, m->bin_count, &r->scratch) : ERR_OK;
-	(void)e;
+	if (s.has_sketch)
+		add_sketch(row, m);
 	if (key.bucket > r->newest)
 		r->newest = key.bucket;
 }
@@ -132,8 +141,6 @@ static int compare_rows(const void *a, const void *b)
 		return x->bucket < y->bucket ? -1 : 1;
 	if (x->metric != y->metric)
 		return x->metric < y->metric ? -1 : 1;
-	if (x->device != y->device)
-		return x->device < y->device ? -1 : 1;
 	return (x->version > y->version) - (x->version < y->version);
 }
 
@@ -155,7 +162,7 @@ const struct rollup_row *const *rollup_sorted(struct rollup *r)
 void rollup_clear(struct rollup *r)
 {
 	for (size_t i = 0; i < r->size; i++)
-		free(r->places[i].sketch.data);
+		free(r->places[i].sketch);
 	memset(r->places, 0, r->size * sizeof *r->places);
 	free(r->sorted);
 	r->sorted = NULL;

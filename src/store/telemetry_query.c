@@ -11,13 +11,13 @@
 
 #define SLACK_TEXT "60000" /* ms: a batch holds at most this much time (REPORT_LOG_RECEIVED_MAX) */
 
-/* Parameters: ?1 metric, ?2 from, ?3 to, ?4 step, ?5 the device when it is one, ?6 limit. */
+/* Parameters: ?1 metric, ?2 from, ?3 to, ?4 step, ?5 the device when it is one, else the devices as a JSON array, ?6 limit. */
 #define BUCKETS(name, unit) " " name " (at) AS (SELECT " unit "_from FROM ends WHERE " unit "_from < " unit "_to" \
 	" UNION ALL SELECT at + " unit "_ms FROM " name ", ends WHERE at + " unit "_ms < " unit "_to)"
 
 static const char ends[] =
-	"WITH RECURSIVE progress_of (rolled, hours) AS (SELECT (SELECT value FROM progress WHERE name = 'rolled_batch'),"
-	" (SELECT value FROM progress WHERE name = 'hours_before')),";
+	"WITH RECURSIVE progress_of (rolled, hours, regrouped) AS (SELECT (SELECT value FROM progress WHERE name = 'rolled_batch'),"
+	" (SELECT value FROM progress WHERE name = 'hours_before'), (SELECT value FROM progress WHERE name = 'regrouped_batch')),";
 
 /* Where each source's part of the range ends: hours are complete before `hours`, minutes hold batches up to `rolled`. */
 static const char ends_hour[] =
@@ -27,6 +27,10 @@ static const char ends_minute[] =
 	" ends (hour_from, hour_to, hour_ms, minute_from, minute_to, minute_ms, rolled) AS (SELECT 0, 0, 3600000, ?2, ?3, 60000, rolled FROM progress_of),";
 static const char ends_raw[] =
 	" ends (hour_from, hour_to, hour_ms, minute_from, minute_to, minute_ms, rolled) AS (SELECT 0, 0, 3600000, 0, 0, 60000, -1),";
+
+/* Of devices: chunks hold batches up to `regrouped`. */
+static const char ends_devices[] =
+	" ends (hour_from, hour_to, hour_ms, minute_from, minute_to, minute_ms, rolled) AS (SELECT 0, 0, 3600000, 0, 0, 60000, regrouped FROM progress_of),";
 
 static void put_versions(const struct telemetry_select *q, struct buf *sql)
 {
@@ -48,14 +52,30 @@ static void put_devices(const struct telemetry_select *q, const char *column, st
 		buf_printf(sql, " AND in_cohort(%s)", column);
 }
 
-/* The key's order is bucket, metric, device: one search a bucket, so a device's day is 1440 searches and nothing else is read. */
-static void put_rollup(const struct telemetry_select *q, const char *table, struct buf *sql)
+static void put_rollup(const struct telemetry_select *q, const char *name, struct buf *sql)
 {
-	buf_printf(sql, "SELECT bucket AS at, version, reports, n, sum, min, max, sketch FROM %ss CROSS JOIN %s"
-	           " WHERE bucket = at AND metric = ?1", table, table);
-	put_devices(q, "device", sql);
+	buf_printf(sql, "SELECT bucket AS at, version, reports, n, sum, min, max, sketch FROM %ss CROSS JOIN fleet_%s"
+	           " WHERE bucket = at AND metric = ?1", name, name);
 	put_versions(q, sql);
 	buf_str(sql, " UNION ALL ");
+}
+
+/* The chunks of these devices: a search a period and device, in the order of the key. */
+static void put_chunks_of(const struct telemetry_select *q, struct buf *sql)
+{
+	bool is_one = q->device_count == 1;
+	buf_printf(sql, " FROM period%s CROSS JOIN chunk CROSS JOIN report_points WHERE period.last_ms >= ?2 AND period.first_ms < ?3"
+	           " AND period.last_batch <= (SELECT value FROM progress WHERE name = 'regrouped_batch') AND chunk.period = period.id AND chunk.device = %s"
+	           " AND report_points.data = chunk.data AND base = period.first_ms AND metric = ?1 AND received >= ?2 AND received < ?3",
+	           is_one ? "" : " CROSS JOIN json_each(?5) AS named", is_one ? "?5" : "named.value");
+	put_versions(q, sql);
+	buf_str(sql, " UNION ALL ");
+}
+
+static void put_chunks(const struct telemetry_select *q, struct buf *sql)
+{
+	buf_str(sql, "SELECT received AS at, version, 1 AS reports, n, sum, min, max, sketch");
+	put_chunks_of(q, sql);
 }
 
 static void put_raw(const struct telemetry_select *q, struct buf *sql)
@@ -63,7 +83,7 @@ static void put_raw(const struct telemetry_select *q, struct buf *sql)
 	/* The log's end by its numbers, a range of it by its times: the + keeps the planner from the other. */
 	buf_printf(sql, "SELECT received AS at, version, 1 AS reports, n, sum, min, max, sketch FROM ends CROSS JOIN raw CROSS JOIN report_points"
 	           " WHERE %s AND first_ms < ?3 AND report_points.data = raw.data AND base = first_ms AND metric = ?1 AND received >= ?2 AND received < ?3",
-	           q->source == SOURCE_RAW ? "last_ms >= ?2 AND last_ms < ?3 + " SLACK_TEXT : "id > rolled AND +last_ms >= ?2");
+	           q->source == SOURCE_RAW && q->devices == NULL ? "last_ms >= ?2 AND last_ms < ?3 + " SLACK_TEXT : "id > rolled AND +last_ms >= ?2");
 	put_devices(q, "device", sql);
 	put_versions(q, sql);
 }
@@ -79,7 +99,7 @@ static void put_scores(const struct telemetry_select *q, struct buf *sql)
 static void build_select(const struct telemetry_select *q, struct buf *sql)
 {
 	buf_str(sql, ends);
-	buf_str(sql, q->source == SOURCE_HOUR ? ends_hour : q->source == SOURCE_MINUTE ? ends_minute : ends_raw);
+	buf_str(sql, q->devices != NULL ? ends_devices : q->source == SOURCE_HOUR ? ends_hour : q->source == SOURCE_MINUTE ? ends_minute : ends_raw);
 	buf_str(sql, BUCKETS("hours", "hour") "," BUCKETS("minutes", "minute"));
 	buf_str(sql, " SELECT slot * ?4 + ?2");
 	buf_str(sql, q->by_version ? ", (SELECT model FROM symbol WHERE id = version), (SELECT text FROM symbol WHERE id = version)" : ", NULL, NULL");
@@ -87,14 +107,17 @@ static void build_select(const struct telemetry_select *q, struct buf *sql)
 	             " FROM (SELECT (at - ?2) / ?4 AS slot, version, sum(reports) AS reports, sum(n) AS n, sum(sum) AS sum,"
 	             " CASE WHEN count(min) = count(*) THEN min(min) END AS min, CASE WHEN count(max) = count(*) THEN max(max) END AS max,"
 	             " sketch_merge(sketch) AS sketch FROM (");
-	if (q->source == SOURCE_HOUR && !q->is_scores)
-		put_rollup(q, "hour", sql);
-	if (q->source != SOURCE_RAW && !q->is_scores)
-		put_rollup(q, "minute", sql);
-	if (q->is_scores)
+	if (q->is_scores) {
 		put_scores(q, sql);
-	else
+	} else {
+		if (q->devices != NULL)
+			put_chunks(q, sql);
+		else if (q->source == SOURCE_HOUR)
+			put_rollup(q, "hour", sql);
+		if (q->devices == NULL && q->source != SOURCE_RAW)
+			put_rollup(q, "minute", sql);
 		put_raw(q, sql);
+	}
 	buf_printf(sql, ") GROUP BY 1%s) ORDER BY 1%s LIMIT ?6", q->by_version ? ", version" : "", q->by_version ? ", version" : "");
 }
 
@@ -108,14 +131,29 @@ static enum err open_reader(const struct telemetry_select *q, const struct telem
 	return e;
 }
 
-static void bind(const struct telemetry_select *q, struct stmt *st)
+/* `names` has the devices as JSON where they are several; both must live until the statement is reset. */
+static void bind_devices(const struct telemetry_select *q, struct stmt *st, struct buf *names)
+{
+	if (q->devices == NULL)
+		return;
+	if (q->device_count == 1) {
+		stmt_bind_int(st, 5, q->devices[0]);
+		return;
+	}
+	buf_char(names, '[');
+	for (size_t i = 0; i < q->device_count; i++)
+		buf_printf(names, i > 0 ? ",%lld" : "%lld", (long long)q->devices[i]);
+	buf_char(names, ']');
+	stmt_bind_text(st, 5, buf_cstr(names));
+}
+
+static void bind(const struct telemetry_select *q, struct stmt *st, struct buf *names)
 {
 	stmt_bind_int(st, 1, q->metric);
 	stmt_bind_int(st, 2, q->from_ms);
 	stmt_bind_int(st, 3, q->to_ms);
 	stmt_bind_int(st, 4, q->step_ms);
-	if (q->devices != NULL && q->device_count == 1)
-		stmt_bind_int(st, 5, q->devices[0]);
+	bind_devices(q, st, names);
 	stmt_bind_int(st, 6, q->limit);
 }
 
@@ -145,7 +183,7 @@ enum err telemetry_select_run(const struct telemetry_select *q, struct fault *f)
 	assert(q->step_ms >= 1 && (q->source != SOURCE_MINUTE || q->step_ms % TELEMETRY_MINUTE_MS == 0) &&
 	       (q->source != SOURCE_HOUR || q->step_ms % TELEMETRY_HOUR_MS == 0));
 	struct telemetry_cohort cohort = {q->devices, q->device_count};
-	struct buf sql = BUF_INIT;
+	struct buf sql = BUF_INIT, names = BUF_INIT;
 	struct db *db = NULL;
 	struct stmt *st = NULL;
 	build_select(q, &sql);
@@ -153,10 +191,11 @@ enum err telemetry_select_run(const struct telemetry_select *q, struct fault *f)
 	if (e == ERR_OK)
 		e = db_prepare_text(db, buf_cstr(&sql), &st, f);
 	if (e == ERR_OK) {
-		bind(q, st);
+		bind(q, st, &names);
 		e = read_answer(q, st, f);
 	}
 	db_close(db);
+	buf_done(&names);
 	buf_done(&sql);
 	return e;
 }
@@ -170,11 +209,16 @@ static void build_points(const struct telemetry_select *q, struct buf *sql)
 		             " AND metric = ?1 ORDER BY at DESC LIMIT ?6");
 		return;
 	}
-	buf_str(sql, "SELECT received, ts, boot, seq, (SELECT model FROM symbol WHERE id = version), (SELECT text FROM symbol WHERE id = version), type,"
-	           " value FROM raw CROSS JOIN report_points WHERE last_ms >= ?2 AND last_ms < ?3 + " SLACK_TEXT " AND first_ms < ?3"
-	           " AND report_points.data = raw.data AND base = first_ms AND device = ?5 AND metric = ?1 AND received >= ?2 AND received < ?3");
+	static const char columns[] = "SELECT received, ts, boot, seq, (SELECT model FROM symbol WHERE id = version), (SELECT text FROM symbol WHERE id = version),"
+	                              " type, value, report_points.rowid AS place, %d AS source";
+	buf_str(sql, "SELECT * FROM (");
+	buf_printf(sql, columns, 0);
+	put_chunks_of(q, sql);
+	buf_printf(sql, columns, 1);
+	buf_str(sql, " FROM raw CROSS JOIN report_points WHERE id > (SELECT value FROM progress WHERE name = 'regrouped_batch') AND +last_ms >= ?2"
+	             " AND first_ms < ?3 AND report_points.data = raw.data AND base = first_ms AND device = ?5 AND metric = ?1 AND received >= ?2 AND received < ?3");
 	put_versions(q, sql);
-	buf_str(sql, " ORDER BY last_ms DESC, received DESC, report_points.rowid DESC LIMIT ?6");
+	buf_str(sql, ") ORDER BY source DESC, received DESC, place DESC LIMIT ?6");
 }
 
 static enum err read_points(const struct telemetry_select *q, struct stmt *st, void (*fn)(void *, const struct telemetry_point_row *), struct fault *f)

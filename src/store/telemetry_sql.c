@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "store/db.h"
 #include "store/db_native.h"
+#include "store/chunk.h"
 #include "store/report_log.h"
 
 /* ---- sketches ---- */
@@ -125,7 +126,7 @@ enum point_column {
 
 struct point_cursor {
 	sqlite3_vtab_cursor base;
-	void *data; /* a copy: SQLite may move its own while we walk */
+	struct buf data; /* a copy: SQLite may move its own while we walk */
 	struct report_log_reader reader;
 	struct log_report report;
 	struct log_metric metric;
@@ -198,7 +199,7 @@ static int point_open(sqlite3_vtab *table, sqlite3_vtab_cursor **out)
 static int point_close(sqlite3_vtab_cursor *cursor)
 {
 	struct point_cursor *c = (struct point_cursor *)cursor;
-	free(c->data);
+	buf_done(&c->data);
 	sqlite3_free(c);
 	return SQLITE_OK;
 }
@@ -228,18 +229,18 @@ static int point_filter(sqlite3_vtab_cursor *cursor, int plan, const char *text,
 	size_t len = (size_t)sqlite3_value_bytes(argv[0]);
 	const void *data = sqlite3_value_blob(argv[0]);
 	int next = 2;
-	free(c->data);
-	c->data = malloc(len + 1);
-	if (c->data == NULL)
-		abort();
-	if (len > 0)
-		memcpy(c->data, data, len);
+	int64_t base_ms = sqlite3_value_int64(argv[1]);
+	buf_clear(&c->data);
+	if (!chunk_is(data, len))
+		buf_append(&c->data, data, len);
+	else if (!chunk_expand(data, len, base_ms, &c->data))
+		return SQLITE_CORRUPT_VTAB;
 	c->only_device = plan & 1 ? sqlite3_value_int64(argv[next++]) : 0;
 	c->only_metric = plan & 2 ? sqlite3_value_int64(argv[next]) : 0;
 	c->is_at_end = false;
 	c->rowid = 0;
 	c->report.metric_count = 0;
-	report_log_open(&c->reader, c->data, len, sqlite3_value_int64(argv[1]));
+	report_log_open(&c->reader, c->data.data, c->data.len, base_ms);
 	return point_next(cursor);
 }
 
@@ -306,10 +307,13 @@ static void result_summary(sqlite3_context *ctx, struct point_cursor *c, int col
 	else if ((column == POINT_MIN || column == POINT_MAX) && s->has_values)
 		sqlite3_result_double(ctx, column == POINT_MIN ? s->min : s->max);
 	else if (column == POINT_SKETCH && s->has_sketch) {
-		struct ddsketch scratch;
-		struct sketch_blob blob = {NULL, 0};
-		if (sketch_blob_add(&blob, copy.keys, copy.counts, copy.bin_count, &scratch) == ERR_OK)
-			sqlite3_result_blob64(ctx, blob.data, blob.len, free);
+		struct ddsketch sketch;
+		enum err e = ERR_OK;
+		ddsketch_init(&sketch);
+		for (unsigned i = 0; i < copy.bin_count && e == ERR_OK; i++)
+			e = ddsketch_add_key(&sketch, copy.keys[i], copy.counts[i]);
+		if (e == ERR_OK)
+			result_sketch(ctx, &sketch);
 	}
 }
 

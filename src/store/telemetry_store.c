@@ -5,21 +5,21 @@
 #include <string.h>
 
 #include "store/db.h"
+#include "store/regroup.h"
 #include "store/rollup.h"
 #include "store/telemetry_sql.h"
 
 #define MINUTE_GRACE_MS 2000   /* a batch takes this long from its last report to its commit, at most, when nothing fails */
-#define ROLLUP_ROWS_MAX 1000000 /* of the open minute, some 150 MB; more are written before the minute ends */
-#define HOUR_SPAN 2000         /* device rows an hour's step: some ten milliseconds */
+#define ROLLUP_ROWS_MAX 4000   /* of the open minute, with sketches 64 MB; more are written before the minute ends */
 #define RAW_STEP 64            /* batches deleted in one step */
 
 #define ROLLUP_UPSERT                                                                                                  \
-	" (bucket, metric, device, version, reports, n, sum, min, max, sketch) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)" \
-	" ON CONFLICT (bucket, metric, device, version) DO UPDATE SET reports = reports + excluded.reports, n = n + excluded.n," \
+	" (bucket, metric, version, reports, n, sum, min, max, sketch) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"     \
+	" ON CONFLICT (bucket, metric, version) DO UPDATE SET reports = reports + excluded.reports, n = n + excluded.n,"\
 	" sum = sum + excluded.sum, min = min(min, excluded.min), max = max(max, excluded.max), sketch = sketch_add(sketch, excluded.sketch)"
 
 enum {
-	S_LAST, S_GET, S_SET, S_SYMBOL_ADD, S_SYMBOLS, S_STATE_PUT, S_STATE_DELETE, S_STATES, S_DEVICE_MAX, S_RAW_ADD, S_RAW_AFTER, S_RAW_OLDEST,
+	S_LAST, S_GET, S_SET, S_SYMBOL_ADD, S_SYMBOLS, S_STATE_PUT, S_STATE_DELETE, S_STATES, S_RAW_ADD, S_RAW_AFTER, S_RAW_OLDEST,
 	S_RAW_DELETE, S_MINUTE_ADD, S_MINUTE_FIRST, S_MINUTE_DELETE, S_HOUR_ADD, S_HOUR_PART, S_HOUR_FIRST, S_HOUR_DELETE, S_METRIC_AFTER, S_SIZE,
 	S_DETECT_PUT, S_DETECT_DELETE, S_DETECTS, S_VIEW_PUT, S_VIEWS, S_VIEW_DROP, S_EVENT_PUT, S_EVENT_DELETE,
 	S_COUNT
@@ -34,23 +34,21 @@ static const struct statement statements[S_COUNT] = {
 	                 " ON CONFLICT (device) DO UPDATE SET batch = excluded.batch, state = excluded.state", false},
 	[S_STATE_DELETE] = {"DELETE FROM device_state WHERE device = ?1", false},
 	[S_STATES] = {"SELECT device, batch, state FROM device_state ORDER BY device", true}, /* at start */
-	[S_DEVICE_MAX] = {"SELECT coalesce(max(device), 0) FROM device_state", false},
 	[S_RAW_ADD] = {"INSERT INTO raw (id, first_ms, last_ms, reports, data) VALUES (?1, ?2, ?3, ?4, ?5)", false},
 	[S_RAW_AFTER] = {"SELECT id, first_ms, last_ms, reports, data FROM raw WHERE id > ?1 ORDER BY id", false},
 	[S_RAW_OLDEST] = {"SELECT id, last_ms FROM raw WHERE id > 0 ORDER BY id LIMIT 1", false},
 	[S_RAW_DELETE] = {"DELETE FROM raw WHERE id BETWEEN ?1 AND ?2 AND last_ms < ?3", false},
-	[S_MINUTE_ADD] = {"INSERT INTO minute" ROLLUP_UPSERT, false},
-	[S_MINUTE_FIRST] = {"SELECT bucket, metric FROM minute WHERE bucket >= ?1 ORDER BY bucket, metric LIMIT 1", false},
-	[S_MINUTE_DELETE] = {"DELETE FROM minute WHERE bucket = ?1 AND metric = ?2", false},
-	[S_HOUR_ADD] = {"INSERT INTO hour" ROLLUP_UPSERT, false},
+	[S_MINUTE_ADD] = {"INSERT INTO fleet_minute" ROLLUP_UPSERT, false},
+	[S_MINUTE_FIRST] = {"SELECT bucket, metric FROM fleet_minute WHERE bucket >= ?1 ORDER BY bucket, metric LIMIT 1", false},
+	[S_MINUTE_DELETE] = {"DELETE FROM fleet_minute WHERE bucket = ?1 AND metric = ?2", false},
+	[S_HOUR_ADD] = {"INSERT INTO fleet_hour" ROLLUP_UPSERT, false},
 	[S_HOUR_PART] = {"WITH RECURSIVE minutes (at) AS (VALUES (?1) UNION ALL SELECT at + 60000 FROM minutes WHERE at + 60000 < ?1 + 3600000)"
-	                 " INSERT OR REPLACE INTO hour (bucket, metric, device, version, reports, n, sum, min, max, sketch)"
-	                 " SELECT ?1, ?2, device, version, sum(reports), sum(n), sum(sum), CASE WHEN count(min) = count(*) THEN min(min) END,"
+	                 " INSERT OR REPLACE INTO fleet_hour (bucket, metric, version, reports, n, sum, min, max, sketch)"
+	                 " SELECT ?1, ?2, version, sum(reports), sum(n), sum(sum), CASE WHEN count(min) = count(*) THEN min(min) END,"
 	                 " CASE WHEN count(max) = count(*) THEN max(max) END, sketch_merge(sketch)"
-	                 " FROM minutes CROSS JOIN minute WHERE bucket = at AND metric = ?2 AND device >= ?3 AND device < ?4"
-	                 " GROUP BY device, version", true}, /* of the 60 generated rows */
-	[S_HOUR_FIRST] = {"SELECT bucket, metric FROM hour WHERE bucket >= ?1 ORDER BY bucket, metric LIMIT 1", false},
-	[S_HOUR_DELETE] = {"DELETE FROM hour WHERE bucket = ?1 AND metric = ?2", false},
+	                 " FROM minutes CROSS JOIN fleet_minute WHERE bucket = at AND metric = ?2 GROUP BY version", true}, /* of the 60 generated rows */
+	[S_HOUR_FIRST] = {"SELECT bucket, metric FROM fleet_hour WHERE bucket >= ?1 ORDER BY bucket, metric LIMIT 1", false},
+	[S_HOUR_DELETE] = {"DELETE FROM fleet_hour WHERE bucket = ?1 AND metric = ?2", false},
 	[S_METRIC_AFTER] = {"SELECT id FROM symbol WHERE id > ?1 AND kind = 'metric' ORDER BY id LIMIT 1", false},
 	[S_SIZE] = {"SELECT (SELECT page_count FROM pragma_page_count) - (SELECT freelist_count FROM pragma_freelist_count),"
 	            " (SELECT page_size FROM pragma_page_size)", true}, /* of the pragmas' single rows */
@@ -70,9 +68,9 @@ struct telemetry_store {
 	struct db *db;
 	struct stmt *s[S_COUNT];
 	struct rollup *open; /* batches above rolled_batch */
+	struct regroup *regroup;
 	int64_t last_batch, rolled_batch, states_batch, detect_batch, hours_before;
-	/* the hour that is being rolled up: the next metric and device */
-	int64_t hour, hour_metric, hour_device;
+	int64_t hour, hour_metric; /* the hour that is being rolled up, and the metric up to which it is */
 };
 
 /* ---- small statements ---- */
@@ -133,6 +131,8 @@ enum err telemetry_store_open(const char *path, struct telemetry_store **out, st
 	if (e == ERR_OK)
 		e = db_prepare(s->db, statements, S_COUNT, s->s, f);
 	if (e == ERR_OK)
+		e = regroup_open(s->db, 0, &s->regroup, f);
+	if (e == ERR_OK)
 		e = load(s, f);
 	if (e != ERR_OK) {
 		telemetry_store_close(s);
@@ -146,6 +146,7 @@ void telemetry_store_close(struct telemetry_store *s)
 {
 	if (s == NULL)
 		return;
+	regroup_free(s->regroup);
 	db_close(s->db);
 	rollup_free(s->open);
 	free(s);
@@ -155,19 +156,19 @@ void telemetry_store_close(struct telemetry_store *s)
 
 static enum err write_rollup_row(struct stmt *st, const struct rollup_row *r, int64_t bucket, struct fault *f)
 {
+	uint8_t bytes[DDSKETCH_ENCODED_MAX];
 	stmt_bind_int(st, 1, bucket);
 	stmt_bind_int(st, 2, r->metric);
-	stmt_bind_int(st, 3, r->device);
-	stmt_bind_int(st, 4, r->version);
-	stmt_bind_int(st, 5, r->reports);
-	stmt_bind_int(st, 6, r->n);
-	stmt_bind_real(st, 7, r->sum);
+	stmt_bind_int(st, 3, r->version);
+	stmt_bind_int(st, 4, r->reports);
+	stmt_bind_int(st, 5, r->n);
+	stmt_bind_real(st, 6, r->sum);
 	if (r->has_values) {
-		stmt_bind_real(st, 8, r->min);
-		stmt_bind_real(st, 9, r->max);
+		stmt_bind_real(st, 7, r->min);
+		stmt_bind_real(st, 8, r->max);
 	}
-	if (r->sketch.data != NULL)
-		stmt_bind_blob(st, 10, r->sketch.data, r->sketch.len);
+	if (r->sketch != NULL)
+		stmt_bind_blob(st, 9, bytes, ddsketch_encode(r->sketch, bytes));
 	return stmt_run(st, f);
 }
 
@@ -352,27 +353,16 @@ static enum err begin_hour(struct telemetry_store *s, int64_t now_ms, struct fau
 	if (is_written && now_ms >= end + TELEMETRY_MINUTE_MS + MINUTE_GRACE_MS) {
 		s->hour = hour;
 		s->hour_metric = 0;
-		s->hour_device = INT64_MAX;
 	}
 	return ERR_OK;
 }
 
 static enum err roll_hour_part(struct telemetry_store *s, struct fault *f)
 {
-	int64_t max = 0;
-	enum err e = get_int(s, S_DEVICE_MAX, NULL, &max, f);
-	if (e != ERR_OK)
-		return e;
-	bool is_last = max - s->hour_device < HOUR_SPAN; /* devices that are gone lie above, perhaps */
 	struct stmt *st = s->s[S_HOUR_PART];
 	stmt_bind_int(st, 1, s->hour);
 	stmt_bind_int(st, 2, s->hour_metric);
-	stmt_bind_int(st, 3, s->hour_device);
-	stmt_bind_int(st, 4, is_last ? INT64_MAX : s->hour_device + HOUR_SPAN);
-	e = finish(s, stmt_run(st, f), f);
-	if (e == ERR_OK)
-		s->hour_device = is_last ? INT64_MAX : s->hour_device + HOUR_SPAN;
-	return e;
+	return finish(s, stmt_run(st, f), f);
 }
 
 /* One part of an hour: INSERT OR REPLACE, so that an hour which a restart broke off begins again from its first part. */
@@ -382,8 +372,6 @@ static enum err step_hour(struct telemetry_store *s, int64_t now_ms, bool *did, 
 	if (e != ERR_OK || s->hour == 0)
 		return e;
 	*did = true;
-	if (s->hour_device < INT64_MAX)
-		return roll_hour_part(s, f);
 	int64_t metric = 0;
 	stmt_bind_int(s->s[S_METRIC_AFTER], 1, s->hour_metric);
 	e = get_int(s, S_METRIC_AFTER, NULL, &metric, f);
@@ -391,7 +379,6 @@ static enum err step_hour(struct telemetry_store *s, int64_t now_ms, bool *did, 
 		return e;
 	if (metric != 0) {
 		s->hour_metric = metric;
-		s->hour_device = 0;
 		return roll_hour_part(s, f);
 	}
 	e = finish(s, set_progress(s, "hours_before", s->hour + TELEMETRY_HOUR_MS, f), f);
@@ -402,7 +389,7 @@ static enum err step_hour(struct telemetry_store *s, int64_t now_ms, bool *did, 
 	return e;
 }
 
-/* Deletes some of the oldest batches if they are from before `before_ms`; never what is still to be replayed or rolled up. */
+/* Deletes some of the oldest batches if they are from before `before_ms`; never what is still to be replayed, rolled up or regrouped. */
 static enum err drop_raw(struct telemetry_store *s, int64_t before_ms, bool *did, struct fault *f)
 {
 	struct stmt *st = s->s[S_RAW_OLDEST];
@@ -417,6 +404,8 @@ static enum err drop_raw(struct telemetry_store *s, int64_t before_ms, bool *did
 	int64_t upto = s->rolled_batch < s->states_batch ? s->rolled_batch : s->states_batch;
 	if (upto > s->detect_batch)
 		upto = s->detect_batch;
+	if (upto > regroup_upto(s->regroup))
+		upto = regroup_upto(s->regroup);
 	if (upto >= s->last_batch)
 		upto = s->last_batch - 1; /* the newest one keeps the number line */
 	if (e != ERR_OK || !row || last_ms >= before_ms || id > upto)
@@ -448,13 +437,11 @@ static int64_t earlier(int64_t a, int64_t b)
 	return a < b ? a : b;
 }
 
-static enum err step_retention(struct telemetry_store *s, const struct telemetry_retention *r, bool *did, struct fault *f)
+static enum err step_retention(struct telemetry_store *s, const struct telemetry_retention *r, bool is_full, bool *did, struct fault *f)
 {
-	int64_t used = 0;
-	enum err e = r->max_bytes > 0 ? telemetry_store_bytes(s, &used, f) : ERR_OK;
-	bool is_full = r->max_bytes > 0 && used > r->max_bytes;
-	if (e == ERR_OK)
-		e = drop_raw(s, is_full ? INT64_MAX : r->raw_before_ms, did, f);
+	enum err e = drop_raw(s, is_full ? INT64_MAX : r->raw_before_ms, did, f);
+	if (e == ERR_OK && !*did)
+		e = regroup_drop(s->regroup, is_full ? INT64_MAX : r->device_before_ms, did, f);
 	/* Minutes of an hour that is not rolled up yet stay, whatever their age. */
 	if (e == ERR_OK && !*did)
 		e = drop_rollup(s, S_MINUTE_FIRST, S_MINUTE_DELETE, earlier(is_full ? INT64_MAX : r->minute_before_ms, s->hours_before), did, f);
@@ -469,12 +456,18 @@ static enum err step_retention(struct telemetry_store *s, const struct telemetry
 
 enum err telemetry_store_maintain(struct telemetry_store *s, const struct telemetry_retention *r, int64_t now_ms, bool *more, struct fault *f)
 {
+	int64_t used = 0;
 	*more = false;
-	enum err e = step_minute(s, now_ms, more, f);
+	enum err e = r->max_bytes > 0 ? telemetry_store_bytes(s, &used, f) : ERR_OK;
+	bool is_full = r->max_bytes > 0 && used > r->max_bytes;
+	if (e == ERR_OK)
+		e = step_minute(s, now_ms, more, f);
 	if (e == ERR_OK && !*more)
 		e = step_hour(s, now_ms, more, f);
 	if (e == ERR_OK && !*more)
-		e = step_retention(s, r, more, f);
+		e = regroup_step(s->regroup, now_ms, is_full, more, f);
+	if (e == ERR_OK && !*more)
+		e = step_retention(s, r, is_full, more, f);
 	return e;
 }
 

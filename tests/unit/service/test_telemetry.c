@@ -21,6 +21,7 @@
 #include "service/telemetry.h"
 #include "service/telemetry_inside.h"
 #include "store/db.h"
+#include "store/telemetry_store.h"
 
 #define T0 1700000040000 /* a whole minute */
 #define MINUTE 60000
@@ -645,22 +646,31 @@ static void deadline_ends_a_query(void **state)
 
 /* ---- retention ---- */
 
+static void count_batch(void *ctx, const struct stored_batch *b)
+{
+	*(int64_t *)ctx += b->id > 0;
+}
+
+/* The log goes first; single points and a device's aggregates then come from its chunks, until these go, too. */
 static void old_reports_go_by_age(void **state)
 {
 	struct world *w = *state;
 	w->options.raw_keep_ms = HOUR;
-	w->options.minute_keep_ms = 3 * HOUR;
+	w->options.device_keep_ms = w->options.minute_keep_ms = 3 * HOUR;
 	w->options.checkpoint_ms = 1;
 	kill_and_restart(w);
-	int64_t start = w->now, devices[] = {1};
+	int64_t start = w->now, devices[] = {1}, batches = 0;
 	fill(w, 5);
 	w->now += 2 * HOUR;
 	report(w, 1, 1000, "1", "{\"lat\":{\"sketch\":{\"1\":1}}}");
 	commit(w);
 	maintain(w);
+	assert_int_equal(telemetry_log_since(w->path, 0, 1, count_batch, &batches, &w->fault), ERR_OK);
+	assert_int_equal(batches, 0);
 	struct telemetry_question q = {.from_ms = start, .to_ms = start + 5 * MINUTE, .devices = devices, .device_count = 1, .raw = true, .limit = 100};
 	struct figures f = ask(w, q);
-	assert_int_equal(f.count, 0);
+	assert_int_equal(f.count, 30);
+	assert_true(figure(&f, 0, "seq") == 30 && figure(&f, 29, "seq") == 1);
 	json_free(f.root);
 	q.raw = false;
 	q.step_ms = MINUTE;
@@ -672,10 +682,41 @@ static void old_reports_go_by_age(void **state)
 	f = ask(w, q);
 	assert_int_equal(f.count, 0);
 	json_free(f.root);
+	q.devices = NULL;
+	f = ask(w, q);
+	assert_int_equal(f.count, 0);
+	json_free(f.root);
 	q.step_ms = HOUR;
 	f = ask(w, q);
-	assert_true(f.count >= 1 && figure(&f, 0, "reports") == 30);
+	assert_true(f.count >= 1 && figure(&f, 0, "reports") == 90);
 	json_free(f.root);
+}
+
+/* A device's points are the same from the log, from chunks, and from both; also after a kill in the middle of the work. */
+static void chunks_give_what_the_log_gave(void **state)
+{
+	struct world *w = *state;
+	int64_t devices[] = {1, 2, 3}, start = w->now;
+	fill(w, 90);
+	for (size_t count = 1; count <= 3; count++) {
+		struct telemetry_question q = {.metric = "lat", .from_ms = start + 5000, .to_ms = w->now, .step_ms = 7 * MINUTE, .devices = devices, .device_count = count};
+		struct figures before = ask(w, q);
+		int64_t was = w->now;
+		bool more = true;
+		w->now += HOUR;
+		for (int i = 0; i < (count == 1 ? 3 : 1000) && more; i++) { /* at first not to the end */
+			struct fault f;
+			assert_int_equal(telemetry_maintain(w->services.telemetry, w->now, &more, &f), ERR_OK);
+		}
+		kill_and_restart(w);
+		struct figures after = ask(w, q);
+		assert_true(before.count == after.count && before.count >= 12);
+		for (size_t i = 0; i < before.count; i++)
+			assert_true(figure(&before, i, "reports") == figure(&after, i, "reports") && fabs(figure(&before, i, "sum") - figure(&after, i, "sum")) < 1e-6);
+		json_free(before.root);
+		json_free(after.root);
+		w->now = was;
+	}
 }
 
 static void old_reports_go_by_size(void **state)
@@ -737,7 +778,7 @@ int main(void)
 		CASE(paired_windows_survive_restarts), CASE(windows_of_older_servers_are_read), CASE(forgotten_devices_are_gone),
 		CASE(aggregates_add_up), CASE(quantiles_merge_sketches), CASE(cohorts_and_versions_are_told_apart),
 		CASE(every_source_gives_the_same_sum), CASE(clock_that_goes_back_loses_nothing), CASE(single_points_come_newest_first),
-		CASE(questions_are_checked), CASE(deadline_ends_a_query), CASE(old_reports_go_by_age), CASE(old_reports_go_by_size),
+		CASE(questions_are_checked), CASE(deadline_ends_a_query), CASE(old_reports_go_by_age), CASE(chunks_give_what_the_log_gave), CASE(old_reports_go_by_size),
 		CASE(full_disk_is_survived),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
