@@ -26,6 +26,7 @@ struct catalog_limits {
 	int64_t upload_age_ms;        /* an unfinished upload that got no byte for so long goes; default 7 days */
 	int64_t sync_bytes;           /* durable progress of an upload is noted each so many bytes; default 8 MiB */
 	int64_t reserve_bytes;        /* what uploads leave free on the disk for the database; default 64 MiB */
+	int64_t manifest_life_ms;     /* devices refuse a manifest that is older; 0 (default): they never do */
 };
 extern const struct catalog_limits catalog_limits_default;
 
@@ -33,6 +34,15 @@ extern const struct catalog_limits catalog_limits_default;
 AVIARY_MUST_CHECK enum err catalog_open(struct db *db, const char *state_dir, const struct catalog_limits *limits, struct catalog **out,
 	struct fault *f);
 void catalog_close(struct catalog *c); /* NULL is allowed */
+int64_t catalog_manifest_life_ms(const struct catalog *c);
+
+/* When a manifest was made and when it ends (0: never). The last one that was asked for is kept: it never changes, and a rollout
+ * asks for the same one for each of its devices. */
+struct manifest_times {
+	int64_t counter, created_at, expires_at;
+};
+struct manifest_times *catalog_manifest_times(struct catalog *c); /* to read and to fill; counter 0: none */
+
 /* Periodic, about once a minute: drops stale uploads and blobs that no row names, in the running unit of work. */
 AVIARY_MUST_CHECK enum err catalog_maintain(struct call *c);
 
@@ -98,6 +108,8 @@ struct blob_job *catalog_progress_job(struct upload *u);
 AVIARY_MUST_CHECK enum err catalog_end_job(struct call *c, struct blob_job *job, struct artifact_row *out, enum err *result);
 /* Instead, where that is not possible: memory lets go of a job that could not be run (not_run), or whose end cannot be noted. */
 void catalog_drop_job(struct call *c, struct blob_job *job, bool not_run);
+
+const struct catalog_limits *catalog_limits_of(const struct catalog *c);
 
 /* For service/releases.c. */
 struct release_store *catalog_releases(struct catalog *c);

@@ -122,6 +122,9 @@ static const struct key keys[] = {
 
 	{"devices", "report_interval", KEY_DURATION, AT(report_interval_ms), "0s", 0, 86400000, true,
 		"Time between telemetry reports that devices are asked to keep, told with their next desired document; 0s: their own."},
+	{"devices", "manifest_life", KEY_DURATION, AT(catalog.manifest_life_ms), "0s", 0, NEVER, false,
+		"Devices that know the time refuse a signed manifest that is older, so an attacker cannot hold them on it for ever; 0s: never. "
+		"Longer than devices are away."},
 
 	{"notify", "allow", KEY_TEXT, AT(notify_allow), "", 0, 0, true,
 		"Networks that receivers of notifications may be in besides the public internet, as 10.0.0.0/8, ::1."},

@@ -35,6 +35,7 @@ const struct catalog_limits catalog_limits_default = {
 struct catalog {
 	char *state_dir;
 	struct catalog_limits limits;
+	struct manifest_times manifest_times;
 	struct catalog_store *store;
 	struct release_store *releases;
 	struct module_store *modules;
@@ -100,6 +101,21 @@ void catalog_close(struct catalog *c)
 	catalog_store_close(c->store);
 	free(c->state_dir);
 	free(c);
+}
+
+const struct catalog_limits *catalog_limits_of(const struct catalog *c)
+{
+	return &c->limits;
+}
+
+int64_t catalog_manifest_life_ms(const struct catalog *c)
+{
+	return c->limits.manifest_life_ms;
+}
+
+struct manifest_times *catalog_manifest_times(struct catalog *c)
+{
+	return &c->manifest_times;
 }
 
 struct release_store *catalog_releases(struct catalog *c)

@@ -1,6 +1,7 @@
 #include "service/releases.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/buf.h"
@@ -54,13 +55,14 @@ static enum err write_manifest(struct call *c, const struct release_row *release
 {
 	struct component_row *components = NULL;
 	size_t count = 0;
+	int64_t life_ms = catalog_manifest_life_ms(c->s->catalog);
 	enum err e = release_store_components(store_of(c), release->id, c->arena, &components, &count, c->fault);
 	json_open_object(b);
 	json_str(b, "format", "aviary-manifest-1");
 	json_str(b, "release", release->name);
 	json_int(b, "counter", counter);
 	json_int(b, "created", c->now_ms);
-	json_int(b, "expires", 0);
+	json_int(b, "expires", life_ms > 0 ? c->now_ms + life_ms : 0);
 	json_key(b, "components");
 	json_open_array(b);
 	for (size_t i = 0; e == ERR_OK && i < count; i++)
@@ -101,13 +103,42 @@ static enum err lift_counter(struct call *c, int64_t least, bool *believed)
 	return *believed && least - 1 > last ? counter_raise(c, MANIFEST_COUNTER, least - 1) : e;
 }
 
+/* The end that the signed bytes say; they are ours: compact, `expires` before any text that a person chose but the name. */
+static int64_t expiry_of(const struct manifest_row *m)
+{
+	static const char key[] = ",\"expires\":";
+	const char *at = memmem(m->bytes, m->len, key, sizeof key - 1);
+	return at ? strtoll(at + sizeof key - 1, NULL, 10) : 0; /* a comma follows */
+}
+
+/* Devices that are away for a while still want it when they are back: one that is over half of its life is signed anew. */
+static enum err is_young(struct call *c, int64_t counter, bool *young)
+{
+	struct manifest_times *t = catalog_manifest_times(c->s->catalog);
+	int64_t life_ms = catalog_manifest_life_ms(c->s->catalog);
+	if (t->counter != counter) {
+		struct manifest_row row;
+		enum err e = release_store_manifest(store_of(c), counter, c->arena, &row, c->fault);
+		if (e != ERR_OK)
+			return e;
+		*t = (struct manifest_times){counter, row.created_at, expiry_of(&row)};
+	}
+	if (t->expires_at == 0)
+		*young = life_ms == 0 || c->now_ms < t->created_at + life_ms / 2;
+	else
+		*young = c->now_ms < t->created_at + (t->expires_at - t->created_at) / 2;
+	return ERR_OK;
+}
+
 enum err releases_manifest_for(struct call *c, int64_t release, int64_t min_counter, int64_t *counter)
 {
 	const char *key_id = signing_key_id(catalog_signing(c->s->catalog));
 	enum err found = release_store_newest_manifest(store_of(c), release, key_id, counter, c->fault);
-	if ((found == ERR_OK && *counter >= min_counter) || (found != ERR_OK && found != ERR_NOT_FOUND))
+	bool young = false, believed = false;
+	if (found == ERR_OK && *counter >= min_counter)
+		found = is_young(c, *counter, &young);
+	if (young || (found != ERR_OK && found != ERR_NOT_FOUND))
 		return found;
-	bool believed = false;
 	enum err e = lift_counter(c, min_counter, &believed);
 	if (e != ERR_OK || (!believed && found == ERR_OK))
 		return e; /* the newest there is; the device will say why it refuses it */

@@ -116,6 +116,43 @@ static void signing_again_takes_the_next_counter_and_the_same_content(void **sta
 	assert_int_equal(counter, 3); /* devices share it */
 }
 
+static void a_manifest_is_signed_anew_in_the_second_half_of_its_life(void **state)
+{
+	struct world *w = *state;
+	struct manifest_row m;
+	int64_t counter, day = 86400000;
+	fill(w);
+	struct release_row r = make(w, "r", 1); /* without an end */
+	world_commit(w);
+	world_close(w);
+	w->limits.manifest_life_ms = 30 * day;
+	world_open(w);
+	world_must(w, UNIT(w, releases_manifest_for(&w->c, r.id, 0, &counter)));
+	assert_int_equal(counter, 1); /* not older than half of the new life */
+	w->c.now_ms += 16 * day;
+	world_must(w, UNIT(w, releases_manifest_for(&w->c, r.id, 0, &counter)));
+	assert_int_equal(counter, 2);
+	world_must(w, releases_newest_manifest(&w->c, r.id, &m));
+	assert_non_null(strstr((const char *)m.bytes, arena_printf(w->c.arena, "\"expires\":%lld,", (long long)(w->c.now_ms + 30 * day))));
+	w->c.now_ms += 14 * day;
+	world_must(w, UNIT(w, releases_manifest_for(&w->c, r.id, 2, &counter)));
+	assert_int_equal(counter, 2);
+	w->c.now_ms += 2 * day;
+	world_must(w, UNIT(w, releases_manifest_for(&w->c, r.id, 2, &counter)));
+	assert_int_equal(counter, 3);
+	int64_t now_ms = w->c.now_ms;
+	world_commit(w);
+	world_close(w);
+	w->limits.manifest_life_ms = 0; /* an old end still ends it */
+	world_open(w);
+	w->c.now_ms = now_ms + 20 * day;
+	world_must(w, UNIT(w, releases_manifest_for(&w->c, r.id, 3, &counter)));
+	assert_int_equal(counter, 4);
+	w->c.now_ms += 4000 * day;
+	world_must(w, UNIT(w, releases_manifest_for(&w->c, r.id, 4, &counter)));
+	assert_int_equal(counter, 4);
+}
+
 static void a_device_lifts_the_counter_a_little_and_never_far(void **state)
 {
 	struct world *w = *state;
@@ -342,6 +379,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_manifest_says_what_the_protocol_wants, world_setup, world_teardown),
 		cmocka_unit_test_setup_teardown(signatures_verify_and_nothing_else_does, world_setup, world_teardown),
 		cmocka_unit_test_setup_teardown(signing_again_takes_the_next_counter_and_the_same_content, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(a_manifest_is_signed_anew_in_the_second_half_of_its_life, world_setup, world_teardown),
 		cmocka_unit_test_setup_teardown(a_device_lifts_the_counter_a_little_and_never_far, world_setup, world_teardown),
 		cmocka_unit_test_setup_teardown(bad_releases_are_refused, world_setup, world_teardown),
 		cmocka_unit_test_setup_teardown(a_manifest_that_is_too_long_is_refused, world_setup, world_teardown),
