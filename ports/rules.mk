@@ -1,4 +1,4 @@
-# The agent core on other ground: bare metal (ports/cortex-m), Zephyr (ports/zephyr). Budgets are those of docs/agent.md.
+# The agent core on other ground: bare metal (ports/cortex-m), Zephyr (ports/zephyr). The budgets stand in README.md.
 CORTEX_CC     = arm-none-eabi-gcc -mthumb -std=c99 -Os -g0 -ffreestanding -ffunction-sections -fdata-sections -fno-common \
                 -Wall -Wextra -Werror -Iinclude -isystem ports/freestanding
 CORTEX_CORE   = $(wildcard src/agent/*.c) src/base/jpull.c
@@ -6,11 +6,11 @@ CORTEX_DEPS   = $(CORTEX_CORE) $(wildcard include/agent/*.h include/base/jpull.h
 # What a program may call keeps the rest alive; what nothing calls is left out, as in a real image.
 OPENING      := (
 CORTEX_ROOTS  = $(shell sed -n 's/^[a-z].*[ *]\(agent_[a-z0-9_]*\)$(OPENING).*/\1/p' include/agent/agent.h)
-# name: flags, flash and RAM budget in bytes. The small profile takes documents of at most 16 KiB and manifests of at most 8 KiB.
+# Flags, and the name in the README's table. The small profile takes documents of at most 16 KiB and manifests of at most 8 KiB.
 CORTEX_FLAGS_m4       = -mcpu=cortex-m4 -mfloat-abi=soft
-CORTEX_BUDGET_m4      = --flash 32768 --ram 94208
+CORTEX_NAME_m4        = Cortex-M4
 CORTEX_FLAGS_m0plus   = -mcpu=cortex-m0plus -DAGENT_DOCUMENT_BYTES=16384 -DAGENT_MANIFEST_BYTES=8192
-CORTEX_BUDGET_m0plus  = --flash 40960 --ram 45056
+CORTEX_NAME_m0plus    = Cortex-M0+
 
 define cortex_rules
 $(B)/cortex/$(1)/core.o: $$(CORTEX_DEPS) ports/rules.mk
@@ -20,7 +20,8 @@ $(B)/cortex/$(1)/core.o: $$(CORTEX_DEPS) ports/rules.mk
 		$$(CORTEX_CC) $$(CORTEX_FLAGS_$(1)) -fcallgraph-info=su -c -o $$(@D)/$$$$(basename $$$$f .c).o $$$$f || exit 1; done
 	@$$(CORTEX_CC) $$(CORTEX_FLAGS_$(1)) -r -nostdlib -Wl,--gc-sections $$(CORTEX_ROOTS:%=-Wl,-u,%) -o $$@ $$(addprefix $$(@D)/,$$(notdir $$(CORTEX_CORE:.c=.o))) -lgcc
 cortex-m-$(1): $(B)/cortex/$(1)/core.o
-	@$$(PYTHON) ports/cortex-m/measure.py $$(<D) --name cortex-$(1) --allowed ports/freestanding/allowed.txt $$(CORTEX_BUDGET_$(1))
+	@$$(PYTHON) ports/cortex-m/measure.py $$(<D) --name '$$(CORTEX_NAME_$(1))' --readme README.md \
+		--allowed ports/freestanding/allowed.txt
 .PHONY: cortex-m-$(1)
 endef
 $(foreach p,m4 m0plus,$(eval $(call cortex_rules,$(p))))

@@ -19,6 +19,14 @@ def run(tool, *arguments):
     return subprocess.run([TOOLS + tool, *map(str, arguments)], check=True, capture_output=True, text=True).stdout
 
 
+def budget(readme, name):
+    """(flash, ram) in bytes, from the row of the README's table."""
+    row = re.search(rf"^\| {re.escape(name)}[ ,][^|]*\| (\d+) KiB \| (\d+) KiB \|$", readme.read_text(), re.M)
+    if not row:
+        sys.exit(f"{readme}: no budget for {name}")
+    return int(row[1]) * 1024, int(row[2]) * 1024
+
+
 def undefined(core):
     return {line.split()[-1] for line in run("nm", "-u", core).splitlines()}
 
@@ -72,9 +80,9 @@ def main():
     options.add_argument("folder", type=pathlib.Path, help="core.o, sizes.o and *.ci of one build")
     options.add_argument("--name", required=True)
     options.add_argument("--allowed", type=pathlib.Path, required=True)
-    options.add_argument("--flash", type=int, required=True, help="budget in bytes")
-    options.add_argument("--ram", type=int, required=True)
+    options.add_argument("--readme", type=pathlib.Path, required=True, help="where the budgets stand")
     o = options.parse_args()
+    o.flash, o.ram = budget(o.readme, o.name)
     allowed = {line for line in o.allowed.read_text().split("\n") if line and not line.startswith("#")}
     more = undefined(o.folder / "core.o") - allowed
     if more:
