@@ -143,6 +143,7 @@ AVIARY_MUST_CHECK enum err alert_rule_delete(struct call *c, int64_t id); /* its
 /* A rule against history: which devices it would have fired for, and when. Work beside the loop; done once on the loop. */
 struct rule_test;
 #define RULE_TEST_RANGE_MS ((int64_t)31 * 86400000)
+#define ALERT_KEEP_MS ((int64_t)90 * 86400000) /* how long a resolved alert is kept */
 AVIARY_MUST_CHECK enum err rule_test_new(struct call *c, const struct alert_rule *r, int64_t from_ms, int64_t to_ms, struct rule_test **out);
 void rule_test_work(void *test);  /* any thread */
 AVIARY_MUST_CHECK enum err rule_test_result(struct call *c, struct rule_test *t, struct buf *out); /* members of an open JSON object */

@@ -119,6 +119,7 @@ bool alerts_is_holding(const char *kind, const char *resource);
 AVIARY_MUST_CHECK enum err alerts_hold(struct call *c, const struct alert_row *row);
 
 /* ---- alert_rules.c ---- */
+bool alerts_takes(int rule_kind, const char *subject, const struct alert_signal *s); /* whether a rule of this kind looks at it */
 /* The rule that takes a signal of `kind` over, 0: none. */
 const struct rule *alerts_rule_for(struct call *c, const struct alert_signal *s, enum err *e);
 const struct rule *alerts_rule_by_id(const struct alerts *a, int64_t id); /* NULL: there is none in memory */

@@ -48,6 +48,7 @@ AVIARY_MUST_CHECK enum err db_end(struct db *db, bool keep, struct fault *f);
  * the middle of a tick, every later unit and write of the tick is refused and this reports it. A write outside of a
  * unit opens the transaction too: nothing ever commits by itself. */
 AVIARY_MUST_CHECK enum err db_commit(struct db *db, struct fault *f);
+const char *db_path(const struct db *db); /* of the file, absolute */
 bool db_is_dirty(const struct db *db);   /* a transaction is open */
 bool db_is_changed(const struct db *db); /* and rows were changed in it, be it that they were rolled back */
 void db_rollback(struct db *db);

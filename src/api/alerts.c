@@ -305,12 +305,14 @@ static const struct field test_fields[] = {
 };
 struct would_body {
 	bool none;
-	const char *device;
+	const char *device, *resource, *kind;
 	int64_t fired_at, resolved_at;
 	double value;
 };
 static const struct field would_fields[] = {
-	{.name = "device", .type = FIELD_STR, .offset = offsetof(struct would_body, device), .doc = "for which it would have fired"},
+	{.name = "device", .type = FIELD_STR, .offset = offsetof(struct would_body, device), .flags = FIELD_NULLABLE, .doc = "for which it would have fired"},
+	{.name = "resource", .type = FIELD_STR, .offset = offsetof(struct would_body, resource), .doc = "of signature, health and gate: the device, rollout or cohort"},
+	{.name = "kind", .type = FIELD_STR, .offset = offsetof(struct would_body, kind), .doc = "and the kind of the alert that it would have taken over"},
 	{.name = "fired_at", .type = FIELD_INT, .offset = offsetof(struct would_body, fired_at), .doc = "when"},
 	{.name = "resolved_at", .type = FIELD_INT, .offset = offsetof(struct would_body, resolved_at), .flags = FIELD_OMIT_ZERO, .doc = "absent: it would fire still"},
 	{.name = "value", .type = FIELD_NUM, .offset = offsetof(struct would_body, value), .flags = FIELD_OMIT_ZERO, .doc = "what was compared then"},
@@ -319,7 +321,7 @@ static const struct field would_fields[] = {
 struct result_body {
 	bool none, complete;
 	struct json_objects alerts;
-	int64_t fired, devices_fired, devices_seen, samples, from, to;
+	int64_t fired, devices_fired, devices_seen, samples, from, to, history_from;
 };
 #define AT(member) .offset = offsetof(struct result_body, member)
 static const struct field result_fields[] = {
@@ -327,9 +329,10 @@ static const struct field result_fields[] = {
 	{.name = "fired", .type = FIELD_INT, AT(fired), .doc = "how many those are"},
 	{.name = "devices_fired", .type = FIELD_INT, AT(devices_fired), .doc = "of how many devices"},
 	{.name = "devices_seen", .type = FIELD_INT, AT(devices_seen), .doc = "how many reported the metric, whether the filter matches them or not"},
-	{.name = "samples", .type = FIELD_INT, AT(samples), .doc = "values that were compared"},
+	{.name = "samples", .type = FIELD_INT, AT(samples), .doc = "values that were compared; of signature, health and gate: conditions that were over"},
 	{.name = "from", .type = FIELD_INT, AT(from), .doc = "beginning of what was looked at"},
 	{.name = "to", .type = FIELD_INT, AT(to), .doc = "its end: not later than now"},
+	{.name = "history_from", .type = FIELD_INT, AT(history_from), .doc = "from when on there is history; later than from: it does not reach back to it"},
 	{.name = "complete", .type = FIELD_BOOL, AT(complete), .doc = "false: the deadline of 10 s or a limit cut it off"},
 	{.name = NULL},
 };

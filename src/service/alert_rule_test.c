@@ -5,10 +5,12 @@
 
 #include "base/clock.h"
 #include "core/novelty.h"
+#include "service/alert_rule_past.h"
 #include "service/alerts_inside.h"
 #include "service/observe.h"
 #include "service/registry.h"
 #include "service/telemetry_inside.h"
+#include "store/history.h"
 #include "store/report_log.h"
 #include "store/telemetry_store.h"
 
@@ -39,6 +41,7 @@ struct rule_test {
 	struct alert_rule_row row;
 	struct alert_policy policy;
 	const char *path;
+	struct rule_past *past; /* of rules that look at signals: all of the work is its */
 	int kind;
 	int64_t metric, from_ms, to_ms;
 	uint64_t end_ns;
@@ -47,7 +50,7 @@ struct rule_test {
 	size_t count, room;
 	struct tested_alert *alerts;
 	size_t alert_count;
-	int64_t samples;
+	int64_t samples, begin_ms; /* begin: from when on the log is there */
 	bool is_late, is_full;
 	enum err e;
 	struct fault fault;
@@ -191,8 +194,13 @@ void rule_test_work(void *test)
 {
 	struct rule_test *t = test;
 	t->end_ns = clock_mono_ns() + DEADLINE_NS;
+	if (t->past != NULL) {
+		t->e = rule_past_work(t->past, (int64_t)(t->end_ns / 1000000), &t->fault);
+		return;
+	}
+	t->e = history_first_report(t->path, &t->begin_ms, &t->fault);
 	int64_t begin = t->from_ms - (t->kind == RULE_ANOMALY ? WARM_MS : t->kind == RULE_ABSENCE ? t->row.for_ms : 0);
-	if (t->metric != 0)
+	if (t->metric != 0 && t->e == ERR_OK)
 		t->e = telemetry_log_since(t->path, begin > 0 ? begin : 0, INT64_MAX, each_batch, t, &t->fault);
 	for (size_t i = 0; i < t->count && t->e == ERR_OK; i++) {
 		if (t->kind == RULE_ABSENCE)
@@ -211,15 +219,19 @@ enum err rule_test_new(struct call *c, const struct alert_rule *r, int64_t from_
 	}
 	struct alert_rule_row row = alert_rule_row_of(r);
 	int kind = alert_levels_kind(row.kind);
-	if (!alert_levels_of_values(kind) && kind != RULE_ANOMALY)
-		return fault_set(c->fault, ERR_INVALID, "/rule/kind", "of this kind no history is kept: threshold, rate, absence and anomaly can be tested");
-	if (row.metric[0] == '\0')
+	bool is_of_signals = alert_levels_of_signals(kind);
+	if (row.metric[0] == '\0' && !is_of_signals)
 		return fault_set(c->fault, ERR_INVALID, "/rule/metric", "name one metric to test with");
 	if (from_ms < 0 || to_ms <= from_ms || to_ms - from_ms > RULE_TEST_RANGE_MS)
 		return fault_set(c->fault, ERR_INVALID, "/from", "from must be before to, by 31 days at most");
+	struct rule_past *past = NULL;
+	e = is_of_signals ? rule_past_new(c, &row, from_ms, to_ms < c->now_ms ? to_ms : c->now_ms, &past) : ERR_OK;
+	if (e != ERR_OK)
+		return e;
 	struct rule_test *t = calloc(1, sizeof *t);
 	if (t == NULL)
 		abort();
+	t->past = past;
 	t->arena = arena_new(1u << 20);
 	t->row = row;
 	const char **texts[] = {&t->row.name, &t->row.metric, &t->row.op, &t->row.filter, &t->row.severity, &t->row.kind, &t->row.subject, &t->row.labels,
@@ -251,6 +263,68 @@ static void write_alert(const struct device_state *d, const struct tested_alert 
 	json_close_object(out);
 }
 
+static int64_t begin_of(const struct rule_test *t)
+{
+	int64_t begin = t->begin_ms < t->to_ms ? t->begin_ms : t->to_ms;
+	return begin > t->from_ms ? begin : t->from_ms;
+}
+
+static void write_would(const struct would_alert *a, const struct device_state *d, struct buf *out)
+{
+	json_open_object(out);
+	json_str(out, "resource", a->resource);
+	json_str(out, "kind", a->kind);
+	if (d != NULL)
+		json_str(out, "device", d->id);
+	json_int(out, "fired_at", a->fired_ms);
+	if (a->resolved_ms != 0)
+		json_int(out, "resolved_at", a->resolved_ms);
+	json_close_object(out);
+}
+
+static void write_figures(const struct rule_test *t, int64_t alerts, int64_t devices, size_t seen, int64_t samples, int64_t begin_ms, bool is_complete,
+	struct buf *out)
+{
+	json_int(out, "fired", alerts);
+	json_int(out, "devices_fired", devices);
+	json_int(out, "devices_seen", (int64_t)seen);
+	json_int(out, "samples", samples);
+	json_int(out, "from", t->from_ms);
+	json_int(out, "to", t->to_ms);
+	json_int(out, "history_from", begin_ms);
+	json_bool(out, "complete", is_complete);
+}
+
+/* The filter is about devices: what is of a rollout or a cohort passes. */
+static enum err answer_past(struct call *c, struct rule_test *t, struct buf *out)
+{
+	size_t count, resources, conditions = rule_past_conditions(t->past, &resources);
+	const struct would_alert *a = rule_past_alerts(t->past, &count);
+	const char *last = "";
+	int64_t alerts = 0, devices = 0;
+	bool matches = true;
+	json_key(out, "alerts");
+	json_open_array(out);
+	for (size_t i = 0; i < count; last = a[i++].resource) {
+		bool is_device = strncmp(a[i].resource, ALERT_DEVICE_PREFIX, strlen(ALERT_DEVICE_PREFIX)) == 0, is_new = strcmp(last, a[i].resource) != 0;
+		const struct device_state *d = is_device ? registry_find(c->s->registry, a[i].resource + strlen(ALERT_DEVICE_PREFIX)) : NULL;
+		enum err e = ERR_OK;
+		if (is_new)
+			matches = !is_device || (d != NULL && t->row.filter[0] == '\0');
+		if (is_new && d != NULL && t->row.filter[0] != '\0')
+			e = registry_matches(c, d, t->row.filter, 0, &matches);
+		if (e != ERR_OK)
+			return e;
+		devices += matches && is_new && is_device;
+		alerts += matches;
+		if (matches)
+			write_would(&a[i], d, out);
+	}
+	json_close_array(out);
+	write_figures(t, alerts, devices, resources, (int64_t)conditions, rule_past_begin_ms(t->past), rule_past_is_complete(t->past), out);
+	return ERR_OK;
+}
+
 static int by_device(const void *a, const void *b)
 {
 	const struct tested_alert *x = a, *y = b;
@@ -265,6 +339,8 @@ enum err rule_test_result(struct call *c, struct rule_test *t, struct buf *out)
 	bool matches = false;
 	if (t->e != ERR_OK)
 		return fault_set(c->fault, t->e, "", "%s", t->fault.detail);
+	if (t->past != NULL)
+		return answer_past(c, t, out);
 	qsort(t->alerts, t->alert_count, sizeof *t->alerts, by_device);
 	json_key(out, "alerts");
 	json_open_array(out);
@@ -284,13 +360,7 @@ enum err rule_test_result(struct call *c, struct rule_test *t, struct buf *out)
 		alerts++;
 	}
 	json_close_array(out);
-	json_int(out, "fired", alerts);
-	json_int(out, "devices_fired", devices);
-	json_int(out, "devices_seen", (int64_t)t->count);
-	json_int(out, "samples", t->samples);
-	json_int(out, "from", t->from_ms);
-	json_int(out, "to", t->to_ms);
-	json_bool(out, "complete", !t->is_late && !t->is_full);
+	write_figures(t, alerts, devices, t->count, t->samples, begin_of(t), !t->is_late && !t->is_full, out);
 	return ERR_OK;
 }
 
@@ -300,6 +370,7 @@ void rule_test_free(struct rule_test *t)
 		return;
 	for (size_t i = 0; i < t->count; i++)
 		free(t->devices[i].series);
+	rule_past_free(t->past);
 	free(t->devices);
 	free(t->index);
 	arena_free(t->arena);

@@ -376,17 +376,17 @@ void alerts_on_reports(struct call *c, void *alerts)
 
 /* ---- signals of other rooms that a rule takes over ---- */
 
-static bool takes(const struct rule *r, const struct alert_signal *s)
+bool alerts_takes(int rule_kind, const char *subject, const struct alert_signal *s)
 {
 	const char *cause = strncmp(s->kind, SIGNATURE_PREFIX, strlen(SIGNATURE_PREFIX)) == 0 ? s->kind + strlen(SIGNATURE_PREFIX) : s->kind;
-	const char *subject = r->row.subject[0] != '\0' ? r->row.subject : "*";
-	if (r->kind == RULE_SIGNATURE)
+	subject = subject[0] != '\0' ? subject : "*";
+	if (rule_kind == RULE_SIGNATURE)
 		return strchr(cause, '.') == NULL && alerts_glob(subject, cause);
 	const char *named = strncmp(s->kind, HEALTH_PREFIX, strlen(HEALTH_PREFIX)) == 0 ? s->kind + strlen(HEALTH_PREFIX) : NULL;
 	const char *check = s->check != NULL ? s->check : named;
-	if (r->kind == RULE_HEALTH)
+	if (rule_kind == RULE_HEALTH)
 		return check != NULL && alerts_glob(subject, check);
-	return r->kind == RULE_GATE && strcmp(s->kind, "gate.verdict") == 0 && alerts_glob(subject, s->resource);
+	return rule_kind == RULE_GATE && strcmp(s->kind, "gate.verdict") == 0 && alerts_glob(subject, s->resource);
 }
 
 static bool is_of_its_devices(struct call *c, const struct rule *r, const struct alert_signal *s, enum err *e)
@@ -413,7 +413,7 @@ const struct rule *alerts_rule_for(struct call *c, const struct alert_signal *s,
 	const struct alerts *a = c->s->alerts;
 	for (size_t i = 0; i < a->rule_count && *e == ERR_OK; i++) {
 		const struct rule *r = &a->rules[i];
-		if (!takes(r, s))
+		if (!alerts_takes(r->kind, r->row.subject, s))
 			continue;
 		const struct alert_key k = {s->kind, s->resource, s->metric != NULL ? s->metric : "", r->row.id};
 		if (alerts_is_open(a, &k) || (s->level == ALERT_LEVEL_OVER && is_of_its_devices(c, r, s, e)))

@@ -13,7 +13,6 @@
 
 #define ARENA_BYTES (16u << 20)
 #define PAGE 500
-#define KEEP_MS ((int64_t)90 * 86400000) /* how long a resolved alert is kept */
 #define NOTICE_KEEP_MS ((int64_t)7 * 86400000) /* of those that nobody takes away */
 #define RETAIN_EVERY_MS 10000
 #define RETAIN_ROWS 500
@@ -238,11 +237,11 @@ static enum err retain(struct call *c)
 	enum err e = unit_begin(c->s, c->fault);
 	if (e != ERR_OK)
 		return e;
-	e = alert_retain(a->store, c->now_ms - KEEP_MS, RETAIN_ROWS, c->fault);
+	e = alert_retain(a->store, c->now_ms - ALERT_KEEP_MS, RETAIN_ROWS, c->fault);
 	if (e == ERR_OK)
 		e = notice_retain(a->store, c->now_ms - NOTICE_KEEP_MS, RETAIN_ROWS, c->fault);
 	if (e == ERR_OK)
-		e = silence_retain(a->store, c->now_ms - KEEP_MS, RETAIN_ROWS, c->fault);
+		e = silence_retain(a->store, c->now_ms - ALERT_KEEP_MS, RETAIN_ROWS, c->fault);
 	return unit_end(c->s, e, c->fault);
 }
 

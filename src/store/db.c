@@ -418,6 +418,11 @@ static size_t cache_place(struct db *db)
 	return oldest;
 }
 
+const char *db_path(const struct db *db)
+{
+	return sqlite3_db_filename(db->sql3, "main");
+}
+
 enum err db_prepare_text(struct db *db, const char *sql, struct stmt **out, struct fault *f)
 {
 	uint64_t hash = str_hash(sql, strlen(sql));

@@ -105,7 +105,11 @@ def test_rule_on_history(server, ctl, publisher, tmp_path):
     result = ctl.json("rule", "test", file, "--from", "-1h")
     assert [a["device"] for a in result["alerts"]] == ["dev-1"] and result["devices_seen"] == 2 and result["complete"]
     assert everybody(server) == []
+    assert result["history_from"] > result["from"]  # the log is younger than an hour
     file.write_text(json.dumps({"name": "hot", "kind": "gate"}))
-    assert "/rule/kind" in ctl.run("rule", "test", file, code=REFUSED).stderr
+    result = ctl.json("rule", "test", file, "--from", "-1h")
+    assert result["alerts"] == [] and result["history_from"] > result["from"] and result["complete"]
+    file.write_text(json.dumps({"name": "hot", "kind": "gate", "samples_over": 1, "samples_of": 2}))
+    assert "/rule/samples_over" in ctl.run("rule", "test", file, code=REFUSED).stderr
     file.write_text("{")
     ctl.run("rule", "test", file, code=LOCAL)

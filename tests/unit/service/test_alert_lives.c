@@ -615,10 +615,10 @@ static void anomalies_are_tried_on_history(void **state)
 	char expected[64];
 	snprintf(expected, sizeof expected, "\"fired_at\":%lld", (long long)(NOW + 550 * INT64_C(300000)));
 	assert_non_null(strstr(r, expected));
-	struct alert_rule gate = {.name = "n", .kind = "gate", .op = "gt", .filter = "", .severity = "info", .clear = NAN};
+	struct alert_rule any = {.name = "n", .kind = "anomaly", .op = "gt", .threshold = 0.5, .filter = "", .severity = "info", .clear = NAN};
 	struct rule_test *test;
-	assert_int_equal(rule_test_new(&t->w.c, &gate, NOW, NOW + 1, &test), ERR_INVALID);
-	assert_string_equal(t->w.fault.pointer, "/rule/kind");
+	assert_int_equal(rule_test_new(&t->w.c, &any, NOW, NOW + 1, &test), ERR_INVALID);
+	assert_string_equal(t->w.fault.pointer, "/rule/metric");
 }
 
 int main(void)
