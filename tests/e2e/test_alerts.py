@@ -74,7 +74,7 @@ def test_storm_is_told_of_once_and_nothing_is_lost(server, publisher):
 
 def test_silences_by_hand(server, ctl, publisher):
     add_devices(server, 1)
-    ctl.run("rule", "create", "hot", "--metric", "t", "--threshold", 60, "--label", "team=a", "--message", "{device} burns at {value}")
+    ctl.run("rule", "create", "hot", "--metric", "t", "--threshold", 60, "--label", "team=a", "--summary", "{{device}} burns at {{value}}")
     time.sleep(1.2)
     publisher.telemetry("dev-0", 1, {"t": 61})
     wait_for(lambda: everybody(server, status="firing"), 5, "the alert")

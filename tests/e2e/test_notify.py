@@ -232,6 +232,40 @@ def test_mail(server, tmp_path, closing):
     assert len(mails.mails) == 1
 
 
+def test_mail_by_smtps(server, tmp_path, closing):
+    """TLS from the first byte. Who is not signed by the authority that was named, or is not the host that was meant, hears nothing, not even a greeting."""
+    ca, certificate = make_ca(tmp_path / "ca")
+    other_ca, other_certificate = make_ca(tmp_path / "other")
+    mails, plain = closing(MailServer(certificate, user="aviary", password="p", smtps=True)), closing(MailServer())
+    stranger, elsewhere = closing(MailServer(other_certificate, smtps=True)), closing(MailServer(certificate, smtps=True, host="127.0.0.2"))
+
+    def to(name, scheme, port, host="localhost", **more):
+        receiver = server.post("/receivers", {"name": name, "type": "email", "url": f"{scheme}://{host}:{port}", "ca_file": str(ca), "sender": "aviary@example.org",
+                                              "recipients": ["a@example.org"], **more})["id"]
+        return server.post(f"/receivers/{receiver}/test")["id"]
+
+    def failed(delivery):
+        return wait_for(lambda: (shown := server.get(f"/deliveries/{delivery}"))["attempts"] and shown, 15, lambda: server.get(f"/deliveries/{delivery}"))
+    login = {"user": "aviary", "secret": "p"}
+    good = to("good", "smtps", mails.port, **login)
+    untrusted = to("untrusted", "smtps", stranger.port)
+    other_host = to("other host", "smtps", elsewhere.port, host="127.0.0.2")  # its certificate names 127.0.0.1
+    no_tls = to("no tls", "smtps", plain.port, timeout_ms=1000)
+    sender, recipients, text, was_tls, user = wait_for(lambda: mails.mails, 10, lambda: server.get(f"/deliveries/{good}"))[0]
+    assert (sender, recipients, was_tls, user) == ("aviary@example.org", ["a@example.org"], True, "aviary")
+    assert "a test of this receiver" in email.message_from_string(text, policy=email.policy.default).get_content()
+    wait_for(lambda: server.get(f"/deliveries/{good}")["status"] == "sent", 5, "it was taken")
+    for delivery in (untrusted, other_host, no_tls):
+        shown = failed(delivery)
+        assert shown["status"] == "pending" and shown["error"] and shown["next_at"] > shown["created_at"], shown
+    assert "certificate" in failed(untrusted)["error"].lower()
+    assert stranger.spoken == elsewhere.spoken == plain.spoken == 0 and len(mails.mails) == 1
+    # the same authority for the stranger, and it is told
+    receiver = next(r for r in server.items("/receivers") if r["name"] == "untrusted")
+    server.call("PATCH", f"/receivers/{receiver['id']}", {"ca_file": str(other_ca)}, headers={"If-Match": f'"{receiver["revision"]}"'})
+    wait_for(lambda: stranger.mails, 20, lambda: server.get(f"/deliveries/{untrusted}"))
+
+
 def test_storm_is_few_notifications(server, publisher, closing, tell):
     receiver = closing(WebReceiver())
     server.post("/receivers", {"name": "standard", "type": "webhook", "url": receiver.url, "wait_ms": 3000})

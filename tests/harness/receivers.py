@@ -97,9 +97,11 @@ def is_signed(headers, body, secret):
 
 
 class MailServer:
-    """SMTP with STARTTLS and AUTH PLAIN; refuse: {recipient: reply line}. Keeps (from, [to], message text, was TLS, user)."""
+    """SMTP with STARTTLS, or TLS from the first byte (smtps), and AUTH PLAIN; refuse: {recipient: reply line}. Keeps (from, [to], message text, was TLS,
+    user), and the number of connections that spoke SMTP at all."""
 
-    def __init__(self, certificate=None, refuse=None, user=None, password=None):
+    def __init__(self, certificate=None, refuse=None, user=None, password=None, smtps=False, host="127.0.0.1"):
+        self.smtps, self.spoken = smtps, 0
         self.mails, self.refuse, self.user, self.password = [], refuse or {}, user, password
         self.context = None
         if certificate:
@@ -109,7 +111,7 @@ class MailServer:
         started = threading.Event()
 
         async def serve():
-            self.server = await asyncio.start_server(self.talk, "127.0.0.1", 0)
+            self.server = await asyncio.start_server(self.talk, host, 0, ssl=self.context if smtps else None)
             self.port = self.server.sockets[0].getsockname()[1]
             started.set()
 
@@ -129,7 +131,7 @@ class MailServer:
             writer.close()
 
     async def session(self, reader, writer):
-        state = {"from": None, "to": [], "tls": False, "user": None}
+        state = {"from": None, "to": [], "tls": writer.get_extra_info("ssl_object") is not None, "user": None}
 
         def say(line):
             writer.write(line.encode() + b"\r\n")
@@ -140,6 +142,7 @@ class MailServer:
                 return
             verb = line.upper()
             if verb.startswith("EHLO"):
+                self.spoken += 1
                 say("250-test")
                 if self.context and not state["tls"]:
                     say("250-STARTTLS")
