@@ -156,12 +156,12 @@ clean: ## remove what was built
 .PHONY: all coverage coverage-run install demo help deps unit e2e lint check clean
 
 # Fuzzing: `make fuzz` (clang, sanitizers) searches for FUZZ_SECONDS each; `make fuzz-corpus` replays the stored inputs.
-FUZZ         = telemetry report answer rsql jpull
+FUZZ         = telemetry report answer rsql jpull tflite onnx executorch
 FUZZ_SECONDS ?= 60
 FUZZ_CC      = clang -std=c11 -g -O1 -Wall -Wextra -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
 FUZZ_LIBS    = -lm $(shell pkg-config --libs libcjson openssl)
 FUZZ_SOURCES = $(wildcard src/base/*.c src/core/*.c)
-FUZZ_HEADERS = tests/fuzz/fuzz.h $(wildcard include/base/*.h include/core/*.h)
+FUZZ_HEADERS = $(wildcard tests/fuzz/*.h) $(wildcard include/base/*.h include/core/*.h)
 
 $(B)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(FUZZ_HEADERS) $(FUZZ_SOURCES)
 	@mkdir -p $(@D)
@@ -293,3 +293,13 @@ bench-ingest: all $(B)/bench/seed_fleet $(B)/bench/mqtt_load $(B)/bench/mqtt_bar
 .PHONY: bench-ingest
 
 include ports/rules.mk
+
+# Choosing variants for a million devices.
+$(B)/bench/bench_select: tests/bench/bench_select.c $(call lib,core base)
+	@mkdir -p $(@D)
+	@echo "  BENCH $<"
+	@$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group -lm $(shell pkg-config --libs libcjson openssl)
+
+bench-select: $(B)/bench/bench_select ## CPU time of choosing among six variants for 1,000,000 devices (ten seconds)
+	@$<
+.PHONY: bench-select

@@ -114,13 +114,9 @@ struct model_facts {
 	int64_t schema_version;  /* TensorFlow Lite: 3; ONNX: ir_version */
 	char producer[MODEL_NAME_BYTES]; /* ONNX: producer_name; TensorFlow Lite: description; cut */
 
-	struct model_io inputs[MODEL_IO_MAX], outputs[MODEL_IO_MAX];
-	unsigned input_count, output_count;
-	struct model_op ops[MODEL_OPS_MAX]; /* in the order of first use */
-	unsigned op_count;
+	/* How many of the lists at the end are set; what is behind them is not. */
+	unsigned input_count, output_count, op_count, opset_count;
 	uint64_t op_uses;        /* sum of their counts */
-	struct model_opset opsets[MODEL_OPSETS_MAX];
-	unsigned opset_count;
 	unsigned signature_count; /* TensorFlow Lite: named entry points */
 	unsigned subgraph_count; /* ONNX: graphs nested in attributes too */
 
@@ -141,7 +137,11 @@ struct model_facts {
 	unsigned custom_count; /* how many of ops[] are custom */
 	bool hybrid;           /* float activations with integer filters somewhere */
 	bool dynamic;          /* some shape is only known at run time */
-	char hybrid_at[MODEL_NAME_BYTES]; /* "subgraphs[0].operators[0] CONV_2D" */
+	char hybrid_at[MODEL_NAME_BYTES]; /* "subgraphs[0].operators[0]" */
+
+	struct model_io inputs[MODEL_IO_MAX], outputs[MODEL_IO_MAX];
+	struct model_op ops[MODEL_OPS_MAX]; /* in the order of first use */
+	struct model_opset opsets[MODEL_OPSETS_MAX];
 };
 
 /* What the reader needs beside the facts: this many bytes, aligned as malloc does, contents of no matter. The same for

@@ -70,7 +70,7 @@ static enum err read_tflite(const uint8_t *data, size_t size, struct work *work,
 
 enum err model_read(const uint8_t *data, size_t size, void *work, struct model_facts *facts, struct fault *f)
 {
-	memset(facts, 0, sizeof *facts);
+	memset(facts, 0, offsetof(struct model_facts, inputs)); /* the lists are long, and counted */
 	facts->file_bytes = size;
 	facts->format = model_detect(data, size);
 	if (facts->format == MODEL_FORMAT_TFLITE || facts->format == MODEL_FORMAT_EXECUTORCH)
