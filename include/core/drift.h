@@ -26,12 +26,10 @@
 #define DRIFT_NULL_RATE 1e-6   /* false alarms a cohort-hour, of T2 and of all shares together */
 #define DRIFT_MARGIN 1.15      /* on the threshold of T2: variances are estimated */
 
-/* A device's part, 72 bytes. */
+/* A device's part, 68 bytes. */
 struct drift_device {
-	uint32_t hour;   /* whose counts these are; 0: none */
-	uint16_t hours;  /* behind the baseline, saturating */
-	uint8_t shift;   /* counts are halved so many times */
-	uint8_t spare;
+	uint16_t hour;   /* whose counts these are, hour % 65535 + 1; 0: none */
+	uint16_t hours : 10, shift : 6; /* behind the baseline, saturating; counts are halved so many times */
 	uint16_t baseline[DRIFT_CLASSES]; /* shares, 1/65535; two weeks' memory */
 	uint16_t counts[DRIFT_CLASSES];   /* of the hour */
 };
@@ -79,10 +77,13 @@ struct drift_result {
  * not finite or negative, none, too many, or an hour that is over. Counts of an earlier hour that nobody closed are
  * dropped. */
 bool drift_device_add(struct drift_device *d, uint32_t hour, const float *counts, unsigned class_count);
+/* What the device has counted in an hour is taken as of a later one: it could not tell before. */
+void drift_device_date(struct drift_device *d, uint32_t hour, uint32_t to);
 /* The device's counts of h->hour go into it and into its baseline. False: it has none (or too few, or is new: its
  * first day only teaches the baseline). A second call does nothing. */
 bool drift_device_close(struct drift_device *d, const struct drift *c, struct drift_hour *h);
 /* A device of the cohort has the statistic, and whether it is beyond half of its threshold (any time in the hour). */
+void drift_merge(struct drift_hour *h, const struct drift_hour *more); /* of whatever hour */
 void drift_count(struct drift_hour *h, enum watch_statistic s, bool is_beyond);
 /* Judges the hour and learns from it. */
 void drift_roll(struct drift *c, const struct drift_hour *h, struct drift_result *out);

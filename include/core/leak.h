@@ -14,12 +14,15 @@
 #define LEAK_HOURS_MIN 8  /* known, for a slope */
 #define LEAK_TAU 0.7f     /* and above it the way is one way: for 24 hours 4.8 standard deviations */
 
-/* 56 bytes: 48 of minima. Plain memory, zeroed = new. */
+/* 32 bytes. Plain memory, zeroed = new. Uses of memory are logarithmic codes of a twentieth of a percent; minima are a byte each, as exact as
+ * 254 steps over what they span, which is a code a step up to 15 %. */
 struct leak {
-	uint32_t hour;            /* of the last value; 0: none */
-	uint16_t minima[LEAK_HOURS]; /* by hour % 24; logarithmic code, 0: none */
+	uint16_t hour;            /* of the last value, hour % 65520 + 1; 0: none */
+	uint16_t base;            /* code that a minimum of 1 stands for */
 	uint16_t current;         /* code of the running hour's minimum */
-	uint8_t spare[2];
+	uint8_t shift;            /* of a step */
+	uint8_t spare;
+	uint8_t minima[LEAK_HOURS]; /* by hour % 24: (code - base >> shift) + 1, 0: none */
 };
 
 struct leak_result {

@@ -27,9 +27,8 @@ struct novelty_level {
 	uint8_t bins[NOVELTY_BINS]; /* counters of one byte, see novelty.c */
 };
 
-struct novelty_compact { /* 64 bytes */
+struct novelty_compact { /* 56 bytes */
 	struct novelty_level level;
-	uint8_t spare[8];
 };
 
 struct novelty_full { /* 192 bytes, 172 of them used */
@@ -67,6 +66,9 @@ struct novelty_result novelty_update_compact(struct novelty_compact *s, float x,
 struct novelty_result novelty_update_full(struct novelty_full *s, float x, unsigned hour, struct novelty_pace pace);
 /* A metric whose physical range is known warms up faster: sets the range of a new state. lo < hi. */
 void novelty_set_range(struct novelty_level *s, float lo, float hi);
+
+/* Time passes without a sample. The next sample's `elapsed` counts from here. */
+void novelty_wait(struct novelty_level *s, uint16_t elapsed);
 
 /* Ask for the lines that samples for `count` neighbouring states will touch: one message ahead of their updates. */
 void novelty_prefetch_compact(const struct novelty_compact *states, unsigned count);

@@ -1,4 +1,4 @@
-/* What pages: one device's state between reports, 512 bytes, and the statistics that a report gives.
+/* What pages: one device's state between reports, 364 bytes, and the statistics that a report gives.
  *
  * Each watched metric is regressed on its context (temperature, hour of the day; latency also on a low battery and a
  * bad link), the residual is divided by its own spread, and two statistics are kept of it: the spike (second largest
@@ -61,7 +61,7 @@ struct watch_report {
 	uint32_t at_s;          /* device time, seconds since 1970 (or any epoch that lasts) */
 	float hour;             /* of the day, local, [0, 24) */
 	float value[WATCH_METRICS]; /* latency: p95 of the report's sketch; others means of the report */
-	bool has[WATCH_METRICS];
+	int has[WATCH_METRICS]; /* 1 or 0; as wide as a value, for vector operations */
 	bool has_counts;        /* errors and inferences are meant */
 	float errors;           /* since the last report */
 	float inferences;       /* exposure of errors; 0: unknown, the report counts as one */
@@ -83,33 +83,37 @@ struct watch_result {
 	float statistic[WATCH_STATISTICS]; /* NAN: none now */
 	float z[WATCH_METRICS];     /* residual over spread; NAN: no value, or not warm yet */
 	float value[WATCH_METRICS]; /* what was judged: the metric, for BATTERY its drain an hour; NAN: no value */
-	float expected[WATCH_METRICS]; /* given the context, same unit; NAN with value */
+	float regressed[WATCH_METRICS]; /* expected given the context, in the unit that is regressed; NAN with value. watch_expected() */
 	uint16_t refused;           /* bit m: metric m was refused; bits 8..: see below */
 	uint8_t boots_in_hour;      /* saturates at WATCH_BOOTS_LOOP */
 	uint8_t identical;          /* outputs in a row that do not differ, this one included; 0: no output known */
 };
 enum { WATCH_REFUSED_CLOCK = 1u << 8, WATCH_REFUSED_COUNTS = 1u << 9, WATCH_REFUSED_CLASSES = 1u << 10 };
 
-/* Plain memory, zeroed = new; stored as these bytes. */
+/* Plain memory, zeroed = new; stored as these bytes. Numbers of 16 bits are floats with fewer digits, rounded up or down by chance so
+ * that small steps are not lost (watch_inside.h). */
 struct watch {
 	uint32_t at_s;     /* of the last report; 0: none */
 	float gain[10];    /* P of all metrics but temperature, upper triangle of 4x4 */
 	float gain_hour[6]; /* P of temperature: 1, sin, cos */
-	/* of each metric, side by side: weights of 1, temperature (its own: the weather), sin and cos of the hour; */
-	float weight[4][WATCH_METRICS];
-	float spread[WATCH_METRICS];       /* mean |residual|; 0: none yet */
-	float up[WATCH_METRICS], down[WATCH_METRICS]; /* CUSUMs */
-	int16_t recent[2][WATCH_METRICS];  /* the last two z, 1/256 */
-	uint16_t samples[WATCH_METRICS]; /* saturating */
-	float offset[2];   /* of latency on a low battery, on a bad link */
-	float temperature, battery; /* last of each; battery + 1, 0: none */
-	float errors, exposure;        /* decayed sums: the rate */
-	float errors_now, expected_now; /* decayed over five reports */
-	float errors_cusum;
-	float class_usual;  /* mean of the histogram's distance */
-	float sd_short, sd_usual; /* of confidence within a report */
-	uint32_t boot_at[2]; /* of the last two boots, newest first */
-	uint32_t output;    /* fingerprint of the last output */
+	/* of each metric, side by side: weights of 1, and of temperature (its own: the weather), sin and cos of the hour; */
+	float level[WATCH_METRICS];
+	uint16_t slope[3 * WATCH_METRICS];
+	uint16_t spread[WATCH_METRICS];    /* mean |residual| */
+	uint16_t up[WATCH_METRICS], down[WATCH_METRICS]; /* CUSUMs, 1/64 */
+	int8_t recent[2][WATCH_METRICS];   /* the last two z, sixteen steps an octave */
+	uint16_t samples[WATCH_METRICS];   /* saturating */
+	float battery;                     /* last level + 1, 0: none */
+	float errors, exposure;            /* decayed sums: the rate */
+	float sd_usual;                    /* of confidence within a report ... */
+	uint16_t sd_short;
+	uint16_t errors_now, expected_now; /* decayed over five reports */
+	uint16_t errors_cusum;             /* 1/64 */
+	uint16_t class_usual;              /* mean of the histogram's distance */
+	uint16_t offset[2];                /* of latency on a low battery, on a bad link */
+	int16_t temperature;               /* last, 1/64 degree */
+	uint16_t boot_at[2];               /* of the last two boots, newest first: their seconds, low bits, odd; 0: none within the window */
+	uint16_t output;                   /* fingerprint of the last output */
 	uint16_t class_short[WATCH_CLASS_KEPT], class_long[WATCH_CLASS_KEPT]; /* shares, 1/65535 */
 	uint16_t classes_seen, counts_seen, sd_seen; /* reports, saturating */
 	uint16_t refused_values, refused_clocks;     /* saturating */
@@ -117,7 +121,6 @@ struct watch {
 	uint8_t clock_run;  /* reports in a row that were from the past */
 	uint8_t identical;
 	uint8_t maxima[WATCH_STATISTICS]; /* of this day, logbin.h */
-	uint8_t spare[2];
 };
 
 /* The role of a metric by its name ("latency_ms", "error", "classes", ...); WATCH_ROLE_NONE for others. */
@@ -130,6 +133,15 @@ bool watch_has_common_mode(enum watch_metric m);
 
 /* Copies a histogram of any length into a report: classes from the fifteenth on share the last place. */
 void watch_fold(struct watch_report *r, const float *counts, unsigned count);
+
+/* What was expected of a metric, in its own unit; NAN without a value. */
+float watch_expected(const struct watch_result *r, enum watch_metric m);
+/* ln latency that the device's own regression puts down to a degree of temperature. */
+float watch_heat(const struct watch *w);
+/* Which CUSUM of the metric is larger: 1 up, -1 down, 0 neither. */
+int watch_side(const struct watch *w, enum watch_metric m);
+/* What is usual of the metric is learned anew. */
+void watch_forget(struct watch *w, enum watch_metric m);
 
 /* Takes a report; O(1), about 200 ns. A report from the past is refused as a whole, unless a dozen in a row are: then
  * the clock was set and its time is the new one. */

@@ -9,6 +9,8 @@
 #define WATCH_SD_OF_MEAN 1.2533f  /* standard deviation over mean |residual| of a normal law: sqrt(pi/2) */
 #define WATCH_SLOW_ABOVE 12.0f    /* CUSUM from which on learning is slow, without a cohort */
 #define WATCH_SLOW 0.05f
+#define WATCH_CUSUM_STEPS 64.0f
+#define WATCH_DEGREE_STEPS 64.0f
 #define WATCH_SETTLED 36.0f       /* samples from which on residuals are clipped */
 
 /* Columns of WATCH_METRIC_TABLE, one place a metric, so that eight metrics are a few vector operations. */
@@ -16,10 +18,13 @@ extern const float watch_lowest[WATCH_METRICS], watch_highest[WATCH_METRICS], wa
 extern const float watch_harm_up[WATCH_METRICS], watch_harm_down[WATCH_METRICS]; /* 1: yes, 0: no */
 extern const float watch_common[WATCH_METRICS]; /* 1: has a common mode */
 extern const float watch_is_log[WATCH_METRICS]; /* 1: logarithms are regressed */
+extern const float watch_is_heat[WATCH_METRICS]; /* 1: is what the others are regressed on */
 
 /* Two copies of a function with all that it calls, for processors with vectors of eight and for others; the same
  * results (no fused operations in either). */
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__OPTIMIZE__) && \
+#if defined(WATCH_GENERIC) /* tests/bench/watch_cost.c: without those vectors */
+#define WATCH_WIDE __attribute__((flatten))
+#elif defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__OPTIMIZE__) && \
 	!defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define WATCH_WIDE __attribute__((target_clones("avx2", "default"), flatten))
 #else
@@ -74,6 +79,72 @@ static inline float watch_ln(float v)
 	return (float)((int32_t)shifted >> 23) * 0.69314718f + 2 * s * (1 + q * (0.33333333f + q * (0.2f + q * 0.14285714f)));
 }
 
+/* Floats of 16 bits. Unsigned ones: 5 bits of exponent from 2 to the `least` on, 11 of mantissa. Signed ones (WATCH_SLOPE_LEAST): 10. What
+ * is stored and not changed keeps its bits whatever the dither; code 0 is the least, which is as good as nothing. */
+#define WATCH_SMALL_LEAST (-20) /* 1e-6 to 4095: spreads, distances */
+#define WATCH_COUNT_LEAST (-12) /* 2e-4 to 1e6: counts */
+#define WATCH_SLOPE_LEAST (-21) /* 5e-7 to 2046 */
+#define WATCH_SLOPE_MOST 2046.0f
+#define WATCH_ROUND 0x800u      /* the dither that rounds to the nearest */
+
+static inline float watch_unpack(uint16_t code, int least)
+{
+	uint32_t bits = ((uint32_t)code << 12) + ((uint32_t)(127 + least) << 23);
+	float v;
+	memcpy(&v, &bits, sizeof v);
+	return v;
+}
+
+/* Bits of a number within [2 to the least, below 2 to the least + 32), from the former on. Limits are taken as floats: loops with this
+ * are vector operations. */
+static inline uint32_t watch_bits_above(float v, int least)
+{
+	const uint32_t first = (uint32_t)(127 + least) << 23, last = first + (31u << 23) + 0x7ff000u;
+	float low, high;
+	uint32_t bits;
+	memcpy(&low, &first, sizeof low);
+	memcpy(&high, &last, sizeof high);
+	v = watch_min(watch_max(v, low), high);
+	memcpy(&bits, &v, sizeof bits);
+	return bits - first;
+}
+
+/* dither: 0..0xfff */
+static inline uint16_t watch_pack(float v, int least, uint32_t dither)
+{
+	return (uint16_t)((watch_bits_above(v, least) + dither) >> 12);
+}
+
+static inline float watch_unpack_signed(uint16_t code)
+{
+	uint32_t bits = (((uint32_t)code & 0x7fff) << 13) + ((uint32_t)(127 + WATCH_SLOPE_LEAST) << 23);
+	bits |= ((uint32_t)code & 0x8000) << 16;
+	float v;
+	memcpy(&v, &bits, sizeof v);
+	return v;
+}
+
+static inline uint16_t watch_pack_signed(float v, uint32_t dither)
+{
+	uint32_t sign, bits = watch_bits_above(watch_min(watch_max(v, -v), WATCH_SLOPE_MOST), WATCH_SLOPE_LEAST);
+	memcpy(&sign, &v, sizeof sign);
+	return (uint16_t)((bits + (dither << 1)) >> 13 | (sign >> 16 & 0x8000));
+}
+
+/* 32 bits that run evenly with the reports' times: the same report gives the same state. One draw serves all of its numbers. */
+static inline uint32_t watch_chance(uint32_t at_s)
+{
+	uint32_t h = at_s * 2654435769u;
+	h ^= h >> 15;
+	h *= 2246822519u;
+	return h ^ h >> 13;
+}
+
+static inline uint32_t watch_dither(uint32_t at_s)
+{
+	return watch_chance(at_s) >> 20;
+}
+
 static inline void watch_saturate(uint16_t *count)
 {
 	*count = (uint16_t)(*count + (*count < UINT16_MAX));
@@ -84,16 +155,6 @@ static inline float watch_rate(unsigned samples, float least)
 {
 	float rate = 1 / ((float)samples + 1);
 	return rate > least ? rate : least;
-}
-
-/* e to the v, |v| < 80, to 1e-6: 2 to the whole part by the exponent's bits, the rest by Taylor's series. */
-static inline float watch_exp(float v)
-{
-	float t = v * 1.44269504f, whole = (float)(int)(t + 200.5f) - 200, f = (t - whole) * 0.69314718f, power;
-	int32_t bits = ((int32_t)whole + 127) * (1 << 23);
-	memcpy(&power, &bits, sizeof power);
-	float high = 0.04166667f + f * (0.00833333f + f * 0.00138889f);
-	return power * (1 + f * (1 + f * (0.5f + f * (0.16666667f + f * high))));
 }
 
 #endif

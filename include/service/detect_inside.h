@@ -14,54 +14,53 @@
 #include "store/telemetry_store.h"
 
 #define DETECT_SERIES 8
-#define DETECT_SLAB 1024       /* devices in a slab */
+#define DETECT_SLAB 2048       /* devices in a slab: two megabytes, a page of the large kind */
+#define DETECT_STATISTIC_BITS 20
 #define DETECT_LATELY 12       /* reports for which a cause that is over is still told to be over */
 #define DETECT_TYPE_RUN 12     /* reports of another type in a row, after which a metric has that type */
 #define DETECT_FINDINGS_MAX 100000 /* that wait for detect_tick; what finds no room comes again with the next report */
 
-/* A device: 192 bytes, before its watch. Plain memory, stored as these bytes; zeroed = new. */
+/* A device: 112 bytes, before its watch. Plain memory, stored as these bytes; zeroed = new. */
 struct detect_head {
-	int64_t row;
-	uint32_t cohort;      /* number + 1; 0: none */
-	uint32_t version;     /* symbol of the model's version; 0: none named yet */
-	uint32_t day, hour;   /* since 1970, of the last report's receipt */
-	uint32_t at_s;        /* receipt of the last report */
-	uint32_t boot[2];     /* fingerprints of the last two boots, newest first */
-	uint32_t over;        /* statistics over their threshold, with hysteresis */
-	uint32_t beyond, present; /* statistics that were beyond half of it, that there were: this hour */
-	uint32_t causes, lately;  /* bits of enum signature_cause: now, and within the last DETECT_LATELY reports */
+	uint32_t row;
+	uint32_t at_s;        /* receipt of the last report, by a clock that never goes back: its hour and its day, too */
+	uint32_t boot;        /* fingerprint of the newest boot */
+	uint32_t seq;         /* highest of that boot, low bits */
+	uint32_t cohort : 12; /* number + 1; 0: none */
+	uint32_t version : 20; /* symbol of the model's version; 0: none named yet */
+	uint16_t causes, lately;  /* bits of enum signature_cause: now, and within the last DETECT_LATELY reports */
+	uint16_t boot_before; /* of the boot before, low bits */
+	uint16_t memory;      /* that the device says it has: DETECT_MEMORY_STEPS an octave; 0: unknown */
+	uint16_t gaps_now, gaps_usual; /* share of messages that did not come, 1/65535: of the last dozen, of a thousand */
+	uint64_t over : DETECT_STATISTIC_BITS;   /* statistics over their threshold, with hysteresis */
+	uint64_t beyond : DETECT_STATISTIC_BITS, present : DETECT_STATISTIC_BITS; /* that were beyond half of it, that there were: this hour */
+	uint64_t quiet : 4;   /* reports since there was a cause */
 	uint16_t metric[DETECT_SERIES]; /* symbols; 0: free */
-	uint8_t type[DETECT_SERIES];    /* enum value_type */
-	uint8_t type_run[DETECT_SERIES];
+	uint8_t type[DETECT_SERIES];    /* enum value_type + 1, and in the upper half reports of another one in a row; 0: none yet */
 	uint8_t score[DETECT_SERIES];   /* last, 1/255 */
 	uint8_t peak[DETECT_SERIES], peak_before[DETECT_SERIES]; /* highest of this hour, and of the one before */
-	uint8_t novel[DETECT_SERIES];   /* score of the last event */
-	uint32_t seen_s[DETECT_SERIES], novel_s[DETECT_SERIES];
-	uint16_t refused_types, refused_metrics, refused_clocks; /* saturating */
-	uint8_t quiet;        /* reports since there was a cause */
-	uint8_t spare[1];
+	uint8_t novel[DETECT_SERIES];   /* what is left of DETECT_NOVEL_STEPS since the last event; 0: none */
+	uint8_t missing[DETECT_SERIES]; /* since the last value, in DETECT_MISSING_S */
+	uint16_t refused_types, refused_metrics; /* saturating */
+	uint8_t hot_c;        /* where the hardware throttles, as the device says; 0: unknown */
+	int8_t utc_quarters;  /* local time less UTC, quarters of an hour, as the device said last */
+	uint8_t boots_today, boots_before; /* of the day (UTC) and of the one before, saturating */
 };
-_Static_assert(sizeof(struct detect_head) == 192, "whole cache lines");
+#define DETECT_MEMORY_STEPS 1024.0
+#define DETECT_NOVEL_STEPS 255u
+#define DETECT_NOVEL_S 4u
+#define DETECT_MISSING_S 256u
+_Static_assert(WATCH_STATISTICS <= DETECT_STATISTIC_BITS && SIGNATURE_CAUSES <= 16 && DETECT_COHORTS < 4096 && DETECT_LATELY < 16, "bits");
+_Static_assert(sizeof(struct detect_head) == 112, "no room is lost");
 
-#define DETECT_WATCH_ROOM ((sizeof(struct watch) + 63) / 64 * 64)
-#define DETECT_SIDE_ROOM ((sizeof(struct drift_device) + sizeof(struct leak) + 63) / 64 * 64)
-/* A device's bytes: head, watch, side, series. */
-struct detect_side {
+/* A device's bytes; DETECT_SERIES series follow, of one form or the other. 1,024 with compact ones. */
+struct detect_state {
+	struct detect_head head;
+	struct watch watch;
 	struct drift_device drift;
 	struct leak leak;
 };
-struct detect_state {
-	struct detect_head head;
-	union {
-		struct watch watch;
-		uint8_t watch_room[DETECT_WATCH_ROOM];
-	};
-	union {
-		struct detect_side side;
-		uint8_t side_room[DETECT_SIDE_ROOM];
-	};
-	/* DETECT_SERIES series follow, of one form or the other */
-};
+_Static_assert(sizeof(struct detect_state) + DETECT_SERIES * sizeof(struct novelty_compact) == 1024, "sixteen cache lines");
 
 /* What reports of a cohort are judged with. Changes only between batches. */
 struct detect_view {
@@ -69,6 +68,9 @@ struct detect_view {
 	float threshold[WATCH_STATISTICS];
 	float common[DRIFT_CLASSES]; /* of the hour that is being closed */
 	uint32_t fleet;       /* statistics in which the cohort as a whole drifts */
+	float drain;          /* median of what its devices' batteries drain at, share an hour; 0: not known */
+	float boots_usual;    /* in a day: more than most of its devices have; 0: not known */
+	uint32_t hour;        /* that is being closed */
 	uint16_t over;
 	uint8_t days, spare;
 };
@@ -83,7 +85,11 @@ struct detect_hot {
 	uint8_t is_view_due, is_rolled, spare[2];
 	uint32_t drifting;    /* bit m: metric m drifts, bit WATCH_METRICS: classes */
 	int64_t reports, events, findings;
-	struct drift_hour closing;
+	float drain;          /* median, followed step by step */
+	uint32_t drains;      /* steps, saturating */
+	float boots, boots_square; /* in a day of a device: means */
+	uint32_t boot_days, spare_too;
+	struct drift_hour closing, late; /* the second: what came when the hour had been judged; goes into the next one */
 	struct drift_result last;
 	/* struct budget's own quarter of an hour */
 	float common[WATCH_METRICS], common_sum[WATCH_METRICS];
@@ -106,11 +112,6 @@ struct detect_finding {
 	int64_t at_ms;
 	struct signature_finding f; /* of one that is not over: cause, and kind and statistics of cohorts */
 };
-struct detect_slot { /* of the slab, beside the state */
-	uint32_t next_dirty;  /* place + 1; 0: last */
-	bool is_dirty;
-	int64_t loaded;       /* batch of the stored state */
-};
 struct view_row {
 	uint32_t cohort;
 	int64_t batch;
@@ -129,13 +130,14 @@ struct detect {
 	void *hardware_ctx;
 	/* devices */
 	uint8_t **slabs;
-	struct detect_slot **slots;
+	uint64_t *dirty;       /* a bit for each place of the slabs */
+	int64_t *loaded_of;    /* by place, at start only: batch of the stored state */
+	uint32_t loaded_room;
 	uint32_t slab_count, used; /* places ever used */
 	uint32_t *free_places;
 	uint32_t free_count, free_room;
 	uint32_t *place_of;   /* by row: place + 1 */
 	int64_t place_room;
-	uint32_t first_dirty, last_dirty; /* place + 1 */
 	size_t dirty_count, device_count;
 	/* cohorts */
 	struct detect_cohort **cohorts;
@@ -163,7 +165,7 @@ struct detect {
 	int64_t *gone;
 	size_t gone_count;
 	int64_t round_at_ms, round_batch;
-	size_t round_left;
+	uint32_t round_place, round_end; /* a round writes what has changed of these places; equal: there is none */
 	/* counters since the start */
 	int64_t reports, series_events, lost_findings, lost_events;
 	int64_t refused_types, refused_metrics, refused_values, refused_clocks, refused_devices;
@@ -174,9 +176,9 @@ struct detect_state *detect_find(const struct detect *d, int64_t row); /* NULL: 
 struct detect_state *detect_get(struct detect *d, int64_t row);        /* NULL: no such row can be */
 void detect_drop(struct detect *d, int64_t row);
 struct detect_state *detect_at(const struct detect *d, uint32_t place);
-struct detect_slot *detect_slot(const struct detect *d, uint32_t place);
 struct novelty_level *detect_series(const struct detect *d, struct detect_state *k, unsigned at);
 void detect_prefetch(void *d, int64_t device);
+void detect_drop_loaded(struct detect *d); /* the start is over */
 void detect_update(struct detect *d, const struct log_report *r);
 void detect_dirty(struct detect *d, uint32_t place);
 void detect_note(struct detect *d, const struct detect_finding *f);

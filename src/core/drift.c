@@ -6,7 +6,7 @@
 
 #include "core/tails.h"
 
-_Static_assert(sizeof(struct drift_device) == 72, "a device's part");
+_Static_assert(sizeof(struct drift_device) == 68, "a device's part");
 _Static_assert(sizeof(struct drift) < 12288, "a cohort's part");
 _Static_assert(DRIFT_CLASSES == WATCH_CLASS_KEPT, "reports are folded once");
 _Static_assert(WATCH_STATISTICS <= 32, "results have a bit for each");
@@ -17,6 +17,9 @@ _Static_assert(WATCH_STATISTICS <= 32, "results have a bit for each");
 #define WANDER_H 168        /* hours: of the cohort's own variance */
 #define DAYS_MAX 14         /* of an hour-of-day mean */
 #define DEVICE_HOURS_MIN 24 /* of a device before it counts: a baseline of part of a day has that part's bias */
+#define DEVICE_HOURS_MAX 1023u
+#define HOUR_CODES 65535u
+#define PAST 1000u          /* hours: what seems further back than this is a device that was away for years */
 #define DAYS_MIN 3          /* of an hour of the day before it is judged */
 #define TESTED_MIN 72       /* T2s before one may page */
 #define COUNTED_MIN 24      /* hours of a statistic's rate before it may page */
@@ -43,9 +46,14 @@ static double dither(uint32_t a, uint32_t b)
 	return (double)(h ^ h >> 16) * 0x1p-32;
 }
 
+static uint16_t hour_code(uint32_t hour)
+{
+	return (uint16_t)(hour % HOUR_CODES + 1);
+}
+
 static void device_empty(struct drift_device *d, uint32_t hour)
 {
-	d->hour = hour;
+	d->hour = hour_code(hour);
 	d->shift = 0;
 	memset(d->counts, 0, sizeof d->counts);
 }
@@ -54,17 +62,18 @@ static void device_halve(struct drift_device *d)
 {
 	for (unsigned i = 0; i < DRIFT_CLASSES; i++)
 		d->counts[i] = (uint16_t)((d->counts[i] + (d->shift + i) % 2) / 2); /* odd ones up and down in turns */
-	d->shift++;
+	d->shift = (d->shift + 1u) & 63;
 }
 
 bool drift_device_add(struct drift_device *d, uint32_t hour, const float *counts, unsigned class_count)
 {
-	if (class_count == 0 || class_count > DRIFT_CLASSES || hour == 0 || hour < d->hour)
+	uint32_t passed = d->hour != 0 ? (hour_code(hour) + HOUR_CODES - d->hour) % HOUR_CODES : 1;
+	if (class_count == 0 || class_count > DRIFT_CLASSES || hour == 0 || passed > HOUR_CODES - PAST)
 		return false;
 	for (unsigned i = 0; i < class_count; i++)
 		if (!(counts[i] >= 0 && counts[i] <= COUNT_MAX))
 			return false;
-	if (hour > d->hour)
+	if (passed > 0)
 		device_empty(d, hour);
 	for (unsigned i = 0; i < class_count; i++) {
 		double more = ldexp(counts[i], -d->shift);
@@ -90,16 +99,22 @@ static uint16_t count_up(uint16_t n)
 	return n < UINT16_MAX ? (uint16_t)(n + 1) : n;
 }
 
-static void baseline_learn(struct drift_device *d, unsigned i, double target, double rate)
+static void baseline_learn(struct drift_device *d, uint32_t hour, unsigned i, double target, double rate)
 {
 	double b = d->baseline[i] + rate * (fmin(fmax(target, 0), 1) * SHARE_UNIT - d->baseline[i]);
 	double whole = floor(b);
-	d->baseline[i] = (uint16_t)(whole + (dither(d->hour * DRIFT_CLASSES + i, d->counts[i] * 65536u + d->baseline[i]) < b - whole));
+	d->baseline[i] = (uint16_t)(whole + (dither(hour * DRIFT_CLASSES + i, d->counts[i] * 65536u + d->baseline[i]) < b - whole));
+}
+
+void drift_device_date(struct drift_device *d, uint32_t hour, uint32_t to)
+{
+	if (d->hour == hour_code(hour))
+		d->hour = hour_code(to);
 }
 
 bool drift_device_close(struct drift_device *d, const struct drift *c, struct drift_hour *h)
 {
-	if (d->hour == 0 || d->hour != h->hour)
+	if (d->hour == 0 || d->hour != hour_code(h->hour))
 		return false;
 	double total = 0;
 	for (unsigned i = 0; i < DRIFT_CLASSES; i++) total += d->counts[i];
@@ -116,17 +131,32 @@ bool drift_device_close(struct drift_device *d, const struct drift *c, struct dr
 				h->square[i] += x * x;
 			}
 			h->counts[i] += ldexp(d->counts[i], d->shift);
-			baseline_learn(d, i, p - usual, rate);
+			baseline_learn(d, h->hour, i, p - usual, rate);
 		}
 		if (is_counted) {
 			h->devices++;
 			h->inverse += 1 / ldexp(total, d->shift);
 		}
-		d->hours = count_up(d->hours);
+		d->hours = d->hours < DEVICE_HOURS_MAX ? (d->hours + 1u) & DEVICE_HOURS_MAX : DEVICE_HOURS_MAX;
 	}
 	/* closed: nothing more is taken for this hour, as the next one has begun */
-	device_empty(d, d->hour + 1);
+	device_empty(d, h->hour + 1);
 	return is_counted;
+}
+
+void drift_merge(struct drift_hour *h, const struct drift_hour *more)
+{
+	for (unsigned i = 0; i < DRIFT_CLASSES; i++) {
+		h->sum[i] += more->sum[i];
+		h->square[i] += more->square[i];
+		h->counts[i] += more->counts[i];
+	}
+	for (unsigned s = 0; s < WATCH_STATISTICS; s++) {
+		h->beyond[s] += more->beyond[s];
+		h->present[s] += more->present[s];
+	}
+	h->devices += more->devices;
+	h->inverse += more->inverse;
 }
 
 void drift_count(struct drift_hour *h, enum watch_statistic s, bool is_beyond)

@@ -6,7 +6,7 @@
 #include <string.h>
 
 _Static_assert(sizeof(struct novelty_level) == 56, "sixteen bytes and forty counters");
-_Static_assert(sizeof(struct novelty_compact) == 64, "a cache line");
+_Static_assert(sizeof(struct novelty_compact) == 56, "eight of them are seven cache lines");
 _Static_assert(sizeof(struct novelty_full) == 192 && offsetof(struct novelty_full, season) == 128, "three cache lines");
 
 /* One set of constants a form for all series (chosen on the Numenta Anomaly Benchmark; docs/detect.md has the held-out
@@ -165,6 +165,12 @@ static void halve(uint8_t bins[NOVELTY_BINS])
 
 /* ---- events ---- */
 
+void novelty_wait(struct novelty_level *s, uint16_t elapsed)
+{
+	uint32_t timer = (uint32_t)s->timer + elapsed;
+	s->timer = (uint16_t)(timer < UINT16_MAX ? timer : UINT16_MAX);
+}
+
 /* Turns a raw score (1 = an event) into what is told, and counts the sample. */
 static inline struct novelty_result conclude(struct novelty_level *s, float raw, struct novelty_pace pace, const struct constants *k)
 {
@@ -173,8 +179,7 @@ static inline struct novelty_result conclude(struct novelty_level *s, float raw,
 		s->events--;
 	raw /= 1 + k->cry_wolf * ((float)s->events / 256);
 	bool is_over = s->n >= SILENT_UNTIL && raw >= 1;
-	uint32_t timer = (uint32_t)s->timer + pace.elapsed;
-	s->timer = (uint16_t)(timer < UINT16_MAX ? timer : UINT16_MAX);
+	novelty_wait(s, pace.elapsed);
 	if (is_over) {
 		float hold = pace.hold > 0 ? pace.hold : lesser(greater(k->hold_share * (float)s->n, k->hold_min), k->hold_max);
 		r.is_event = (float)s->timer > hold || s->events == 0;
@@ -323,8 +328,9 @@ void novelty_set_range(struct novelty_level *s, float lo, float hi)
 
 void novelty_prefetch_compact(const struct novelty_compact *states, unsigned count)
 {
-	for (unsigned i = 0; i < count; i++)
-		__builtin_prefetch(&states[i], 1);
+	const char *first = (const char *)states;
+	for (size_t at = 0; at < count * sizeof *states; at += 64)
+		__builtin_prefetch(first + at, 1);
 }
 
 void novelty_prefetch_full(const struct novelty_full *states, unsigned count)

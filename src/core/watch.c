@@ -10,16 +10,17 @@
 #include "core/logbin.h"
 #include "core/watch_inside.h"
 
-_Static_assert(sizeof(struct watch) <= 512, "a device's state");
-_Static_assert(offsetof(struct watch, weight) == 68, "states are stored as bytes");
+_Static_assert(sizeof(struct watch) == 364, "a device's state");
+_Static_assert(offsetof(struct watch, level) == 68, "states are stored as bytes");
 
 #define CUSUM_K 0.75f
 #define CUSUM_CLIP 4.0f
 #define CUSUM_CAP_MIN 50.0f
 #define LN_LEAST 1e-30f
 #define EXP_MOST 80.0f
-#define RECENT_STEPS 256.0f
 #define RECENT_MAX 127.0f
+#define RECENT_MIN 0.5f
+#define RECENT_BASE (126 << 4) /* of RECENT_MIN, exponent and four digits */
 #define CLOCK_RUN_MAX 12u      /* reports from the past in a row: the clock was set */
 #define DRAIN_GAP_MIN_S 30u
 #define DRAIN_GAP_MAX_S 7200u
@@ -38,6 +39,7 @@ const float watch_resolution[WATCH_METRICS] = {WATCH_METRIC_TABLE(X)};
 #define X(name, wire, lowest, highest, resolution, is_log, ...) is_log,
 const float watch_is_log[WATCH_METRICS] = {WATCH_METRIC_TABLE(X)};
 #undef X
+const float watch_is_heat[WATCH_METRICS] = {[WATCH_TEMPERATURE] = 1};
 #define X(name, wire, lowest, highest, resolution, is_log, up, down, common) up,
 const float watch_harm_up[WATCH_METRICS] = {WATCH_METRIC_TABLE(X)};
 #undef X
@@ -133,12 +135,18 @@ static void take_values(struct watch *w, const struct watch_report *r, float *va
 	struct watch_result *out)
 {
 	unsigned refused = 0;
+	int bad = 0;
 	for (int m = 0; m < WATCH_METRICS; m++) {
-		bool is_good = r->value[m] >= watch_lowest[m] && r->value[m] <= watch_highest[m];
-		has[m] = r->has[m] && is_good ? 1.0f : 0.0f;
-		value[m] = is_good ? r->value[m] : watch_lowest[m];
-		refused |= (r->has[m] && !is_good) ? 1u << m : 0;
+		float v = r->value[m], said = (float)r->has[m], low = v >= watch_lowest[m] ? said : 0;
+		float good = v <= watch_highest[m] ? low : 0;
+		has[m] = good;
+		value[m] = good > 0 ? v : watch_lowest[m];
+		bad |= said > good ? 1 : 0;
 	}
+	if (bad == 0)
+		return;
+	for (int m = 0; m < WATCH_METRICS; m++)
+		refused |= r->has[m] && !(has[m] > 0) ? 1u << m : 0;
 	out->refused = (uint16_t)(out->refused | refused);
 	for (; refused != 0; refused &= refused - 1)
 		watch_saturate(&w->refused_values);
@@ -156,6 +164,25 @@ static float drain_of(struct watch *w, float level, uint32_t at_s, uint32_t befo
 	return (last - level) * 3600 / (float)gap_s;
 }
 
+/* A z as a byte: its sign, and sixteen steps an octave from a half to 127; less than a half counts as that. No branches: vector operations. */
+static inline int recent_code(float z)
+{
+	float size = watch_min(watch_max(watch_max(z, -z), RECENT_MIN), RECENT_MAX);
+	int32_t bits, sign;
+	memcpy(&bits, &size, sizeof bits);
+	memcpy(&sign, &z, sizeof sign);
+	return ((bits >> 19) - RECENT_BASE) ^ (sign >> 31);
+}
+
+static inline float recent_value(int code)
+{
+	int32_t sign = code >> 31, bits = (((code ^ sign) + RECENT_BASE) << 19) + (1 << 18); /* the middle */
+	float v;
+	bits |= sign & INT32_MIN;
+	memcpy(&v, &bits, sizeof v);
+	return v;
+}
+
 static float median3(float a, float b, float c)
 {
 	return watch_max(watch_min(a, b), watch_min(watch_max(a, b), c));
@@ -166,26 +193,33 @@ static void cusums(struct watch *w, const struct watch_values *v, const struct w
 	for (int m = 0; m < WATCH_METRICS; m++) {
 		float cap = watch_max(4 * peers->slow_above[m], CUSUM_CAP_MIN), z = watch_clip(v->z[m], CUSUM_CLIP);
 		cap = watch_min(peers->slow_above[m] > 0 ? cap : WATCH_CUSUM_CAP, WATCH_CUSUM_CAP);
-		float up = watch_min(watch_max(w->up[m] + v->warm[m] * (z - CUSUM_K), 0), cap);
-		float down = watch_min(watch_max(w->down[m] - v->warm[m] * (z + CUSUM_K), 0), cap);
+		float up = (float)(int)w->up[m] * (1 / WATCH_CUSUM_STEPS), down = (float)(int)w->down[m] * (1 / WATCH_CUSUM_STEPS);
+		up = watch_min(watch_max(up + v->warm[m] * (z - CUSUM_K), 0), cap);
+		down = watch_min(watch_max(down - v->warm[m] * (z + CUSUM_K), 0), cap);
 		statistic[m] = watch_max(watch_harm_up[m] * up, watch_harm_down[m] * down);
-		w->up[m] = up;
-		w->down[m] = down;
+		w->up[m] = (uint16_t)(int)(up * WATCH_CUSUM_STEPS + 0.5f);
+		w->down[m] = (uint16_t)(int)(down * WATCH_CUSUM_STEPS + 0.5f);
 	}
 }
 
 /* The second largest of the last three z, of those on one side: their median. */
-static void spikes(struct watch *w, const struct watch_values *v, float *statistic)
+static void spikes(struct watch *w, const struct watch_values *v, float *restrict statistic)
 {
+	int one[WATCH_METRICS], two[WATCH_METRICS]; /* bytes may be anything's: loops with them are no vector operations */
 	for (int m = 0; m < WATCH_METRICS; m++) {
-		float z = watch_clip(v->z[m], RECENT_MAX), one = (float)(int)w->recent[0][m], two = (float)(int)w->recent[1][m];
-		float second = median3(z, one * (1 / RECENT_STEPS), two * (1 / RECENT_STEPS));
-		float now = z * RECENT_STEPS;
+		one[m] = w->recent[0][m];
+		two[m] = w->recent[1][m];
+	}
+	for (int m = 0; m < WATCH_METRICS; m++) {
+		float z = watch_max(watch_min(v->z[m], RECENT_MAX), -RECENT_MAX), second = median3(z, recent_value(one[m]), recent_value(two[m]));
 		statistic[m] = watch_max(watch_max(watch_harm_up[m] * second, -watch_harm_down[m] * second), 0);
-		two = v->warm[m] > 0 ? one : two;
-		one = v->warm[m] > 0 ? now : one;
-		w->recent[1][m] = (int16_t)(int)two;
-		w->recent[0][m] = (int16_t)(int)one;
+		int now = recent_code(z), before = one[m], cold = (int)v->warm[m] - 1; /* all bits, or none */
+		two[m] = (two[m] & cold) | (before & ~cold);
+		one[m] = (before & cold) | (now & ~cold);
+	}
+	for (int m = 0; m < WATCH_METRICS; m++) {
+		w->recent[0][m] = (int8_t)one[m];
+		w->recent[1][m] = (int8_t)two[m];
 	}
 }
 
@@ -215,17 +249,15 @@ static void judge_metrics(struct watch *w, const struct watch_report *r, const s
 	v.has[WATCH_BATTERY] = isnan(drain) ? 0.0f : 1.0f;
 	value[WATCH_BATTERY] = isnan(drain) ? 0 : drain;
 	if (v.has[WATCH_TEMPERATURE] > 0)
-		w->temperature = value[WATCH_TEMPERATURE];
+		w->temperature = (int16_t)lrintf(value[WATCH_TEMPERATURE] * WATCH_DEGREE_STEPS);
 	else if (w->samples[WATCH_TEMPERATURE] == 0)
-		w->temperature = 25;
+		w->temperature = (int16_t)(25 * WATCH_DEGREE_STEPS);
 	for (int m = 0; m < WATCH_METRICS; m++)
 		v.x[m] = watch_is_log[m] > 0 ? watch_ln(watch_max(value[m], LN_LEAST)) : value[m];
 	watch_regress(w, r, peers, &v);
 	for (int m = 0; m < WATCH_METRICS; m++) {
-		float plain = watch_exp(watch_clip(v.expected[m], EXP_MOST));
-		plain = watch_is_log[m] > 0 ? plain : v.expected[m];
 		out->value[m] = v.has[m] > 0 ? value[m] : NAN;
-		out->expected[m] = v.has[m] > 0 ? plain : NAN;
+		out->regressed[m] = v.has[m] > 0 ? v.expected[m] : NAN;
 	}
 	series_statistics(w, &v, peers, out);
 }
@@ -247,7 +279,7 @@ static void result_clear(struct watch_result *out)
 	out->refused = 0;
 	out->boots_in_hour = out->identical = 0;
 	for (int m = 0; m < WATCH_METRICS; m++)
-		out->z[m] = out->value[m] = out->expected[m] = NAN;
+		out->z[m] = out->value[m] = out->regressed[m] = NAN;
 	for (int s = 0; s < WATCH_STATISTICS; s++)
 		out->statistic[s] = NAN;
 }
@@ -262,12 +294,41 @@ WATCH_WIDE void watch_update(struct watch *w, const struct watch_report *r, cons
 		return;
 	}
 	w->at_s = r->at_s;
+	if (before_s == 0 || r->at_s - before_s >= WATCH_BOOTS_WINDOW_S)
+		memset(w->boot_at, 0, sizeof w->boot_at); /* only low bits of their times are known */
 	judge_metrics(w, r, peers, before_s, out);
 	watch_count_errors(w, r, out);
 	watch_count_boots(w, r, out);
 	watch_count_classes(w, r, out);
 	watch_count_outputs(w, r, out);
 	keep_maxima(w, out);
+}
+
+float watch_expected(const struct watch_result *r, enum watch_metric m)
+{
+	assert((unsigned)m < WATCH_METRICS);
+	return watch_is_log[m] > 0 ? expf(watch_clip(r->regressed[m], EXP_MOST)) : r->regressed[m];
+}
+
+float watch_heat(const struct watch *w)
+{
+	return watch_unpack_signed(w->slope[WATCH_LATENCY]) / 10;
+}
+
+int watch_side(const struct watch *w, enum watch_metric m)
+{
+	assert((unsigned)m < WATCH_METRICS);
+	return (w->up[m] > w->down[m]) - (w->up[m] < w->down[m]);
+}
+
+void watch_forget(struct watch *w, enum watch_metric m)
+{
+	assert((unsigned)m < WATCH_METRICS);
+	w->level[m] = 0;
+	for (int k = 0; k < 3; k++)
+		w->slope[k * WATCH_METRICS + (int)m] = 0;
+	w->spread[m] = w->up[m] = w->down[m] = w->samples[m] = 0;
+	w->recent[0][m] = w->recent[1][m] = 0;
 }
 
 bool watch_day_end(struct watch *w, float maxima[WATCH_STATISTICS])

@@ -56,14 +56,13 @@ void detect_close(struct detect *d)
 		return;
 	if (d->s != NULL && d->s->telemetry != NULL)
 		telemetry_accompany(d->s->telemetry, NULL);
-	for (uint32_t i = 0; i < d->slab_count; i++) {
+	for (uint32_t i = 0; i < d->slab_count; i++)
 		free(d->slabs[i]);
-		free(d->slots[i]);
-	}
 	for (uint32_t i = 0; i < d->cohort_count; i++)
 		free(d->cohorts[i]);
 	free((void *)d->slabs);
-	free((void *)d->slots);
+	free(d->dirty);
+	detect_drop_loaded(d);
 	free((void *)d->cohorts);
 	free(d->free_places);
 	free(d->place_of);

@@ -1,4 +1,5 @@
 /* Cohorts: found by hardware and version; what happens to them between batches. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,10 +9,13 @@
 
 #define HOUR_MS 3600000
 #define DAY_MS 86400000
-#define CLOSE_MS (15 * 60000)  /* after the hour: whoever reports less often than each quarter of an hour has no part in drift */
+#define CLOSE_MS (15 * 60000)  /* after the hour: whoever reports less often than each quarter of an hour counts in the next one */
 #define ROLL_MS (2 * HOUR_MS)  /* after the day */
 #define ROLL_EACH_BATCH 64     /* cohorts below this number are rolled with the first batch; the others spread over SPREAD of them */
 #define SPREAD 16
+#define DRAINS_MIN 200u        /* reports with a drain, before a cohort has a median */
+#define BOOT_DAYS_MIN 100u     /* of devices, before it has usual boots */
+#define BOOTS_LEAST 0.1f
 
 static void *must(void *p)
 {
@@ -89,6 +93,13 @@ static void keep_view(struct detect *d, uint32_t number, const struct detect_vie
 	d->views[d->view_count++] = (struct view_row){number, d->batch, *v};
 }
 
+/* Devices differ: what is unusual is beyond the cohort's own spread. */
+static float boots_usual(const struct detect_hot *h)
+{
+	float variance = h->boots_square - h->boots * h->boots;
+	return h->boots + 2 * sqrtf(variance > 0 ? variance : 0) + BOOTS_LEAST;
+}
+
 static void look(struct detect *d, struct detect_cohort *c)
 {
 	const struct detect_cohort *p = detect_cohort_at(d, c->hot.parent);
@@ -101,6 +112,9 @@ static void look(struct detect *d, struct detect_cohort *c)
 	unsigned hod = c->hot.closing.hour % DRIFT_HOURS;
 	memcpy(v.common, c->drift.common[hod], sizeof v.common);
 	v.days = c->drift.days[hod];
+	v.hour = c->hot.closing.hour;
+	v.drain = c->hot.drains >= DRAINS_MIN ? c->hot.drain : 0;
+	v.boots_usual = c->hot.boot_days >= BOOT_DAYS_MIN ? boots_usual(&c->hot) : 0;
 	v.over = c->drift.over;
 	v.fleet = c->hot.last.hour + 1 >= c->hot.closing.hour ? signature_fleet_mask(&c->hot.last) : 0;
 	c->hot.is_view_due = false;
@@ -159,6 +173,8 @@ static void turn_hour(struct detect *d, struct detect_cohort *c, int64_t now_ms)
 		return;
 	memset(&h->closing, 0, sizeof h->closing);
 	h->closing.hour = hour - 1;
+	drift_merge(&h->closing, &h->late);
+	memset(&h->late, 0, sizeof h->late);
 	h->is_rolled = false;
 	h->is_view_due = true;
 	c->is_hot_dirty = true;

@@ -8,11 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "service/alerts.h"
 #include "service/detect_inside.h"
 #include "service/telemetry.h"
 
 /* What the bytes mean depends on these. */
-#define FORMAT 1u
+#define FORMAT 2u
 #define LAYOUT (FORMAT + ((uint32_t)sizeof(struct detect_state) << 8))
 
 static void *must(void *p)
@@ -104,24 +105,36 @@ static void seal_cohort(struct detect *d, struct detect_cohort *c, int64_t settl
 	c->is_hot_dirty = c->is_cold_dirty = false;
 }
 
+/* The next place from `at` on that has changed; `end` when there is none. */
+static uint32_t next_dirty(const struct detect *d, uint32_t at, uint32_t end)
+{
+	while (at < end) {
+		uint64_t word = d->dirty[at / 64] >> at % 64;
+		if (word != 0)
+			at += (uint32_t)__builtin_ctzll(word);
+		if (word != 0 || at / 64 == end / 64)
+			break;
+		at = (at / 64 + 1) * 64;
+	}
+	return at < end ? at : end;
+}
+
 static void seal_devices(struct detect *d, int64_t settled, struct stored_batch *b)
 {
-	size_t left = d->round_left < (size_t)d->o.states_a_batch ? d->round_left : (size_t)d->o.states_a_batch;
-	d->round_left -= left;
-	for (; left > 0 && d->first_dirty != 0; left--) {
-		uint32_t place = d->first_dirty - 1;
-		struct detect_slot *s = detect_slot(d, place);
-		const struct detect_state *k = detect_at(d, place);
-		d->first_dirty = s->next_dirty;
-		d->last_dirty = d->first_dirty == 0 ? 0 : d->last_dirty;
-		s->is_dirty = false;
+	uint32_t at = d->round_place;
+	for (int64_t left = d->o.states_a_batch; left > 0; left--) {
+		at = next_dirty(d, at, d->round_end);
+		if (at == d->round_end)
+			break;
+		const struct detect_state *k = detect_at(d, at);
+		d->dirty[at / 64] &= ~((uint64_t)1 << at % 64);
 		d->dirty_count--;
 		(void)add_row(d, b, DETECT_DEVICE, k->head.row, settled);
 		buf_append(&d->bytes, k, d->stride);
+		at++;
 	}
-	if (d->first_dirty == 0)
-		d->round_left = 0;
-	if (d->round_left == 0)
+	d->round_place = next_dirty(d, at, d->round_end);
+	if (d->round_place == d->round_end) /* all that had changed when the round began is written */
 		b->detect_batch = d->round_batch;
 }
 
@@ -137,7 +150,7 @@ static void seal_views(struct detect *d, struct stored_batch *b)
 static bool is_round_due(const struct detect *d, int64_t now_ms)
 {
 	bool is_time = now_ms >= d->round_at_ms || now_ms < d->round_at_ms - 2 * d->o.checkpoint_ms; /* or the clock went back */
-	return d->round_left > 0 || (is_time && d->dirty_count > 0);
+	return d->round_place < d->round_end || (is_time && d->dirty_count > 0);
 }
 
 /* The bytes moved while they were gathered: now each row learns where its own are. */
@@ -172,10 +185,11 @@ void detect_seal(void *ctx, int64_t settled, int64_t now_ms, struct stored_batch
 	d->gone_count = d->event_count = 0;
 	b->detects = d->rows;
 	/* What was found but not told yet has to be found again after a kill. */
-	if (!is_round_due(d, now_ms) || d->finding_count > 0)
+	if (!is_round_due(d, now_ms) || d->finding_count > 0 || (d->s != NULL && alerts_owe_scores(d->s)))
 		return;
-	if (d->round_left == 0) {
-		d->round_left = d->dirty_count;
+	if (d->round_place == d->round_end) {
+		d->round_place = 0;
+		d->round_end = d->used;
 		d->round_batch = settled;
 		d->round_at_ms = now_ms + d->o.checkpoint_ms;
 	}
@@ -197,6 +211,19 @@ static const uint8_t *body_of(const struct stored_detect *row, size_t size)
 	return layout == LAYOUT && row->len == sizeof layout + size ? (const uint8_t *)row->data + sizeof layout : NULL;
 }
 
+static void note_loaded(struct detect *d, uint32_t place, int64_t batch)
+{
+	if (place >= d->loaded_room) {
+		uint32_t room = d->loaded_room > 0 ? d->loaded_room : 1024;
+		while (room <= place)
+			room *= 2;
+		d->loaded_of = must(realloc(d->loaded_of, room * sizeof *d->loaded_of));
+		memset(d->loaded_of + d->loaded_room, 0, (room - d->loaded_room) * sizeof *d->loaded_of);
+		d->loaded_room = room;
+	}
+	d->loaded_of[place] = batch;
+}
+
 static void load_device(struct detect *d, const struct stored_detect *row)
 {
 	/* in the other form only the series are of no use */
@@ -206,9 +233,9 @@ static void load_device(struct detect *d, const struct stored_detect *row)
 	if (k == NULL)
 		return; /* of another layout: learned anew from the log's end on */
 	memcpy((void *)k, bytes, same != NULL ? d->stride : known);
-	k->head.row = row->key;
+	k->head.row = (uint32_t)row->key;
 	k->head.cohort = k->head.cohort <= DETECT_COHORTS ? k->head.cohort : 0;
-	detect_slot(d, d->place_of[row->key] - 1)->loaded = row->batch;
+	note_loaded(d, d->place_of[row->key] - 1, row->batch);
 }
 
 static void load_cohort(struct detect *d, const struct stored_detect *row)
@@ -298,6 +325,7 @@ enum err detect_read(struct detect *d, struct telemetry *t, struct fault *f)
 {
 	enum err e = telemetry_companion_load(t, detect_load_row, after_rows, f);
 	see_past(d, INT64_MAX);
+	detect_drop_loaded(d);
 	free(d->past);
 	d->past = NULL;
 	d->past_count = d->past_room = d->past_at = 0;

@@ -88,6 +88,12 @@ static void offer(struct detect_ranking *r, const struct ranked *x)
 		sink(r->heap, r->count, i);
 }
 
+/* When a series had its last value: exact for the last report, else within a few minutes. */
+static uint32_t seen_s(const struct detect_head *h, unsigned at)
+{
+	return h->at_s - h->missing[at] * DETECT_MISSING_S;
+}
+
 static void look_at(struct detect_ranking *r, struct detect_state *k)
 {
 	const struct detect *d = r->d;
@@ -98,10 +104,10 @@ static void look_at(struct detect_ranking *r, struct detect_state *k)
 	for (unsigned i = 0; i < DETECT_SERIES && h->metric[i] != 0; i++) {
 		uint8_t peak = h->peak[i] > h->peak_before[i] ? h->peak[i] : h->peak_before[i];
 		const struct symbol *y = symbols_get(d->symbols, h->metric[i]);
-		if (y == NULL || h->seen_s[i] == 0 || (int64_t)h->seen_s[i] * 1000 + 999 < r->q.since_ms || peak < r->q.least * 255)
+		if (y == NULL || h->at_s == 0 || (int64_t)seen_s(h, i) * 1000 + 999 < r->q.since_ms || peak < r->q.least * 255)
 			continue;
 		if (r->q.metric == NULL || strcmp(y->text, r->q.metric) == 0)
-			offer(r, &(struct ranked){h->row, h->cohort, h->seen_s[i], h->metric[i], h->score[i], peak});
+			offer(r, &(struct ranked){h->row, h->cohort, seen_s(h, i), h->metric[i], h->score[i], peak});
 	}
 }
 
@@ -215,7 +221,7 @@ static void put_series(const struct detect *d, const struct detect_head *h, stru
 		json_open_object(out);
 		json_str(out, "metric", y != NULL ? y->text : "");
 		json_num(out, "score", round(h->score[i] / 255.0 * 1000) / 1000);
-		json_int(out, "at", (int64_t)h->seen_s[i] * 1000);
+		json_int(out, "at", (int64_t)seen_s(h, i) * 1000);
 		json_close_object(out);
 	}
 	json_close_array(out);
@@ -241,7 +247,7 @@ bool detect_device_write(const struct detect *d, int64_t device, struct buf *out
 	json_open_object(out);
 	json_int(out, "types", h->refused_types);
 	json_int(out, "metrics", h->refused_metrics);
-	json_int(out, "clocks", (int64_t)h->refused_clocks + k->watch.refused_clocks);
+	json_int(out, "clocks", k->watch.refused_clocks);
 	json_int(out, "values", k->watch.refused_values);
 	json_close_object(out);
 	return true;
@@ -262,8 +268,8 @@ void detect_metrics(const struct detect *d, struct buf *out)
 		long long bytes;
 	} kinds[] = {
 		{"novelty", devices * (long long)(d->stride - sizeof(struct detect_state))},
-		{"watch", devices * (long long)DETECT_WATCH_ROOM},
-		{"drift", devices * (long long)DETECT_SIDE_ROOM},
+		{"watch", devices * (long long)sizeof(struct watch)},
+		{"drift", devices * (long long)(sizeof(struct drift_device) + sizeof(struct leak))},
 		{"head", devices * (long long)sizeof(struct detect_head)},
 		{"spare", (long long)detect_device_bytes(d) - devices * (long long)d->stride},
 		{"cohorts", (long long)(d->cohort_count * sizeof(struct detect_cohort))},

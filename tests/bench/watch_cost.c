@@ -52,7 +52,7 @@ static double run(struct cost *c, uint64_t seed, bool is_walk)
 				c->sum += (float)((volatile const char *)&c->devices[device])[at];
 		} else {
 			watch_update(&c->devices[device], r, &peers, &result);
-			c->sum += result.expected[0];
+			c->sum += result.regressed[0];
 		}
 		device = next;
 	}
