@@ -1,5 +1,5 @@
 /* A life that holds every step of the device side: a server that wants one release after the other, and tries again what failed.
- * Steps: install, install (its trial fails on attempt 1), revert, a release with firmware in shadow, its install. */
+ * Steps: install, install (its trial fails on attempt 1), revert, a release with firmware in shadow, its install; the switches from the revert on take a restart. */
 #ifndef TESTS_UNIT_AGENT_PLAN_H
 #define TESTS_UNIT_AGENT_PLAN_H
 
@@ -26,6 +26,7 @@ static void offer(struct world *w, const struct plan *p)
 {
 	char id[16];
 	snprintf(id, sizeof(id), "d-%d", p->step);
+	w->activation_reboots = p->step >= 2; /* as with a boot loader: the trial begins with a start */
 	w->self_test_fails_on = p->step == 1 && p->attempt == 1 ? "kws-2" : NULL;
 	const struct test_release *r = &w->releases[plan_releases[p->step]];
 	if (p->step == SHADOW_STEP)

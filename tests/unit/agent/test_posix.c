@@ -142,7 +142,6 @@ static void restart(struct world *w)
 	if (l->is_open)
 		disk_close(&l->disk);
 	l->is_open = true;
-	w->activated_slot = -1;
 	if (disk_open(&l->disk, "/device", true, &f) == ERR_OK && disk_secret(&l->disk, secret, &f) == ERR_OK) {
 		assert_true(!l->secret[0] || strcmp(l->secret, secret) == 0); /* it stays who it is */
 		memcpy(l->secret, secret, sizeof(secret));

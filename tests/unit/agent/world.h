@@ -135,6 +135,13 @@ static bool w_write_begins(struct world *w, bool *last)
 	return true;
 }
 
+/* Bytes beyond the size are nobody's. */
+static inline void w_copy_image(struct image *to, const struct image *from)
+{
+	memcpy(to->bytes, from->bytes, from->size);
+	to->size = from->size;
+}
+
 static inline void w_settle(struct world *w) /* what the cut leaves of what was not synced */
 {
 	if (w->storage)
@@ -142,12 +149,13 @@ static inline void w_settle(struct world *w) /* what the cut leaves of what was 
 	for (int s = 0; s < 2; s++)
 		for (int p = 0; p < PARTS; p++) {
 			struct image *durable = &w->durable[s][p], *written = &w->written[s][p];
-			for (size_t at = 0; at < PART_MAX; at += BLOCK)
+			size_t end = durable->size > written->size ? durable->size : written->size;
+			for (size_t at = 0; at < end; at += BLOCK)
 				if (w_random(w) & 1)
 					memcpy(durable->bytes + at, written->bytes + at, BLOCK);
 			if (w_random(w) & 1)
 				durable->size = written->size;
-			*written = *durable;
+			w_copy_image(written, durable);
 		}
 }
 
@@ -220,7 +228,8 @@ static bool w_slot_sync(void *host, int slot)
 	bool last;
 	if (!w_write_begins(w, &last) || last)
 		return false;
-	memcpy(w->durable[slot], w->written[slot], sizeof(w->durable[slot]));
+	for (int p = 0; p < PARTS; p++)
+		w_copy_image(&w->durable[slot][p], &w->written[slot][p]);
 	return true;
 }
 
