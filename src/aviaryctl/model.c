@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "model.h"
 #include "rest.h"
 
 static enum result program_version(struct ctl *c);
@@ -36,6 +37,12 @@ static const struct command_option model_edit_options[] = {
 	{.name = NULL},
 };
 
+static const struct command_option model_inspect_options[] = {
+	{.name = "declared", .kind = OPTION_TEXT, .value = "FORMAT", .use = USE_HERE,
+	 .help = "refuse a file of another format: tflite, onnx, executorch, opaque"},
+	{.name = NULL},
+};
+
 #define MODEL "/models/{}"
 static const struct command model_commands[] = {
 	{.name = "list", .help = "list models and firmware", .options = model_list_options, .run = rest_list,
@@ -50,6 +57,8 @@ static const struct command model_commands[] = {
 	{.name = "delete", .args = "MODEL", .help = "delete a model without versions", .run = rest_send,
 	 .method = "DELETE", .path = MODEL,
 	 .done = "model {} is deleted"},
+	{.name = "inspect", .args = "FILE", .help = "show what a model file needs, from its bytes; asks no server",
+	 .options = model_inspect_options, .run = model_inspect},
 	{.help = NULL},
 };
 extern const struct command_group group_model;
