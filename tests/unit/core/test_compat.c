@@ -111,6 +111,8 @@ static void ranges_of_versions(void **state)
 	assert_true(version_range_same(&both, &x) && !version_range_same(&both, &a));
 	x = range(">3,<3.1"), both = version_range_join(&both, &x);
 	assert_true(version_range_is_empty(&both));
+	x = range(">=2,<=3"), a = version_range_join(&x, &x);
+	assert_true(version_range_same(&a, &x)); /* closed bounds stay closed */
 	x = range("==7");
 	version_range_format(&x, text);
 	assert_string_equal(text, "==7");
@@ -243,6 +245,59 @@ static void requirements_come_from_the_bytes(void **state)
 	free(m);
 }
 
+/* Facts of one of the real models, or NULL where they are not there. To be freed. */
+static struct model_facts *read_model(const char *name)
+{
+	char path[128];
+	snprintf(path, sizeof path, "../shared/data/models/%s.tflite", name);
+	FILE *file = fopen(path, "rb");
+	if (file == NULL) return NULL;
+	uint8_t *data = malloc(1 << 20);
+	void *work = malloc(model_work_bytes());
+	struct model_facts *m = malloc(sizeof *m);
+	size_t size = fread(data, 1, 1 << 20, file);
+	fclose(file);
+	assert_int_equal(model_read(data, size, work, m, NULL), ERR_OK);
+	free(work);
+	free(data);
+	return m;
+}
+
+/* A device with every operator of the models, but no accelerator; with one; and one that is too small. */
+static void real_models_are_refused_for_what_they_are(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *name, *why, *why_small;
+	} rows[] = {
+		{"kws_ref_model", "", "flash_slot_bytes: needs 53936, has 50000"},
+		{"kws_ref_model_float32", "hybrid quantisation: not run by tflm", NULL},
+		{"person_detect_vela", "custom operator ethos-u: no accelerator provides it", NULL},
+		{"hello_world_int8", "", ""},
+	};
+	static const char small[] = "{\"slot_bytes\":50000}";
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		char text[4096];
+		struct model_facts *m = read_model(rows[i].name);
+		if (m == NULL) skip();
+		assert_int_equal(requirement_from_model(&needs, m, NULL), ERR_OK);
+		int n = sprintf(text, "{\"runtime\":\"tflm\",\"runtime_version\":\"2024\",\"slot_bytes\":1000000,\"arena_bytes\":400000,"
+			"\"accelerators\":[],\"input\":{\"shape\":[-1");
+		for (unsigned d = 1; d < m->inputs[0].rank; d++) n += sprintf(text + n, ",%lld", (long long)m->inputs[0].dims[d]);
+		n += sprintf(text + n, "]},\"ops\":[\"NONE\"");
+		for (unsigned o = 0; o < m->op_count; o++)
+			if (!m->ops[o].custom) n += sprintf(text + n, ",\"%s@%lld\"", m->ops[o].name, (long long)m->ops[o].version);
+		sprintf(text + n, "]}");
+		assert_int_equal(capabilities_parse(&has, text, strlen(text), NULL), ERR_OK);
+		assert_string_equal(reasons(NULL, true), rows[i].why);
+		has.slot_bytes = 50000;
+		if (rows[i].why_small != NULL) assert_string_equal(reasons(NULL, true), rows[i].why_small);
+		assert_int_equal(capabilities_parse(&has, small, strlen(small), NULL), ERR_OK);
+		assert_int_not_equal(compat_match(&needs, &has, NULL, NULL), COMPAT_YES);
+		free(m);
+	}
+}
+
 static void join(const char *derived, const char *declared, struct requirement_conflicts *c)
 {
 	declare(&needs, derived);
@@ -322,6 +377,11 @@ static void a_device_that_told_everything(void **state)
 	assert_int_equal(match(), COMPAT_YES); /* one pipeline, and the question names no model */
 	struct compat_asked vww = {"vww", 0};
 	assert_string_equal(reasons(&vww, true), "unknown: input");
+	report("{\"input\":{\"vww\":{\"shape\":[1,96,96,3]},\"kws\":[{\"shape\":[1,49,10,1],\"type\":\"int8\"}]}}");
+	declare(&needs, "{\"input\":{\"shape\":[1,49,10,1],\"type\":\"int8\"}}");
+	assert_int_equal(compat_match(&needs, &has, &kws, NULL), COMPAT_YES);
+	assert_int_equal(compat_match(&needs, &has, &vww, NULL), COMPAT_NO);
+	assert_int_equal(match(), COMPAT_UNKNOWN); /* two pipelines: which? */
 	declare(&needs, "{}");
 	report("{}");
 	assert_int_equal(match(), COMPAT_YES);
@@ -439,6 +499,7 @@ static void what_is_known_from_elsewhere(void **state)
 	capabilities_set_firmware(&has, "2.1.0");
 	capabilities_set_input(&has, "kws", &in, 1);
 	assert_int_equal(compat_match(&needs, &has, &kws, NULL), COMPAT_NO);
+	assert_true(has.firmware_count == 1 && has.input_count == 1);
 	report("{\"firmware\":{\"audio\":\"3\"}}");
 	capabilities_set_firmware(&has, "2.1.0");
 	capabilities_set_firmware(&has, "unreadable");
@@ -561,6 +622,7 @@ int main(void)
 		cmocka_unit_test(what_is_no_requirement_is_refused_by_name),
 		cmocka_unit_test(too_many_operators_are_refused),
 		cmocka_unit_test(requirements_come_from_the_bytes),
+		cmocka_unit_test(real_models_are_refused_for_what_they_are),
 		cmocka_unit_test(the_stricter_wins_and_conflicts_have_names),
 		cmocka_unit_test(contradictions_are_named),
 		cmocka_unit_test(a_device_that_told_everything),

@@ -101,6 +101,11 @@ static void halving_keeps_the_shape(void **state)
 	assert_true(cell.latency.n >= 62 && cell.latency.n <= 63);
 	assert_true(is_near(ddsketch_quantile(&cell.latency, 0.5), p50, 0.06));
 	assert_true(is_near(ddsketch_quantile(&cell.latency, 0.95), p95, 0.06));
+	empty();
+	note(&cell, 1, 10, 1, NOW);
+	profile_fade(&cell, NOW + 4 * PROFILE_HALF_LIFE_MS, PROFILE_HALF_LIFE_MS);
+	assert_int_equal(cell.latency.n, 1); /* what is alone stays, and still says less than it did: energy is counted in shares */
+	assert_true(cell.energy_n == 1 / 16.0);
 }
 
 static void memory_and_devices_of_two_half_lives_ago_are_forgotten(void **state)

@@ -605,16 +605,17 @@ static void a_memo_gives_what_choosing_gives(void **state)
 	}
 	assert_int_equal(filled, 48);
 	assert_int_equal(refused, 24);
-	static const struct select_key base = {1, 1, 1, 1, 1, false};
-	struct select_key other[6] = {base, base, base, base, base, base};
-	other[0].capability_class++, other[1].figures++, other[2].context++, other[3].installed++, other[4].wanted++;
-	other[5].is_dwelling = true;
-	select_memo_init(&m, slots, 64);
-	bool is_new;
-	assert_non_null(select_memo_find(&m, &base, &is_new));
-	for (int i = 0; i < 6; i++) {
-		assert_non_null(select_memo_find(&m, &other[i], &is_new));
-		assert_true(is_new); /* each member is part of the key */
+	for (uint32_t i = 0; i < 200; i++) { /* small, so that places are shared: each member is part of the key */
+		struct select_key base = {i, 1, 1, 1, 1, false}, other[6] = {base, base, base, base, base, base};
+		bool is_new;
+		other[0].capability_class++, other[1].figures++, other[2].context++, other[3].installed++, other[4].wanted++;
+		other[5].is_dwelling = true;
+		for (int k = 0; k < 6; k++) {
+			select_memo_init(&m, slots, 4);
+			assert_non_null(select_memo_find(&m, &base, &is_new));
+			assert_non_null(select_memo_find(&m, &other[k], &is_new));
+			assert_true(is_new);
+		}
 	}
 }
 
