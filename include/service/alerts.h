@@ -58,6 +58,11 @@ const char *alert_cohort(struct call *c, const struct device_state *d);
 /* A score of service/detect for a value (0..1): rules of kind anomaly look at it. In memory; what it leads to is written by the next tick. */
 void alerts_on_score(struct services *s, int64_t device, const char *metric, double score, int64_t at_ms);
 
+/* For who makes the scores, and stores what they come from: at the start scores of this batch are wanted again; rules have scores whose
+ * effects are not committed, so that nothing newer may be stored. */
+bool alerts_replay_scores(const struct services *s, int64_t batch);
+bool alerts_owe_scores(const struct services *s);
+
 /* Why somebody is not told of an alert; both 0: they are. Asked at the time of telling. */
 struct alert_fate {
 	int64_t silenced_by;  /* id of a silence */
@@ -139,12 +144,14 @@ AVIARY_MUST_CHECK enum err alert_rule_create(struct call *c, const struct alert_
 AVIARY_MUST_CHECK enum err alert_rule_show(struct call *c, int64_t id, struct alert_rule *out); /* texts in c->arena */
 /* Replaces what may change (all but id); `revision` is the one that the caller compared with If-Match. */
 AVIARY_MUST_CHECK enum err alert_rule_update(struct call *c, const struct alert_rule *r);
-AVIARY_MUST_CHECK enum err alert_rule_delete(struct call *c, int64_t id); /* its alerts are resolved */
+AVIARY_MUST_CHECK enum err alert_rule_delete(struct call *c, int64_t id); /* its alerts are resolved, in pieces */
 /* A rule against history: which devices it would have fired for, and when. Work beside the loop; done once on the loop. */
 struct rule_test;
 #define RULE_TEST_RANGE_MS ((int64_t)31 * 86400000)
 #define ALERT_KEEP_MS ((int64_t)90 * 86400000) /* how long a resolved alert is kept */
+#define RULE_TEST_MS 10000 /* how long the work may take; what it had found by then is the answer, which says so */
 AVIARY_MUST_CHECK enum err rule_test_new(struct call *c, const struct alert_rule *r, int64_t from_ms, int64_t to_ms, struct rule_test **out);
+void rule_test_limit(struct rule_test *t, int64_t allowed_ms); /* before the work; else RULE_TEST_MS */
 void rule_test_work(void *test);  /* any thread */
 AVIARY_MUST_CHECK enum err rule_test_result(struct call *c, struct rule_test *t, struct buf *out); /* members of an open JSON object */
 void rule_test_free(struct rule_test *t); /* NULL is allowed */

@@ -11,6 +11,7 @@
 struct live {
 	uint64_t key;      /* hash of kind, resource, metric, rule; 0: free place */
 	int64_t alert;     /* row */
+	int64_t rule;
 	uint64_t content;  /* hash of severity, summary, data as they were written */
 	int64_t written_ms;
 	int64_t seq;
@@ -30,6 +31,7 @@ struct storm {
 	int64_t limit_at_ms, told_ms;
 	uint8_t severity;
 	bool is_raised;    /* the cohort's alert fires */
+	bool is_ended;     /* its rule was changed or deleted: it waits for its alerts to end */
 };
 /* An alert of a whole cohort that fires: inhibits those of its devices. */
 struct cohort_alert {
@@ -39,29 +41,47 @@ struct cohort_alert {
 
 /* What a rule knows of a device. */
 struct breach {
-	int64_t device;    /* row id */
-	double value;      /* last one that was compared */
-	int64_t at_ms;     /* when it came */
+	int64_t device;    /* row id; 0: free place */
 	struct alert_levels_past past;
-	uint8_t level;     /* enum alert_level that waits to be taken; NONE: nothing new */
-	bool has_dipped;   /* it was not over all the time since */
+	uint64_t last;     /* number of its newest event; 0: none */
 	bool is_open;      /* an alert of it is pending or fires */
 	bool is_excluded;  /* the rule's filter does not match it */
-	bool is_tried;     /* in the unit of work that is open */
 };
 struct rule {
 	struct alert_rule_row row; /* texts are our own */
 	int kind;                  /* enum rule_kind */
-	struct breach *breaches;   /* by device */
+	struct breach *breaches;   /* open addressing */
 	size_t count, room;
 	uint32_t at;               /* of the sweep through the fleet, for absence */
-	size_t dirty;              /* breaches with a level to be taken */
+};
+/* What a report says to a rule: waits to become a signal, then for the commit of what came of it. */
+struct rule_event {
+	int64_t device;    /* row id */
+	double value;
+	int64_t at_ms;     /* when it came */
+	int64_t batch, report; /* where it is in the log: number of the batch, and in it, from 1 */
+	uint32_t rule;     /* place in `rules` */
+	uint8_t level;     /* enum alert_level; NONE: its rule is not so any more */
+	bool is_score;
+	uint64_t number;   /* while they are sorted */
+};
+struct rule_events { /* numbered; a ring */
+	struct rule_event *ring;
+	size_t room;
+	uint64_t first, next, end; /* first: not committed yet; next: the first one that waits */
+	size_t scores;     /* from `first` on */
+};
+/* A rule that was changed or deleted: its open alerts below id `below` have to end. */
+struct rule_ending {
+	int64_t rule, below;
+	bool is_deleted;
 };
 struct alerts {
 	struct services *s;
 	struct alert_store *store;
 	struct arena *arena;
-	int64_t firing;
+	int64_t firing, resolved; /* rows */
+	bool is_old_rules;     /* rules were changed in the unit of work that is open or was kept: read them again */
 	bool is_stale;         /* what is in memory may differ from the database: read again */
 	uint64_t wrote;        /* number of the newest unit in which something changed, 0: none since the last commit */
 	/* open alerts: open addressing */
@@ -81,6 +101,13 @@ struct alerts {
 	int64_t retain_at_ms;
 	struct rule *rules;
 	size_t rule_count;
+	struct rule_ending *endings;
+	size_t ending_count;
+	/* values */
+	struct rule_events events;
+	int64_t batch, report; /* where the values that are being told are in the log */
+	bool is_starting;      /* nothing new came since the start */
+	struct rule_progress floor, written, committed; /* at the start; by the newest unit; durable */
 };
 
 #define ALERT_KIND_SILENT "device.silent"
@@ -98,7 +125,8 @@ AVIARY_MUST_CHECK enum err alerts_note(struct call *c, const struct alert_row *r
 
 /* ---- alert_lives.c ---- */
 AVIARY_MUST_CHECK enum err alerts_resolve_for(struct call *c, const struct alert_key *k);
-AVIARY_MUST_CHECK enum err alerts_end_rule(struct call *c, int64_t rule); /* all of its alerts are over */
+AVIARY_MUST_CHECK enum err alerts_end_row(struct call *c, struct alert_row *row); /* one that is open is over */
+void alerts_end_storms(struct alerts *a, int64_t rule); /* nobody is told of them any more; their alerts are going to end */
 AVIARY_MUST_CHECK enum err alerts_end_resource(struct call *c, const char *resource);
 void alerts_note_acknowledged(struct alerts *a, const struct alert_row *row);
 bool alerts_is_open(const struct alerts *a, const struct alert_key *k);
@@ -127,14 +155,33 @@ AVIARY_MUST_CHECK enum err alert_rule_check(struct call *c, const struct alert_r
 struct alert_rule_row alert_rule_row_of(const struct alert_rule *r); /* with what was left out */
 void alerts_rule_policy(const struct alert_rule_row *r, struct alert_policy *out);
 
+AVIARY_MUST_CHECK enum err alerts_load_rules(struct alerts *a, struct fault *f);
+void alerts_free_rules(struct alerts *a);
+
+/* ---- alert_endings.c ---- */
+AVIARY_MUST_CHECK enum err alerts_load_endings(struct alerts *a, struct fault *f);
+int64_t alerts_ended_below(const struct alerts *a, int64_t rule); /* its open alerts below this id are of an older form; 0: none */
+AVIARY_MUST_CHECK enum err alerts_note_new_id(struct call *c, int64_t id); /* of an alert that begins: it may have been another's before */
+AVIARY_MUST_CHECK enum err alerts_begin_ending(struct call *c, int64_t rule, bool is_deleted);
+AVIARY_MUST_CHECK enum err alerts_endings_tick(struct call *c, const struct timebox *box, bool *more);
+
+/* ---- alert_values.c ---- */
+AVIARY_MUST_CHECK enum err alerts_replay_values(struct alerts *a, int64_t now_ms, struct fault *f);
+AVIARY_MUST_CHECK enum err alerts_write_progress(struct call *c); /* how far the log was compared, with what came of it */
+void alerts_values_live(struct alerts *a); /* the start is over */
+void alerts_values_committed(struct alerts *a);
+void alerts_values_lost(struct alerts *a);
+void alerts_listen_to_values(struct alerts *a);
+void alerts_keep_values(struct alerts *a, struct rule *rules, size_t count); /* for rules that did not change, before they replace the others */
+void alerts_close_breaches(struct alerts *a); /* none is open: those that are, are restored */
+void alerts_free_values(struct alerts *a);
+
 /* Once a second; each in its own unit of work. */
 AVIARY_MUST_CHECK enum err alerts_sweep_silent(struct call *c, const struct timebox *box, bool *more);
 AVIARY_MUST_CHECK enum err alerts_apply_rules(struct call *c, const struct timebox *box, bool *more);
 /* One alert that fires, at start or after a commit was lost. */
 void alerts_restore_silent(struct alerts *a, const struct alert_row *row);
 void alerts_restore_breach(struct alerts *a, const struct alert_row *row);
-AVIARY_MUST_CHECK enum err alerts_load_rules(struct alerts *a, struct fault *f);
-void alerts_free_rules(struct alerts *a);
 void alerts_on_reports(struct call *c, void *alerts);
 
 #endif

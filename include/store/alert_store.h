@@ -1,4 +1,4 @@
-/* Rows of sql/fleet/0005_alerts.sql and 0011_alert_life.sql: alerts, the rules that raise them, notices for delivery, silences, holds. Texts that are returned live in the arena. */
+/* Rows of sql/fleet/0005_alerts.sql, 0011_alert_life.sql and 0014_alert_pieces.sql: alerts, the rules that raise them, notices for delivery, silences, holds. Texts that are returned live in the arena. */
 #ifndef AVIARY_STORE_ALERT_STORE_H
 #define AVIARY_STORE_ALERT_STORE_H
 
@@ -45,6 +45,13 @@ struct alert_rule_row {
 	bool is_damped, holds;
 	const char *labels, *annotations, *summary, *description; /* JSON objects; templates */
 };
+struct rule_ending_row { /* a rule whose alerts below id `below` have to end */
+	int64_t rule, below;
+	bool is_deleted;
+};
+struct rule_progress { /* all before `batch` was compared with rules, and `reports` of its first ones */
+	int64_t batch, reports, at;
+};
 struct alert_page {
 	const char *status, *kind, *severity, *resource, *cohort, *metric; /* NULL: any */
 	int64_t before; /* id; 0: from the newest */
@@ -71,9 +78,15 @@ AVIARY_MUST_CHECK enum err alert_last_memory(struct alert_store *s, const struct
 AVIARY_MUST_CHECK enum err alert_get(struct alert_store *s, int64_t id, struct arena *a, struct alert_row *row, struct fault *f); /* ERR_NOT_FOUND */
 AVIARY_MUST_CHECK enum err alert_page(struct alert_store *s, const struct alert_page *q, struct arena *a, struct alert_row **rows, size_t *count,
 	struct fault *f); /* newest first */
-/* Those that are pending or fire: of a resource, of a rule, or (both none) all. Not more than `limit`, ids above `after`, ascending. */
-AVIARY_MUST_CHECK enum err alert_open(struct alert_store *s, const char *resource, int64_t rule, int64_t after, int64_t limit, struct arena *a,
+/* Those that are pending or fire: of a resource, or (NULL) all. Not more than `limit`, ids above `after`, ascending. */
+AVIARY_MUST_CHECK enum err alert_open(struct alert_store *s, const char *resource, int64_t after, int64_t limit, struct arena *a,
 	struct alert_row **rows, size_t *count, struct fault *f);
+/* Of a rule, with that status and an id below `below`; ascending, at most `limit`. */
+AVIARY_MUST_CHECK enum err alert_of_rule(struct alert_store *s, int64_t rule, const char *status, int64_t below, int64_t limit, struct arena *a,
+	struct alert_row **rows, size_t *count, struct fault *f);
+AVIARY_MUST_CHECK enum err alert_last_id(struct alert_store *s, int64_t *id, struct fault *f); /* 0: there are none */
+/* At most `limit` alerts of the rule are no rule's from now on; *count: so many were. */
+AVIARY_MUST_CHECK enum err alert_detach(struct alert_store *s, int64_t rule, int64_t limit, int64_t *count, struct fault *f);
 /* Severity, summary, description, data, value, expected, score of row->id. */
 AVIARY_MUST_CHECK enum err alert_set_content(struct alert_store *s, const struct alert_row *row, struct fault *f);
 /* Status, seq, flaps, is_suppressed, is_told, memory, fired_at, resolved_at and resolved_by of row->id. */
@@ -82,9 +95,9 @@ AVIARY_MUST_CHECK enum err alert_delete(struct alert_store *s, int64_t id, struc
 AVIARY_MUST_CHECK enum err alert_set_told(struct alert_store *s, int64_t id, struct fault *f);
 AVIARY_MUST_CHECK enum err alert_set_stale(struct alert_store *s, int64_t id, bool is_stale, struct fault *f);
 AVIARY_MUST_CHECK enum err alert_set_acknowledged(struct alert_store *s, int64_t id, int64_t at, const char *by, struct fault *f);
-AVIARY_MUST_CHECK enum err alert_count_firing(struct alert_store *s, int64_t *count, struct fault *f);
-/* Deletes at most `rows` of the oldest that were resolved before `older_than`. The same for notices and silences. */
-AVIARY_MUST_CHECK enum err alert_retain(struct alert_store *s, int64_t older_than, int64_t rows, struct fault *f);
+AVIARY_MUST_CHECK enum err alert_count(struct alert_store *s, const char *status, int64_t *count, struct fault *f);
+/* Deletes at most `rows` of those that were resolved before `older_than`, the oldest first; *count: so many. The same for notices and silences. */
+AVIARY_MUST_CHECK enum err alert_retain(struct alert_store *s, int64_t older_than, int64_t rows, int64_t *count, struct fault *f);
 
 AVIARY_MUST_CHECK enum err notice_insert(struct alert_store *s, struct notice_row *row, struct fault *f); /* fills id */
 AVIARY_MUST_CHECK enum err notice_page(struct alert_store *s, int64_t after, int64_t limit, struct arena *a, struct notice_row **rows, size_t *count,
@@ -110,9 +123,17 @@ AVIARY_MUST_CHECK enum err hold_of_stage(struct alert_store *s, int64_t rollout,
 AVIARY_MUST_CHECK enum err rule_insert(struct alert_store *s, struct alert_rule_row *row, struct fault *f); /* fills id; ERR_CONFLICT: name */
 AVIARY_MUST_CHECK enum err rule_get(struct alert_store *s, int64_t id, struct arena *a, struct alert_rule_row *row, struct fault *f);
 AVIARY_MUST_CHECK enum err rule_update(struct alert_store *s, const struct alert_rule_row *row, struct fault *f);
+/* Its open alerts below id `below` (above 0) are of an older form and have to end; they have. */
+AVIARY_MUST_CHECK enum err rule_end(struct alert_store *s, int64_t id, int64_t below, struct fault *f);
+AVIARY_MUST_CHECK enum err rule_ended(struct alert_store *s, int64_t id, struct fault *f);
+AVIARY_MUST_CHECK enum err rule_hide(struct alert_store *s, int64_t id, int64_t at, struct fault *f); /* nobody sees it from now on; its name is free */
 AVIARY_MUST_CHECK enum err rule_delete(struct alert_store *s, int64_t id, struct fault *f);
 AVIARY_MUST_CHECK enum err rule_page(struct alert_store *s, int64_t after, int64_t limit, struct arena *a, struct alert_rule_row **rows, size_t *count,
 	struct fault *f);
 AVIARY_MUST_CHECK enum err rule_count(struct alert_store *s, int64_t *count, struct fault *f);
+AVIARY_MUST_CHECK enum err rule_endings(struct alert_store *s, struct arena *a, struct rule_ending_row **rows, size_t *count, struct fault *f);
+
+AVIARY_MUST_CHECK enum err rule_progress_get(struct alert_store *s, struct rule_progress *out, bool *found, struct fault *f);
+AVIARY_MUST_CHECK enum err rule_progress_put(struct alert_store *s, const struct rule_progress *p, struct fault *f);
 
 #endif

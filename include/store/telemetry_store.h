@@ -88,5 +88,8 @@ AVIARY_MUST_CHECK enum err telemetry_store_each_batch(struct telemetry_store *s,
 /* Batches whose last report was received at from_ms or later, up to batch `upto`; on a connection of its own, so from any thread. */
 AVIARY_MUST_CHECK enum err telemetry_log_since(const char *path, int64_t from_ms, int64_t upto,
 	void (*fn)(void *ctx, const struct stored_batch *batch), void *ctx, struct fault *f);
+/* The same, until a monotonic time: ERR_TIMEOUT when there was more. What one batch takes is up to `fn`. */
+AVIARY_MUST_CHECK enum err telemetry_log_until(const char *path, int64_t from_ms, int64_t upto, int64_t deadline_mono_ms,
+	void (*fn)(void *ctx, const struct stored_batch *batch), void *ctx, struct fault *f);
 
 #endif

@@ -115,6 +115,12 @@ bool alerts_is_open(const struct alerts *a, const struct alert_key *k)
 	return find(a, key_of(k)) != NULL;
 }
 
+/* Its rule was changed or deleted, and it waits for its end. */
+static bool is_ending(const struct alerts *a, const struct live *l)
+{
+	return a->ending_count > 0 && l->alert < alerts_ended_below(a, l->rule);
+}
+
 void alerts_note_acknowledged(struct alerts *a, const struct alert_row *row)
 {
 	struct live *l = find(a, key_of(&(struct alert_key){row->kind, row->resource, row->metric, row->rule}));
@@ -229,12 +235,24 @@ static enum err end_storm(struct call *c, struct storm *s)
 	return alerts_resolve_for(c, &k);
 }
 
+void alerts_end_storms(struct alerts *a, int64_t rule)
+{
+	for (size_t i = 0; i < a->storm_count; i++) {
+		if (a->storms[i].key == 0 || a->storms[i].rule != rule)
+			continue;
+		a->storms[i].is_ended = true; /* as long as its alerts point at it */
+		a->storms[i].key = UINT64_MAX; /* nothing that begins now belongs to it */
+	}
+}
+
 static enum err tick_storms(struct call *c, struct alerts *a)
 {
 	enum err e = ERR_OK;
 	for (size_t i = 0; i < a->storm_count && e == ERR_OK; i++) {
 		struct storm *s = &a->storms[i];
-		if (s->key == 0)
+		if (s->is_ended && s->core.firing == 0)
+			free_storm(s);
+		if (s->key == 0 || s->is_ended)
 			continue;
 		bool is_over = alert_storm_tick(&s->core, s->limit, c->now_ms);
 		if (s->core.is_on && (!s->is_raised || c->now_ms - s->told_ms >= STORM_EVERY_MS))
@@ -287,9 +305,12 @@ static enum err fire(struct call *c, struct live *l, struct alert_row *row, uint
 	row->status = "firing";
 	row->fired_at = c->now_ms;
 	take_life(l, row);
-	enum err e = row->id == 0 ? alert_insert(a->store, row, c->fault) : alert_set_state(a->store, row, c->fault);
+	bool is_new = row->id == 0;
+	enum err e = is_new ? alert_insert(a->store, row, c->fault) : alert_set_state(a->store, row, c->fault);
 	l->alert = row->id;
 	a->firing++;
+	if (e == ERR_OK && is_new)
+		e = alerts_note_new_id(c, row->id);
 	if (e == ERR_OK)
 		e = alerts_note(c, row, "firing");
 	if (e == ERR_OK && l->is_told)
@@ -309,7 +330,7 @@ static enum err wait(struct call *c, struct live *l, struct alert_row *row)
 	take_life(l, row);
 	enum err e = alert_insert(c->s->alerts->store, row, c->fault);
 	l->alert = row->id;
-	return e;
+	return e == ERR_OK ? alerts_note_new_id(c, row->id) : e;
 }
 
 static enum err resolve(struct call *c, struct live *l, struct alert_row *row, const char *why)
@@ -323,6 +344,7 @@ static enum err resolve(struct call *c, struct live *l, struct alert_row *row, c
 	if (l->storm != 0)
 		alert_storm_resolve(&a->storms[l->storm - 1].core);
 	a->firing--;
+	a->resolved++;
 	alerts_drop_cohort(a, row->id);
 	enum err e = alert_set_state(a->store, row, c->fault);
 	if (e == ERR_OK)
@@ -417,21 +439,33 @@ static enum err begin_life(struct call *c, const struct alert_signal *s, const s
 {
 	struct alert_memory memory;
 	bool found;
-	*l = (struct live){.key = key_of(k), .severity = (uint8_t)s->severity, .holds = s->holds || alerts_is_holding(k->kind, k->resource)};
+	*l = (struct live){.key = key_of(k), .rule = k->rule, .severity = (uint8_t)s->severity, .holds = s->holds || alerts_is_holding(k->kind, k->resource)};
 	enum err e = alert_last_memory(c->s->alerts->store, k, &memory, &found, c->fault);
 	if (e == ERR_OK && found && memory.life.state == ALERT_STATE_RESOLVED && c->now_ms - memory.life.since_ms < MEMORY_MS)
 		l->life = memory.life;
 	return e;
 }
 
-static enum err apply(struct call *c, const struct alert_signal *s, const struct alert_key *k)
+/* The one that is open; not one of a rule as it was before: that ends now. */
+static enum err find_current(struct call *c, const struct alert_key *k, struct live **out)
 {
 	struct alerts *a = c->s->alerts;
-	struct live *have = find(a, key_of(k)), l;
 	struct alert_row row;
-	if (have == NULL && s->level != ALERT_LEVEL_OVER)
+	*out = find(a, key_of(k));
+	if (*out == NULL || !is_ending(a, *out))
 		return ERR_OK;
-	enum err e = ERR_OK;
+	enum err e = alert_get(a->store, (*out)->alert, c->arena, &row, c->fault);
+	*out = NULL;
+	return e == ERR_OK ? alerts_end_row(c, &row) : e;
+}
+
+static enum err apply(struct call *c, const struct alert_signal *s, const struct alert_key *k)
+{
+	struct live *have, l;
+	struct alert_row row;
+	enum err e = find_current(c, k, &have);
+	if (e != ERR_OK || (have == NULL && s->level != ALERT_LEVEL_OVER))
+		return e;
 	if (have != NULL)
 		l = *have;
 	else
@@ -516,18 +550,18 @@ bool alert_is_open(const struct alerts *a, const char *kind, const char *resourc
 
 /* ---- endings from outside ---- */
 
-static enum err end_row(struct call *c, struct alert_row *row)
+enum err alerts_end_row(struct call *c, struct alert_row *row)
 {
 	struct alerts *a = c->s->alerts;
 	struct live *have = find(a, key_of(&(struct alert_key){row->kind, row->resource, row->metric, row->rule})), l;
-	if (have == NULL)
+	if (have == NULL || have->alert != row->id)
 		return ERR_OK;
 	l = *have;
 	struct alert_step step = alert_life_end(&l.life, c->now_ms);
 	return carry_out(c, &l, &step, row, "ended", 0);
 }
 
-static enum err end_all(struct call *c, const char *resource, int64_t rule)
+enum err alerts_end_resource(struct call *c, const char *resource)
 {
 	int64_t after = 0;
 	enum err fresh = alerts_fresh(c);
@@ -536,23 +570,13 @@ static enum err end_all(struct call *c, const char *resource, int64_t rule)
 	for (;;) {
 		struct alert_row *rows;
 		size_t count;
-		enum err e = alert_open(c->s->alerts->store, resource, rule, after, PAGE, c->arena, &rows, &count, c->fault);
+		enum err e = alert_open(c->s->alerts->store, resource, after, PAGE, c->arena, &rows, &count, c->fault);
 		for (size_t i = 0; i < count && e == ERR_OK; i++)
-			e = end_row(c, &rows[i]);
+			e = alerts_end_row(c, &rows[i]);
 		if (e != ERR_OK || count < PAGE)
 			return e;
 		after = rows[count - 1].id;
 	}
-}
-
-enum err alerts_end_rule(struct call *c, int64_t rule)
-{
-	return end_all(c, NULL, rule);
-}
-
-enum err alerts_end_resource(struct call *c, const char *resource)
-{
-	return end_all(c, resource, 0);
 }
 
 /* ---- time ---- */
@@ -582,6 +606,8 @@ static enum err tell_late(struct call *c, struct live *l)
 
 static enum err visit(struct call *c, struct live *l)
 {
+	if (is_ending(c->s->alerts, l))
+		return ERR_OK;
 	if (alert_life_wake_ms(&l->policy, &l->life) <= c->now_ms) {
 		struct live copy = *l;
 		struct alert_row row;
@@ -634,7 +660,7 @@ enum err alerts_lives_tick(struct call *c, const struct timebox *box, bool *more
 
 void alerts_restore_live(struct alerts *a, const struct alert_row *row)
 {
-	struct live l = {.key = key_of(&(struct alert_key){row->kind, row->resource, row->metric, row->rule}), .alert = row->id, .seq = row->seq,
+	struct live l = {.key = key_of(&(struct alert_key){row->kind, row->resource, row->metric, row->rule}), .alert = row->id, .rule = row->rule, .seq = row->seq,
 		.content = content_of(row), .is_told = row->is_told, .holds = row->holds,
 		.is_stale_written = row->is_stale, .severity = (uint8_t)alerts_severity(row->severity)};
 	bool fires = strcmp(row->status, "firing") == 0;
@@ -648,16 +674,17 @@ void alerts_restore_live(struct alerts *a, const struct alert_row *row)
 	l.life.under_ms = 0; /* nobody knows since when */
 	if (fires) {
 		a->firing++;
-		l.storm = storm_of(a, row);
+		l.storm = is_ending(a, &l) ? 0 : storm_of(a, row);
 		alerts_note_cohort(a, row);
 	}
 	if (l.storm != 0) /* what began lately counts still */
 		(void)alert_storm_fire(&a->storms[l.storm - 1].core, UINT32_MAX, row->fired_at);
 	put(a, &l);
-	if (fires && strncmp(row->resource, ALERT_COHORT_PREFIX, strlen(ALERT_COHORT_PREFIX)) == 0 && strstr(row->data, "\"storm\":true") != NULL) {
+	if (fires && !is_ending(a, &l) && strncmp(row->resource, ALERT_COHORT_PREFIX, strlen(ALERT_COHORT_PREFIX)) == 0 && strstr(row->data, "\"storm\":true") != NULL) {
 		struct alert_row member = *row;
 		member.resource = ALERT_DEVICE_PREFIX; /* its storm is that of the devices */
-		struct storm *s = &a->storms[storm_of(a, &member) - 1];
+		uint32_t at = storm_of(a, &member); /* may move them all */
+		struct storm *s = &a->storms[at - 1];
 		s->core.is_on = s->is_raised = true;
 		s->severity = l.severity;
 	}

@@ -14,7 +14,7 @@
 #include "store/report_log.h"
 #include "store/telemetry_store.h"
 
-#define DEADLINE_NS UINT64_C(10000000000)
+#define LOOK_EVERY 256 /* reports between two looks at the clock */
 #define DEVICES_MAX 200000
 #define ALERTS_MAX 2000
 #define WARM_MS ((int64_t)3 * 86400000) /* of scores, before the range */
@@ -44,7 +44,7 @@ struct rule_test {
 	struct rule_past *past; /* of rules that look at signals: all of the work is its */
 	int kind;
 	int64_t metric, from_ms, to_ms;
-	uint64_t end_ns;
+	int64_t allowed_ms, end_ms; /* monotonic */
 	struct tested *devices; /* in order of appearance */
 	uint32_t *index;        /* 1 + place, by hash */
 	size_t count, room;
@@ -176,37 +176,52 @@ static void each_batch(void *ctx, const struct stored_batch *b)
 	struct rule_test *t = ctx;
 	struct report_log_reader reader;
 	struct log_report r;
-	t->is_late = t->is_late || clock_mono_ns() > t->end_ns;
-	if (t->is_late || b->first_ms >= t->to_ms)
+	if (b->first_ms >= t->to_ms)
 		return;
 	report_log_open(&reader, b->data, b->len, b->first_ms);
-	while (report_log_next(&reader, 0, &r)) {
+	for (size_t n = 1; !t->is_late && report_log_next(&reader, 0, &r); n++) {
 		struct log_metric m;
 		double value;
 		while (r.received_ms < t->to_ms && report_log_metric(&r, &m)) {
 			if (m.name == t->metric && telemetry_value_of(&m, &value))
 				sample(t, r.device, value, r.received_ms);
 		}
+		t->is_late = n % LOOK_EVERY == 0 && clock_mono_ms() >= t->end_ms;
 	}
+}
+
+static bool is_time_over(struct rule_test *t, size_t n)
+{
+	t->is_late = t->is_late || (n % LOOK_EVERY == 0 && clock_mono_ms() >= t->end_ms);
+	return t->is_late;
 }
 
 void rule_test_work(void *test)
 {
 	struct rule_test *t = test;
-	t->end_ns = clock_mono_ns() + DEADLINE_NS;
+	t->end_ms = clock_mono_ms() + t->allowed_ms;
 	if (t->past != NULL) {
-		t->e = rule_past_work(t->past, (int64_t)(t->end_ns / 1000000), &t->fault);
+		t->e = rule_past_work(t->past, t->end_ms, &t->fault);
 		return;
 	}
 	t->e = history_first_report(t->path, &t->begin_ms, &t->fault);
 	int64_t begin = t->from_ms - (t->kind == RULE_ANOMALY ? WARM_MS : t->kind == RULE_ABSENCE ? t->row.for_ms : 0);
 	if (t->metric != 0 && t->e == ERR_OK)
-		t->e = telemetry_log_since(t->path, begin > 0 ? begin : 0, INT64_MAX, each_batch, t, &t->fault);
-	for (size_t i = 0; i < t->count && t->e == ERR_OK; i++) {
+		t->e = telemetry_log_until(t->path, begin > 0 ? begin : 0, INT64_MAX, t->end_ms, each_batch, t, &t->fault);
+	if (t->e == ERR_TIMEOUT) { /* what was found up to here is the answer */
+		t->is_late = true;
+		t->e = ERR_OK;
+	}
+	for (size_t i = 0; i < t->count && t->e == ERR_OK && !is_time_over(t, i); i++) { /* where the log was not read to its end, nobody is absent */
 		if (t->kind == RULE_ABSENCE)
 			take_absence(t, &t->devices[i], t->to_ms);
 		pass(t, &t->devices[i], t->to_ms);
 	}
+}
+
+void rule_test_limit(struct rule_test *t, int64_t allowed_ms)
+{
+	t->allowed_ms = allowed_ms;
 }
 
 enum err rule_test_new(struct call *c, const struct alert_rule *r, int64_t from_ms, int64_t to_ms, struct rule_test **out)
@@ -241,6 +256,7 @@ enum err rule_test_new(struct call *c, const struct alert_rule *r, int64_t from_
 	alerts_rule_policy(&t->row, &t->policy);
 	t->path = arena_strdup(t->arena, c->s->telemetry->path);
 	t->kind = kind;
+	t->allowed_ms = RULE_TEST_MS;
 	t->metric = observe_metric(c, row.metric);
 	t->from_ms = from_ms;
 	t->to_ms = to_ms < c->now_ms ? to_ms : c->now_ms;

@@ -1,4 +1,4 @@
-/* Rules: what operators want to know of. Values of reports and scores make a level for each device; signals of other rooms are taken over. */
+/* Rules: what operators want to know of; and signals of other rooms that they take over. Values and scores: alert_values.c. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,14 +9,12 @@
 #include "service/alert_levels.h"
 #include "service/alert_texts.h"
 #include "service/alerts_inside.h"
-#include "service/observe.h"
 #include "service/registry.h"
 #include "service/unit.h"
 
 #define RULES_MAX 200        /* each value of telemetry is compared with them */
 #define FOR_MAX_MS ((int64_t)30 * 86400000)
 #define TEXTS_MAX 2048       /* bytes of labels or annotations */
-#define CHANGES_LEAST 8      /* in a piece, however late it is */
 #define SIGNATURE_PREFIX "signature."
 #define HEALTH_PREFIX "health."
 
@@ -52,110 +50,10 @@ void alerts_free_rules(struct alerts *a)
 	a->rule_count = 0;
 }
 
-static size_t place_of(const struct rule *r, int64_t device)
-{
-	size_t low = 0, high = r->count;
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		if (r->breaches[middle].device < device)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
-}
-
-static struct breach *insert(struct rule *r, size_t at, int64_t device)
-{
-	if (r->count == r->room) {
-		r->room = r->room ? r->room * 2 : 16;
-		r->breaches = realloc(r->breaches, r->room * sizeof *r->breaches);
-		if (r->breaches == NULL)
-			abort();
-	}
-	memmove(&r->breaches[at + 1], &r->breaches[at], (r->count - at) * sizeof *r->breaches);
-	r->count++;
-	r->breaches[at] = (struct breach){.device = device};
-	return &r->breaches[at];
-}
-
-static struct breach *find(struct rule *r, int64_t device, bool make)
-{
-	size_t at = place_of(r, device);
-	if (at < r->count && r->breaches[at].device == device)
-		return &r->breaches[at];
-	return make ? insert(r, at, device) : NULL;
-}
-
-/* Nothing of it is open, and nothing has to be remembered. */
-static bool is_idle(const struct rule *r, const struct breach *b)
-{
-	return b->level != ALERT_LEVEL_OVER && !b->is_open && !alert_levels_remember(r->kind);
-}
-
-static void look(struct rule *r, int64_t device, double value, int64_t at_ms)
-{
-	enum alert_level level = ALERT_LEVEL_UNDER;
-	struct breach *b = find(r, device, alert_levels_remember(r->kind));
-	double compared = value;
-	if (b != NULL && !alert_levels_value(r->kind, &b->past, value, at_ms, &compared))
-		return; /* the first of two */
-	if (r->kind != RULE_ABSENCE)
-		level = alert_levels_of(&r->row, compared);
-	if (b == NULL && level != ALERT_LEVEL_OVER)
-		return;
-	if (b == NULL)
-		b = insert(r, place_of(r, device), device);
-	if (level != ALERT_LEVEL_OVER) {
-		b->is_excluded = false;
-		b->has_dipped = true;
-	}
-	if (!b->is_open && level != ALERT_LEVEL_OVER && b->level == ALERT_LEVEL_NONE)
-		return;
-	if (b->is_excluded)
-		return;
-	r->dirty += b->level == ALERT_LEVEL_NONE;
-	b->level = (uint8_t)level;
-	b->value = compared;
-	b->at_ms = at_ms;
-}
-
-static void on_value(void *ctx, int64_t device, const char *metric, double value, int64_t received_ms)
-{
-	struct alerts *a = ctx;
-	for (size_t i = 0; i < a->rule_count; i++) {
-		struct rule *r = &a->rules[i];
-		if (alert_levels_of_values(r->kind) && strcmp(r->row.metric, metric) == 0)
-			look(r, device, value, received_ms);
-	}
-}
-
-void alerts_on_score(struct services *s, int64_t device, const char *metric, double score, int64_t at_ms)
-{
-	struct alerts *a = s->alerts;
-	for (size_t i = 0; a != NULL && i < a->rule_count; i++) {
-		struct rule *r = &a->rules[i];
-		if (r->kind == RULE_ANOMALY && isfinite(score) && (r->row.metric[0] == '\0' || strcmp(r->row.metric, metric) == 0))
-			look(r, device, score, at_ms);
-	}
-}
-
-/* What is known of devices outlives a reload where the rule did not change. */
-static void keep_breaches(struct rule *from, struct rule *to)
-{
-	to->breaches = from->breaches;
-	to->count = from->count;
-	to->room = from->room;
-	to->dirty = from->dirty;
-	from->breaches = NULL;
-	for (size_t i = 0; i < to->count; i++)
-		to->breaches[i].is_open = to->breaches[i].is_tried = false; /* those that are, are restored */
-}
-
 enum err alerts_load_rules(struct alerts *a, struct fault *f)
 {
 	struct alert_rule_row *rows;
-	size_t count, values = 0;
+	size_t count;
 	enum err e = rule_page(a->store, 0, RULES_MAX, a->arena, &rows, &count, f);
 	if (e != ERR_OK)
 		return e;
@@ -169,209 +67,19 @@ enum err alerts_load_rules(struct alerts *a, struct fault *f)
 		for (size_t k = 0; k < TEXTS; k++)
 			*texts[k] = own(*texts[k]);
 		r->kind = alert_levels_kind(r->row.kind);
-		values += alert_levels_of_values(r->kind);
-		for (size_t k = 0; k < a->rule_count; k++) {
-			if (a->rules[k].row.id == r->row.id && a->rules[k].row.revision == r->row.revision)
-				keep_breaches(&a->rules[k], r);
-		}
 	}
+	alerts_keep_values(a, rules, count);
 	alerts_free_rules(a);
 	a->rules = rules;
 	a->rule_count = count;
-	observe_on_values(a->s->telemetry, values > 0 ? on_value : NULL, a);
-	return ERR_OK;
+	alerts_listen_to_values(a);
+	return alerts_load_endings(a, f);
 }
-
-void alerts_restore_breach(struct alerts *a, const struct alert_row *row)
-{
-	if (strncmp(row->resource, ALERT_DEVICE_PREFIX, strlen(ALERT_DEVICE_PREFIX)) != 0)
-		return;
-	const struct device_state *d = registry_find(a->s->registry, row->resource + strlen(ALERT_DEVICE_PREFIX));
-	for (size_t i = 0; i < a->rule_count && d != NULL; i++) {
-		if (a->rules[i].row.id == row->rule)
-			find(&a->rules[i], d->row, true)->is_open = true;
-	}
-}
-
-/* ---- into the database ---- */
 
 void alerts_rule_policy(const struct alert_rule_row *r, struct alert_policy *out)
 {
 	*out = (struct alert_policy){.for_ms = strcmp(r->kind, "absence") == 0 ? 0 : r->for_ms, .keep_ms = r->keep_ms, .stale_ms = r->stale_ms,
 		.k = (uint8_t)r->samples_over, .n = (uint8_t)r->samples_of, .is_damped = r->is_damped};
-}
-
-static const char *data_of(struct call *c, const struct rule *r, const struct breach *b)
-{
-	struct buf data = BUF_INIT;
-	json_open_object(&data);
-	json_str(&data, "metric", r->row.metric);
-	if (r->kind != RULE_ABSENCE) {
-		json_num(&data, "value", b->value);
-		json_num(&data, "threshold", r->row.threshold);
-	}
-	json_int(&data, "at", b->at_ms);
-	json_close_object(&data);
-	const char *text = arena_strdup(c->arena, buf_cstr(&data));
-	buf_done(&data);
-	return text;
-}
-
-static enum err signal(struct call *c, const struct rule *r, const struct breach *b, const struct device_state *d, enum alert_level level)
-{
-	struct alert_policy policy;
-	alerts_rule_policy(&r->row, &policy);
-	struct alert_signal s = {.kind = alert_levels_alert_kind(r->kind), .resource = arena_printf(c->arena, ALERT_DEVICE_PREFIX "%s", d->id),
-		.metric = r->row.metric, .severity = alerts_severity(r->row.severity), .level = level, .value = r->kind == RULE_ABSENCE ? NAN : b->value,
-		.expected = r->kind == RULE_ABSENCE ? NAN : r->row.threshold, .score = r->kind == RULE_ANOMALY ? b->value : NAN, .policy = &policy,
-		.rule = r->row.id, .labels = r->row.labels, .holds = r->row.holds};
-	if (level == ALERT_LEVEL_OVER) {
-		s.summary = alert_levels_summary(c->arena, &r->row, d->id, b->value);
-		s.data = data_of(c, r, b);
-	}
-	return alert_signal(c, &s);
-}
-
-/* Brings one breach's alert to what it should be. */
-static enum err change(struct call *c, const struct rule *r, struct breach *b)
-{
-	const struct device_state *d = registry_by_row(c->s->registry, b->device);
-	bool matches = d != NULL; /* one that was deleted has no alerts any more */
-	enum err e = ERR_OK;
-	b->is_tried = true;
-	if (d != NULL && b->level == ALERT_LEVEL_OVER && !b->is_open)
-		e = registry_matches(c, d, r->row.filter, 0, &matches);
-	b->is_excluded = b->level == ALERT_LEVEL_OVER && !matches;
-	if (e != ERR_OK || !matches)
-		return e;
-	if (b->has_dipped && b->level == ALERT_LEVEL_OVER) /* it was not over all the time */
-		e = signal(c, r, b, d, ALERT_LEVEL_BETWEEN);
-	if (e == ERR_OK)
-		e = signal(c, r, b, d, (enum alert_level)b->level);
-	const struct alert_key k = {alert_levels_alert_kind(r->kind), arena_printf(c->arena, ALERT_DEVICE_PREFIX "%s", d->id), r->row.metric, r->row.id};
-	b->is_open = alerts_is_open(c->s->alerts, &k);
-	return e;
-}
-
-static enum err change_some(struct call *c, struct alerts *a, const struct timebox *box, bool *more)
-{
-	enum err e = ERR_OK;
-	size_t done = 0;
-	for (size_t i = 0; i < a->rule_count; i++) {
-		struct rule *r = &a->rules[i];
-		for (size_t k = 0; r->dirty > 0 && k < r->count && e == ERR_OK; k++) {
-			if (r->breaches[k].level == ALERT_LEVEL_NONE)
-				continue;
-			if (done >= CHANGES_LEAST && timebox_is_over(box)) {
-				*more = true;
-				return ERR_OK;
-			}
-			e = change(c, r, &r->breaches[k]);
-			done++;
-		}
-	}
-	return e;
-}
-
-/* What was tried is so now, if the unit of work was kept; those that are over are forgotten. */
-static void conclude(struct alerts *a, bool kept)
-{
-	for (size_t i = 0; i < a->rule_count; i++) {
-		struct rule *r = &a->rules[i];
-		size_t dirty = 0, at = 0;
-		if (r->dirty == 0)
-			continue;
-		for (size_t k = 0; k < r->count; k++) {
-			struct breach *b = &r->breaches[k];
-			if (b->is_tried && kept) {
-				b->has_dipped = false;
-				bool is_over = b->is_excluded;
-				bool idle = !is_over && is_idle(r, &(struct breach){.level = ALERT_LEVEL_NONE, .is_open = b->is_open});
-				b->level = ALERT_LEVEL_NONE;
-				b->is_tried = false;
-				if (idle)
-					continue;
-			}
-			b->is_tried = false;
-			dirty += b->level != ALERT_LEVEL_NONE;
-			r->breaches[at++] = *b;
-		}
-		r->count = at;
-		r->dirty = dirty;
-	}
-}
-
-/* Devices that reported the metric in their baseline and do so no more. The server's own deafness is no absence. */
-static bool has_reported(struct call *c, const struct rule *r, const struct device_state *d)
-{
-	int64_t reports = 0;
-	struct observe_wanted wanted = {observe_metric(c, r->row.metric), METRIC_EVENT};
-	if (wanted.metric != 0)
-		observe_baseline_reports(c, d->row, &wanted, 1, &reports);
-	return reports > 0;
-}
-
-static void look_absent(struct call *c, struct rule *r, const struct device_state *d)
-{
-	struct breach *b = find(r, d->row, false);
-	if (b == NULL) {
-		if (!has_reported(c, r, d))
-			return;
-		b = find(r, d->row, true);
-		b->past = (struct alert_levels_past){.has = true, .at_ms = c->now_ms};
-	}
-	int64_t heard = alerts_listening_since(c), from = b->past.at_ms > heard ? b->past.at_ms : heard;
-	if (b->is_open || b->level != ALERT_LEVEL_NONE || b->is_excluded || !b->past.has || c->now_ms - from <= r->row.for_ms)
-		return;
-	r->dirty++;
-	b->level = ALERT_LEVEL_OVER;
-	b->at_ms = b->past.at_ms;
-}
-
-static void sweep_absent(struct call *c, struct alerts *a, const struct timebox *box, bool *more)
-{
-	for (size_t i = 0; i < a->rule_count; i++) {
-		struct rule *r = &a->rules[i];
-		const struct device_state *d = NULL;
-		for (size_t n = 0; r->kind == RULE_ABSENCE; n++) {
-			if (n > CHANGES_LEAST && n % 64 == 0 && timebox_is_over(box)) {
-				*more = true;
-				break;
-			}
-			d = registry_each(a->s->registry, &r->at);
-			if (d == NULL) { /* round */
-				r->at = 0;
-				break;
-			}
-			look_absent(c, r, d);
-		}
-	}
-}
-
-enum err alerts_apply_rules(struct call *c, const struct timebox *box, bool *more)
-{
-	struct alerts *a = c->s->alerts;
-	bool is_dirty = false;
-	sweep_absent(c, a, box, more);
-	for (size_t i = 0; i < a->rule_count; i++)
-		is_dirty = is_dirty || a->rules[i].dirty > 0;
-	if (!is_dirty)
-		return ERR_OK;
-	enum err e = unit_begin(c->s, c->fault);
-	if (e == ERR_OK)
-		e = unit_end(c->s, change_some(c, a, box, more), c->fault);
-	conclude(a, e == ERR_OK);
-	return e;
-}
-
-/* Where it cannot be written now, the next second tries again; what is too much for a piece goes on with the next tick. */
-void alerts_on_reports(struct call *c, void *alerts)
-{
-	struct alerts *a = alerts;
-	struct timebox box = timebox_begin(TIMEBOX_NS);
-	bool more = false;
-	enum err e = a->is_stale ? ERR_OK : alerts_apply_rules(c, &box, &more);
-	(void)e;
 }
 
 /* ---- signals of other rooms that a rule takes over ---- */
@@ -570,12 +278,15 @@ static const char *as_json(struct call *c, const struct alert_rule_row *r)
 	return text;
 }
 
-/* After a change of rules: alerts of the old form end, audit, and memory is read again once this is committed or undone. */
+/* After a change of rules: audit, and they are read again at once: what comes next is compared with the new ones. What was compared up to now was compared with the old ones. */
 static enum err changed(struct call *c, int64_t id, const char *action, const char *before, const char *after)
 {
-	c->s->alerts->is_stale = true;
+	c->s->alerts->is_old_rules = true;
 	alerts_touch(c->s->alerts);
-	return audit_append(c, action, arena_printf(c->arena, "alert-rules/%lld", (long long)id), before, after);
+	enum err e = alerts_write_progress(c);
+	if (e == ERR_OK)
+		e = alerts_fresh(c);
+	return e == ERR_OK ? audit_append(c, action, arena_printf(c->arena, "alert-rules/%lld", (long long)id), before, after) : e;
 }
 
 enum err alert_rule_create(struct call *c, const struct alert_rule *r, int64_t *id)
@@ -613,7 +324,7 @@ enum err alert_rule_update(struct call *c, const struct alert_rule *r)
 		e = rule_get(a->store, r->id, c->arena, &old, c->fault);
 	row.updated_at = c->now_ms;
 	if (e == ERR_OK)
-		e = alerts_end_rule(c, r->id);
+		e = alerts_begin_ending(c, r->id, false);
 	if (e == ERR_OK)
 		e = rule_update(a->store, &row, c->fault);
 	return e == ERR_OK ? changed(c, r->id, "alert_rule.update", as_json(c, &old), as_json(c, &row)) : e;
@@ -625,9 +336,7 @@ enum err alert_rule_delete(struct call *c, int64_t id)
 	struct alert_rule_row old;
 	enum err e = rule_get(a->store, id, c->arena, &old, c->fault);
 	if (e == ERR_OK)
-		e = alerts_end_rule(c, id);
-	if (e == ERR_OK)
-		e = rule_delete(a->store, id, c->fault);
+		e = alerts_begin_ending(c, id, true);
 	return e == ERR_OK ? changed(c, id, "alert_rule.delete", as_json(c, &old), NULL) : e;
 }
 

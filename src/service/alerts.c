@@ -15,7 +15,8 @@
 #define PAGE 500
 #define NOTICE_KEEP_MS ((int64_t)7 * 86400000) /* of those that nobody takes away */
 #define RETAIN_EVERY_MS 10000
-#define RETAIN_ROWS 500
+#define RETAIN_ROWS 100 /* in one go: some milliseconds where they are not in the cache */
+#define RESOLVED_MAX 500000 /* rows, some 500 MB; above, the oldest go before their time */
 #define SIEVE_ROWS 1000
 
 static const char *const severities[] = {[ALERT_INFO] = "info", [ALERT_WARNING] = "warning", [ALERT_CRITICAL] = "critical"};
@@ -73,7 +74,7 @@ static enum err restore_open(struct alerts *a, struct fault *f)
 		struct alert_row *rows;
 		size_t count;
 		arena_reset(a->arena);
-		enum err e = alert_open(a->store, NULL, 0, after, PAGE, a->arena, &rows, &count, f);
+		enum err e = alert_open(a->store, NULL, after, PAGE, a->arena, &rows, &count, f);
 		if (e != ERR_OK || count == 0)
 			return e;
 		for (size_t i = 0; i < count; i++) {
@@ -94,19 +95,33 @@ static enum err restore(struct alerts *a, int64_t now_ms, struct fault *f)
 	arena_reset(a->arena);
 	alerts_free_lives(a);
 	enum err e = alerts_load_rules(a, f);
+	alerts_close_breaches(a);
 	if (e == ERR_OK)
 		e = alerts_load_silences(a, now_ms, f);
 	if (e == ERR_OK)
 		e = restore_open(a, f);
 	if (e == ERR_OK)
-		a->is_stale = false;
+		e = alert_count(a->store, "resolved", &a->resolved, f);
+	if (e == ERR_OK)
+		a->is_stale = a->is_old_rules = false;
+	return e;
+}
+
+/* Rules alone: what fires stays as it is, be it a hundred thousand. */
+static enum err reload_rules(struct alerts *a, struct fault *f)
+{
+	arena_reset(a->arena);
+	enum err e = alerts_load_rules(a, f);
+	a->is_old_rules = e != ERR_OK;
 	return e;
 }
 
 enum err alerts_fresh(struct call *c)
 {
 	struct alerts *a = c->s->alerts;
-	return a->is_stale ? restore(a, c->now_ms, c->fault) : ERR_OK;
+	if (a->is_stale)
+		return restore(a, c->now_ms, c->fault);
+	return a->is_old_rules ? reload_rules(a, c->fault) : ERR_OK;
 }
 
 void alerts_touch(struct alerts *a)
@@ -116,7 +131,9 @@ void alerts_touch(struct alerts *a)
 
 static void on_committed(void *ctx)
 {
-	((struct alerts *)ctx)->wrote = 0;
+	struct alerts *a = ctx;
+	a->wrote = 0;
+	alerts_values_committed(a);
 }
 
 static void on_undone(void *ctx)
@@ -131,6 +148,7 @@ static void on_lost(void *ctx)
 	struct alerts *a = ctx;
 	a->is_stale = a->is_stale || a->wrote != 0;
 	a->wrote = 0;
+	alerts_values_lost(a);
 }
 
 struct alerts *alerts_open(struct services *s, struct fault *f)
@@ -144,6 +162,8 @@ struct alerts *alerts_open(struct services *s, struct fault *f)
 	enum err e = alert_store_open(s->db, &a->store, f);
 	if (e == ERR_OK)
 		e = restore(a, a->listening_ms, f);
+	if (e == ERR_OK)
+		e = alerts_replay_values(a, a->listening_ms, f);
 	if (e != ERR_OK) {
 		alerts_close(a);
 		return NULL;
@@ -157,8 +177,9 @@ void alerts_close(struct alerts *a)
 {
 	if (a == NULL)
 		return;
-	observe_on_values(a->s->telemetry, NULL, a);
+	alerts_free_values(a);
 	alerts_free_rules(a);
+	free(a->endings);
 	alerts_free_lives(a);
 	alerts_free_silences(a);
 	alert_store_close(a->store);
@@ -228,21 +249,43 @@ enum err alerts_forget_device(struct call *c, const char *device_id)
 
 /* ---- time ---- */
 
-static enum err retain(struct call *c)
+/* Old ones, and the oldest where there are too many; in pieces. */
+static enum err retain_alerts(struct call *c, bool *more)
+{
+	struct alerts *a = c->s->alerts;
+	int64_t count = 0, excess = a->resolved - RESOLVED_MAX;
+	enum err e = alert_retain(a->store, c->now_ms - ALERT_KEEP_MS, RETAIN_ROWS, &count, c->fault);
+	a->resolved -= count;
+	*more = *more || count == RETAIN_ROWS;
+	if (e != ERR_OK || count > 0 || excess <= 0)
+		return e;
+	e = alert_retain(a->store, INT64_MAX, excess < RETAIN_ROWS ? excess : RETAIN_ROWS, &count, c->fault);
+	a->resolved -= count;
+	*more = *more || excess > RETAIN_ROWS;
+	return e;
+}
+
+static enum err retain(struct call *c, bool *more)
 {
 	struct alerts *a = c->s->alerts;
 	if (c->now_ms < a->retain_at_ms && a->retain_at_ms < c->now_ms + 2 * RETAIN_EVERY_MS)
 		return ERR_OK;
-	a->retain_at_ms = c->now_ms + RETAIN_EVERY_MS;
+	bool again = false;
 	enum err e = unit_begin(c->s, c->fault);
 	if (e != ERR_OK)
 		return e;
-	e = alert_retain(a->store, c->now_ms - ALERT_KEEP_MS, RETAIN_ROWS, c->fault);
+	alerts_touch(a);
+	e = retain_alerts(c, &again);
 	if (e == ERR_OK)
 		e = notice_retain(a->store, c->now_ms - NOTICE_KEEP_MS, RETAIN_ROWS, c->fault);
 	if (e == ERR_OK)
 		e = silence_retain(a->store, c->now_ms - ALERT_KEEP_MS, RETAIN_ROWS, c->fault);
-	return unit_end(c->s, e, c->fault);
+	e = unit_end(c->s, e, c->fault);
+	if (e != ERR_OK)
+		a->is_stale = true;
+	a->retain_at_ms = e == ERR_OK && again ? c->now_ms : c->now_ms + RETAIN_EVERY_MS;
+	*more = *more || (e == ERR_OK && again);
+	return e;
 }
 
 enum err alerts_tick(struct call *c, bool *more)
@@ -256,7 +299,9 @@ enum err alerts_tick(struct call *c, bool *more)
 		e = alerts_sweep_silent(c, &box, more);
 	if (e == ERR_OK)
 		e = alerts_lives_tick(c, &box, more);
-	return e == ERR_OK ? retain(c) : e;
+	if (e == ERR_OK)
+		e = alerts_endings_tick(c, &box, more);
+	return e == ERR_OK && !timebox_is_over(&box) ? retain(c, more) : e;
 }
 
 /* ---- operators ---- */

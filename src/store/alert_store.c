@@ -7,12 +7,13 @@
 #include "store/db.h"
 
 enum {
-	INSERT, FIND_OPEN, LAST_LIFE, GET, PAGE, PAGE_STATUS, PAGE_KIND, PAGE_RESOURCE, PAGE_COHORT, OPEN, OPEN_RESOURCE, OPEN_RULE, SET_CONTENT,
-	SET_STATE, DELETE, SET_TOLD, SET_STALE, SET_ACKNOWLEDGED, COUNT_FIRING, RETAIN,
+	INSERT, FIND_OPEN, LAST_LIFE, GET, PAGE, PAGE_STATUS, PAGE_KIND, PAGE_RESOURCE, PAGE_COHORT, OPEN, OPEN_RESOURCE, OF_RULE, LAST_ID, SET_CONTENT,
+	SET_STATE, DELETE, DETACH, SET_TOLD, SET_STALE, SET_ACKNOWLEDGED, COUNT_STATUS, RETAIN,
 	NOTICE_INSERT, NOTICE_PAGE, NOTICE_DELETE, NOTICE_RETAIN,
 	SILENCE_INSERT, SILENCE_GET, SILENCE_EXPIRE, SILENCE_PAGE, SILENCE_ACTIVE, SILENCE_RETAIN,
 	HOLD_INSERT, HOLD_DELETE, HOLD_RELEASE, HOLD_OF_STAGE,
-	RULE_INSERT, RULE_GET, RULE_UPDATE, RULE_DELETE, RULE_PAGE, RULE_COUNT,
+	RULE_INSERT, RULE_GET, RULE_UPDATE, RULE_END, RULE_ENDED, RULE_HIDE, RULE_DELETE, RULE_PAGE, RULE_COUNT, RULE_ENDINGS,
+	PROGRESS_GET, PROGRESS_PUT,
 	STATEMENTS
 };
 
@@ -40,18 +41,19 @@ static const struct statement table[STATEMENTS] = {
 	[PAGE_COHORT] = {"SELECT " COLUMNS " FROM alert WHERE cohort = ?7 AND cohort <> '' AND id < ?1" CONDITIONS, false},
 	[OPEN] = {"SELECT " COLUMNS " FROM alert WHERE status <> 'resolved' AND id > ?2 ORDER BY id LIMIT ?3", false},
 	[OPEN_RESOURCE] = {"SELECT " COLUMNS " FROM alert WHERE resource = ?1 AND +status <> 'resolved' AND id > ?2 ORDER BY id LIMIT ?3", false},
-	[OPEN_RULE] = {"SELECT " COLUMNS " FROM alert WHERE rule = ?1 AND status IN ('pending', 'firing') AND id > ?2 ORDER BY id LIMIT ?3", false},
+	[OF_RULE] = {"SELECT " COLUMNS " FROM alert WHERE rule = ?1 AND status = ?2 AND id < ?4 ORDER BY id LIMIT ?3", false},
+	[LAST_ID] = {"SELECT id FROM alert WHERE id > 0 ORDER BY id DESC LIMIT 1", false},
 	[SET_CONTENT] = {"UPDATE alert SET severity = ?2, summary = ?3, data = ?4, value = ?5, expected = ?6, score = ?7, description = ?8 WHERE id = ?1", false},
 	[SET_STATE] = {"UPDATE alert SET status = ?2, seq = ?3, flaps = ?4, is_suppressed = ?5, is_told = ?6, life = ?7, fired_at = ?8, resolved_at = ?9,"
 	               " resolved_by = ?10 WHERE id = ?1", false},
 	[DELETE] = {"DELETE FROM alert WHERE id = ?1", false},
+	[DETACH] = {"UPDATE alert SET rule = NULL WHERE id IN (SELECT id FROM alert WHERE rule = ?1 LIMIT ?2)", false},
 	[SET_TOLD] = {"UPDATE alert SET is_told = 1, is_suppressed = 0 WHERE id = ?1", false},
 	[SET_STALE] = {"UPDATE alert SET is_stale = ?2 WHERE id = ?1", false},
 	[SET_ACKNOWLEDGED] = {"UPDATE alert SET acknowledged_at = ?2, acknowledged_by = ?3, seq = seq + 1 WHERE id = ?1", false},
-	[COUNT_FIRING] = {"SELECT count(*) FROM alert WHERE status = 'firing'", false},
-	/* Resolved about in the order of their ids: the walk looks at the oldest only. */
-	[RETAIN] = {"DELETE FROM alert WHERE id IN (SELECT id FROM (SELECT id, resolved_at FROM alert WHERE status = 'resolved' ORDER BY id LIMIT ?2)"
-	            " WHERE resolved_at < ?1)", false},
+	[COUNT_STATUS] = {"SELECT count(*) FROM alert WHERE status = ?1", false},
+	[RETAIN] = {"DELETE FROM alert WHERE id IN (SELECT id FROM alert WHERE status = 'resolved' AND resolved_at < ?1 ORDER BY resolved_at LIMIT ?2)",
+	            false},
 	[NOTICE_INSERT] = {"INSERT INTO notice (alert, seq, transition, at, group_key) VALUES (?1, ?2, ?3, ?4, ?5)", false},
 	[NOTICE_PAGE] = {"SELECT id, alert, seq, transition, at, group_key FROM notice WHERE id > ?1 ORDER BY id LIMIT ?2", false},
 	[NOTICE_DELETE] = {"DELETE FROM notice WHERE id = ?1", false},
@@ -69,13 +71,21 @@ static const struct statement table[STATEMENTS] = {
 	[RULE_INSERT] = {"INSERT INTO alert_rule (name, metric, operator, filter, severity, threshold, for_ms, created_at, updated_at, kind, subject, clear,"
 	                 " keep_ms, stale_ms, samples_over, samples_of, is_damped, holds, labels, annotations, template, description)"
 	                 " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)", false},
-	[RULE_GET] = {"SELECT " RULE_COLUMNS " FROM alert_rule WHERE id = ?1", false},
+	[RULE_GET] = {"SELECT " RULE_COLUMNS " FROM alert_rule WHERE id = ?1 AND deleted_at IS NULL", false},
 	[RULE_UPDATE] = {"UPDATE alert_rule SET name = ?1, metric = ?2, operator = ?3, filter = ?4, severity = ?5, threshold = ?6, for_ms = ?7,"
 	                 " updated_at = ?8, revision = revision + 1, kind = ?10, subject = ?11, clear = ?12, keep_ms = ?13, stale_ms = ?14, samples_over = ?15,"
 	                 " samples_of = ?16, is_damped = ?17, holds = ?18, labels = ?19, annotations = ?20, template = ?21, description = ?22 WHERE id = ?9", false},
+	[RULE_END] = {"UPDATE alert_rule SET ended_below = ?2 WHERE id = ?1", false},
+	[RULE_ENDED] = {"UPDATE alert_rule SET ended_below = 0 WHERE id = ?1", false},
+	/* its name is free: no name is as long as what it has now */
+	[RULE_HIDE] = {"UPDATE alert_rule SET deleted_at = ?2, name = 'deleted ' || id || hex(zeroblob(64)) WHERE id = ?1", false},
 	[RULE_DELETE] = {"DELETE FROM alert_rule WHERE id = ?1", false},
-	[RULE_PAGE] = {"SELECT " RULE_COLUMNS " FROM alert_rule WHERE id > ?1 ORDER BY id LIMIT ?2", false},
-	[RULE_COUNT] = {"SELECT count(*) FROM alert_rule", true}, /* a few hundred at most, when one is made */
+	[RULE_PAGE] = {"SELECT " RULE_COLUMNS " FROM alert_rule WHERE id > ?1 AND deleted_at IS NULL ORDER BY id LIMIT ?2", false},
+	[RULE_COUNT] = {"SELECT count(*) FROM alert_rule WHERE deleted_at IS NULL", true}, /* a few hundred at most, when one is made */
+	[RULE_ENDINGS] = {"SELECT id, ended_below, deleted_at FROM alert_rule WHERE ended_below > 0 ORDER BY id", true}, /* of a few hundred rules */
+	[PROGRESS_GET] = {"SELECT batch, reports, at FROM rule_progress WHERE one = 1", false},
+	[PROGRESS_PUT] = {"INSERT INTO rule_progress (one, batch, reports, at) VALUES (1, ?1, ?2, ?3)"
+	                  " ON CONFLICT (one) DO UPDATE SET batch = excluded.batch, reports = excluded.reports, at = excluded.at", false},
 };
 
 struct alert_store {
@@ -262,17 +272,41 @@ enum err alert_page(struct alert_store *s, const struct alert_page *q, struct ar
 	return read_alerts(st, q->limit, a, rows, count, f);
 }
 
-enum err alert_open(struct alert_store *s, const char *resource, int64_t rule, int64_t after, int64_t limit, struct arena *a,
-	struct alert_row **rows, size_t *count, struct fault *f)
+enum err alert_open(struct alert_store *s, const char *resource, int64_t after, int64_t limit, struct arena *a, struct alert_row **rows,
+	size_t *count, struct fault *f)
 {
-	struct stmt *st = s->st[resource != NULL ? OPEN_RESOURCE : rule != 0 ? OPEN_RULE : OPEN];
+	struct stmt *st = s->st[resource != NULL ? OPEN_RESOURCE : OPEN];
 	if (resource != NULL)
 		stmt_bind_text(st, 1, resource);
-	else if (rule != 0)
-		stmt_bind_int(st, 1, rule);
 	stmt_bind_int(st, 2, after);
 	stmt_bind_int(st, 3, limit);
 	return read_alerts(st, limit, a, rows, count, f);
+}
+
+enum err alert_of_rule(struct alert_store *s, int64_t rule, const char *status, int64_t below, int64_t limit, struct arena *a, struct alert_row **rows,
+	size_t *count, struct fault *f)
+{
+	struct stmt *st = s->st[OF_RULE];
+	stmt_bind_int(st, 1, rule);
+	stmt_bind_text(st, 2, status);
+	stmt_bind_int(st, 3, limit);
+	stmt_bind_int(st, 4, below);
+	return read_alerts(st, limit, a, rows, count, f);
+}
+
+enum err alert_last_id(struct alert_store *s, int64_t *id, struct fault *f)
+{
+	*id = 0;
+	return stmt_read_int(s->st[LAST_ID], id, f);
+}
+
+enum err alert_detach(struct alert_store *s, int64_t rule, int64_t limit, int64_t *count, struct fault *f)
+{
+	stmt_bind_int(s->st[DETACH], 1, rule);
+	stmt_bind_int(s->st[DETACH], 2, limit);
+	enum err e = stmt_run(s->st[DETACH], f);
+	*count = e == ERR_OK ? db_changes(s->db) : 0;
+	return e;
 }
 
 enum err alert_set_content(struct alert_store *s, const struct alert_row *row, struct fault *f)
@@ -332,9 +366,10 @@ enum err alert_set_acknowledged(struct alert_store *s, int64_t id, int64_t at, c
 	return stmt_run(s->st[SET_ACKNOWLEDGED], f);
 }
 
-enum err alert_count_firing(struct alert_store *s, int64_t *count, struct fault *f)
+enum err alert_count(struct alert_store *s, const char *status, int64_t *count, struct fault *f)
 {
-	return stmt_read_int(s->st[COUNT_FIRING], count, f);
+	stmt_bind_text(s->st[COUNT_STATUS], 1, status);
+	return stmt_read_int(s->st[COUNT_STATUS], count, f);
 }
 
 static enum err retain(struct stmt *st, int64_t older_than, int64_t rows, struct fault *f)
@@ -344,9 +379,11 @@ static enum err retain(struct stmt *st, int64_t older_than, int64_t rows, struct
 	return stmt_run(st, f);
 }
 
-enum err alert_retain(struct alert_store *s, int64_t older_than, int64_t rows, struct fault *f)
+enum err alert_retain(struct alert_store *s, int64_t older_than, int64_t rows, int64_t *count, struct fault *f)
 {
-	return retain(s->st[RETAIN], older_than, rows, f);
+	enum err e = retain(s->st[RETAIN], older_than, rows, f);
+	*count = e == ERR_OK ? db_changes(s->db) : 0;
+	return e;
 }
 
 /* ---- notices ---- */
@@ -576,6 +613,26 @@ enum err rule_update(struct alert_store *s, const struct alert_rule_row *row, st
 	return name_is_taken(stmt_run(s->st[RULE_UPDATE], f), row, f);
 }
 
+enum err rule_end(struct alert_store *s, int64_t id, int64_t below, struct fault *f)
+{
+	stmt_bind_int(s->st[RULE_END], 1, id);
+	stmt_bind_int(s->st[RULE_END], 2, below);
+	return stmt_run(s->st[RULE_END], f);
+}
+
+enum err rule_ended(struct alert_store *s, int64_t id, struct fault *f)
+{
+	stmt_bind_int(s->st[RULE_ENDED], 1, id);
+	return stmt_run(s->st[RULE_ENDED], f);
+}
+
+enum err rule_hide(struct alert_store *s, int64_t id, int64_t at, struct fault *f)
+{
+	stmt_bind_int(s->st[RULE_HIDE], 1, id);
+	stmt_bind_int(s->st[RULE_HIDE], 2, at);
+	return stmt_run(s->st[RULE_HIDE], f);
+}
+
 enum err rule_delete(struct alert_store *s, int64_t id, struct fault *f)
 {
 	stmt_bind_int(s->st[RULE_DELETE], 1, id);
@@ -601,4 +658,48 @@ enum err rule_page(struct alert_store *s, int64_t after, int64_t limit, struct a
 enum err rule_count(struct alert_store *s, int64_t *count, struct fault *f)
 {
 	return stmt_read_int(s->st[RULE_COUNT], count, f);
+}
+
+enum err rule_endings(struct alert_store *s, struct arena *a, struct rule_ending_row **rows, size_t *count, struct fault *f)
+{
+	struct stmt *st = s->st[RULE_ENDINGS];
+	size_t room = 0;
+	*rows = NULL;
+	*count = 0;
+	for (;;) {
+		bool row;
+		enum err e = stmt_step(st, &row, f);
+		if (e != ERR_OK || !row)
+			return e;
+		if (*count == room) {
+			struct rule_ending_row *more = arena_array(a, room + 64, sizeof *more);
+			if (room > 0)
+				memcpy(more, *rows, room * sizeof *more);
+			*rows = more;
+			room += 64;
+		}
+		(*rows)[(*count)++] = (struct rule_ending_row){.rule = stmt_int(st, 0), .below = stmt_int(st, 1), .is_deleted = !stmt_is_null(st, 2)};
+	}
+}
+
+/* ---- how far the log was compared with rules ---- */
+
+enum err rule_progress_get(struct alert_store *s, struct rule_progress *out, bool *found, struct fault *f)
+{
+	struct stmt *st = s->st[PROGRESS_GET];
+	*out = (struct rule_progress){0};
+	enum err e = stmt_step(st, found, f);
+	if (e == ERR_OK && *found)
+		*out = (struct rule_progress){stmt_int(st, 0), stmt_int(st, 1), stmt_int(st, 2)};
+	stmt_reset(st);
+	return e;
+}
+
+enum err rule_progress_put(struct alert_store *s, const struct rule_progress *p, struct fault *f)
+{
+	struct stmt *st = s->st[PROGRESS_PUT];
+	stmt_bind_int(st, 1, p->batch);
+	stmt_bind_int(st, 2, p->reports);
+	stmt_bind_int(st, 3, p->at);
+	return stmt_run(st, f);
 }

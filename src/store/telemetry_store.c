@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "store/db.h"
 #include "store/regroup.h"
 #include "store/rollup.h"
@@ -553,10 +554,14 @@ enum err telemetry_store_each_detect(struct telemetry_store *s, int64_t *detect_
 	return e;
 }
 
-static enum err each_batch(struct stmt *st, void (*fn)(void *, const struct stored_batch *), void *ctx, struct fault *f)
+static enum err each_batch(struct stmt *st, int64_t deadline_mono_ms, void (*fn)(void *, const struct stored_batch *), void *ctx, struct fault *f)
 {
 	for (;;) {
 		bool row = false;
+		if (deadline_mono_ms != 0 && clock_mono_ms() >= deadline_mono_ms) {
+			stmt_reset(st);
+			return fault_set(f, ERR_TIMEOUT, "", "the log is longer than what can be read in this time");
+		}
 		enum err e = stmt_step(st, &row, f);
 		if (e != ERR_OK || !row)
 			return e;
@@ -570,11 +575,17 @@ enum err telemetry_store_each_batch(struct telemetry_store *s, int64_t after, vo
 	struct fault *f)
 {
 	stmt_bind_int(s->s[S_RAW_AFTER], 1, after);
-	return each_batch(s->s[S_RAW_AFTER], fn, ctx, f);
+	return each_batch(s->s[S_RAW_AFTER], 0, fn, ctx, f);
 }
 
 enum err telemetry_log_since(const char *path, int64_t from_ms, int64_t upto, void (*fn)(void *, const struct stored_batch *), void *ctx,
 	struct fault *f)
+{
+	return telemetry_log_until(path, from_ms, upto, 0, fn, ctx, f);
+}
+
+enum err telemetry_log_until(const char *path, int64_t from_ms, int64_t upto, int64_t deadline_mono_ms,
+	void (*fn)(void *, const struct stored_batch *), void *ctx, struct fault *f)
 {
 	struct db *db;
 	struct stmt *st;
@@ -585,7 +596,7 @@ enum err telemetry_log_since(const char *path, int64_t from_ms, int64_t upto, vo
 	if (e == ERR_OK) {
 		stmt_bind_int(st, 1, from_ms);
 		stmt_bind_int(st, 2, upto);
-		e = each_batch(st, fn, ctx, f);
+		e = each_batch(st, deadline_mono_ms, fn, ctx, f);
 	}
 	db_close(db);
 	return e;
