@@ -26,7 +26,7 @@ OPT      = -O0
 SANFLAGS = --coverage
 B       := build/cov
 endif
-PKGS     = libuv libmicrohttpd libmosquitto sqlite3 libcjson openssl libcurl inih libsystemd
+PKGS     = libuv libmicrohttpd gnutls libmosquitto sqlite3 libcjson openssl libcurl inih libsystemd
 CPPFLAGS = -Iinclude -D_GNU_SOURCE -DAVIARY_VERSION='"$(VERSION)"'
 CFLAGS   = -std=c11 -g $(OPT) -fno-common -fstack-protector-strong -ffile-prefix-map=$(CURDIR)=. $(WARN) $(SANFLAGS) $(XCFLAGS)
 LDFLAGS  = $(SANFLAGS) -Wl,-z,relro,-z,now $(XLDFLAGS)
@@ -303,3 +303,14 @@ $(B)/bench/bench_select: tests/bench/bench_select.c $(call lib,core base)
 bench-select: $(B)/bench/bench_select ## CPU time of choosing among six variants for 1,000,000 devices (ten seconds)
 	@$<
 .PHONY: bench-select
+
+# How long readers take: fails above 1 ms a MB; other files: MODELS='a.tflite b.onnx'.
+MODELS ?= $(wildcard ../shared/data/models/*.tflite)
+$(B)/bench/model_read: tests/bench/model_read.c $(call lib,core base)
+	@mkdir -p $(@D)
+	@echo "  BENCH $<"
+	@$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group -lm $(shell pkg-config --libs libcjson openssl)
+
+bench-model-read: $(B)/bench/model_read ## time to read model files, and memory for it (a second)
+	@$< $(MODELS)
+.PHONY: bench-model-read

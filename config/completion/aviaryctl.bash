@@ -26,7 +26,7 @@ _aviaryctl_commands() {
 	case $group in
 	device) commands="list show add import edit tag delete desired reported credential" ;;
 	group) commands="list show create edit delete members change" ;;
-	model) commands="list show create edit delete" ;;
+	model) commands="list show create edit delete inspect" ;;
 	version) commands="list show create delete" ;;
 	artifact) commands="list show upload download delete" ;;
 	release) commands="list show create delete manifest verify" ;;
@@ -75,6 +75,7 @@ _aviaryctl_of_command() {
 	"model create") options="--kind --description" args="MODEL" ;;
 	"model edit") options="--description" args="MODEL" ;;
 	"model delete") options="" args="MODEL" ;;
+	"model inspect") options="--declared" args="FILE" ;;
 	"version ") options="" args="" ;;
 	"version list") options="--sort --limit --all" args="MODEL" ;;
 	"version show") options="" args="MODEL VERSION" ;;
@@ -192,6 +193,7 @@ _aviaryctl_of_command() {
 	"model create --kind") wants="KIND" choices="model firmware" ;;
 	"model create --description") wants="TEXT" choices="" ;;
 	"model edit --description") wants="TEXT" choices="" ;;
+	"model inspect --declared") wants="FORMAT" choices="" ;;
 	"version list --sort") wants="FIELD" choices="" ;;
 	"version list --limit") wants="N" choices="" ;;
 	"version create --notes") wants="TEXT" choices="" ;;

@@ -36,7 +36,7 @@ struct tflite {
 	struct tflite_subgraph graphs[TFLITE_SUBGRAPHS_MAX];
 	uint32_t graph_count, tensor_count, operator_count;
 	uint64_t used_buffers[TFLITE_BUFFERS_MAX / 64]; /* a bit a buffer that a tensor has its constants in */
-	bool has_outside;     /* a constant lies behind the FlatBuffer, or in another file */
+	bool is_dynamic;      /* a tensor has an open dimension, or one that may be resized */
 	bool is_compressed;   /* constants are codes, not values: their size is not that of the shape */
 };
 
@@ -75,8 +75,10 @@ AVIARY_MUST_CHECK enum err tflite_open(struct tflite *t, const uint8_t *data, si
 
 /* Of an opened file; the index must be one of the subgraph's. */
 void tflite_tensor(struct tflite *t, unsigned graph, uint32_t index, struct tflite_tensor *out);
+/* Without name, quantisation and sparsity: these are most of the work. */
+void tflite_tensor_shape(struct tflite *t, unsigned graph, uint32_t index, struct tflite_tensor *out);
 void tflite_operator(struct tflite *t, unsigned graph, uint32_t index, struct tflite_operator *out);
-/* Tensor at place `n` of an operator's list; false when the list is shorter or the place is empty. */
+/* Shape of the tensor at place `n` of an operator's list; false when the list is shorter or the place is empty. */
 bool tflite_tensor_of(struct tflite *t, unsigned graph, struct flatbuf_vector list, uint32_t n,
                       struct tflite_tensor *out);
 /* Subgraphs that an operator calls, in order: 0, 1 or 2. */

@@ -24,11 +24,20 @@ static bool holds(struct flatbuf *fb, const char *name, size_t at, uint64_t len)
 	return false;
 }
 
+static uint32_t load_32(const uint8_t *p)
+{
+	return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24; /* one instruction */
+}
+
 static uint64_t load(const struct flatbuf *fb, size_t at, unsigned width)
 {
-	uint64_t value = 0;
-	for (unsigned i = width; i-- > 0;) value = value << 8 | fb->data[at + i];
-	return value;
+	const uint8_t *p = fb->data + at;
+	switch (width) {
+	case 1: return p[0];
+	case 2: return p[0] | (uint32_t)p[1] << 8;
+	case 4: return load_32(p);
+	default: return load_32(p) | (uint64_t)load_32(p + 4) << 32;
+	}
 }
 
 static int64_t load_signed(const struct flatbuf *fb, size_t at, unsigned width)

@@ -136,7 +136,8 @@ static void read_data(struct tflite *t, struct flatbuf_table table, struct tflit
 	if (flatbuf_uint(&t->fb, table, TENSOR_EXTERNAL, 4, 0) != 0) out->is_outside = true;
 }
 
-static void read_tensor(struct tflite *t, struct flatbuf_table table, struct tflite_tensor *out)
+/* `is_whole`: with name, quantisation and sparsity. */
+static void read_tensor(struct tflite *t, struct flatbuf_table table, bool is_whole, struct tflite_tensor *out)
 {
 	memset(out, 0, sizeof *out);
 	uint64_t type = flatbuf_uint(&t->fb, table, TENSOR_TYPE, 1, 0);
@@ -145,11 +146,12 @@ static void read_tensor(struct tflite *t, struct flatbuf_table table, struct tfl
 		             (unsigned)type);
 	out->type = type < TYPES ? types[type] : MODEL_TYPE_UNKNOWN;
 	out->is_variable = flatbuf_uint(&t->fb, table, TENSOR_VARIABLE, 1, 0) != 0;
+	read_shape(t, table, out);
+	read_data(t, table, out);
+	if (!is_whole) return;
 	out->is_sparse = flatbuf_child(&t->fb, table, TENSOR_SPARSITY).at != 0;
 	out->name = flatbuf_text(&t->fb, table, TENSOR_NAME);
-	read_shape(t, table, out);
 	read_quantisation(t, table, out);
-	read_data(t, table, out);
 }
 
 /* A constant holds as many bytes as its shape asks for: fewer would be read past their end on a device. */
@@ -166,14 +168,20 @@ static void check_constant(struct tflite *t, struct flatbuf_table table, const s
 void tflite_tensor(struct tflite *t, unsigned graph, uint32_t index, struct tflite_tensor *out)
 {
 	assert(graph < t->graph_count);
-	read_tensor(t, flatbuf_item(&t->fb, t->graphs[graph].tensors, index), out);
+	read_tensor(t, flatbuf_item(&t->fb, t->graphs[graph].tensors, index), true, out);
+}
+
+void tflite_tensor_shape(struct tflite *t, unsigned graph, uint32_t index, struct tflite_tensor *out)
+{
+	assert(graph < t->graph_count);
+	read_tensor(t, flatbuf_item(&t->fb, t->graphs[graph].tensors, index), false, out);
 }
 
 bool tflite_tensor_of(struct tflite *t, unsigned graph, struct flatbuf_vector list, uint32_t n, struct tflite_tensor *out)
 {
 	int32_t index = n < list.count ? flatbuf_item_i32(&t->fb, list, n) : -1;
 	if (index < 0) return false;
-	tflite_tensor(t, graph, (uint32_t)index, out);
+	tflite_tensor_shape(t, graph, (uint32_t)index, out);
 	return true;
 }
 
@@ -264,11 +272,11 @@ static void check_tensor(struct tflite *t, const struct tflite_subgraph *g, uint
 	struct tflite_tensor x;
 	place_enter(&t->fb.place, GRAPH_TENSORS.name, index);
 	struct flatbuf_table table = flatbuf_item(&t->fb, g->tensors, index);
-	read_tensor(t, table, &x);
+	read_tensor(t, table, true, &x);
 	check_constant(t, table, &x);
 	if (is_good(t) && x.buffer < t->buffers.count && (x.has_data || x.is_outside))
 		t->used_buffers[x.buffer / 64] |= UINT64_C(1) << x.buffer % 64;
-	if (x.is_outside) t->has_outside = true;
+	if (x.is_open || x.has_open_signature) t->is_dynamic = true;
 	place_leave(&t->fb.place);
 }
 

@@ -48,7 +48,7 @@ static void prepare_tensors(struct tflite *t, struct tflite_arena *a, unsigned g
 	for (uint32_t i = 0; i < g->tensors.count && is_known(facts); i++) {
 		struct arena_life *life = &a->lives[g->first_tensor + i];
 		struct tflite_tensor x;
-		tflite_tensor(t, graph, i, &x);
+		tflite_tensor_shape(t, graph, i, &x);
 		*life = (struct arena_life){0, -1, -1, ARENA_ONLINE, false};
 		if (x.is_open)
 			unknown(facts, "the shape of subgraphs[%u].tensors[%u] is open", graph, i);
@@ -173,7 +173,7 @@ static void read_offline(struct tflite *t, struct tflite_arena *a, struct model_
 			int32_t offset = flatbuf_item_i32(&t->fb, words, 3 + n);
 			if (offset < ARENA_ONLINE) unknown(facts, "its offline plan has the offset %d", offset);
 			a->lives[n].fixed = offset;
-			tflite_tensor(t, graph, i, &x);
+			tflite_tensor_shape(t, graph, i, &x);
 			if (x.is_variable && offset != ARENA_ONLINE) a->lives[n].is_planned = true;
 		}
 	}

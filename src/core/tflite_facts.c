@@ -18,7 +18,7 @@ static void fill_io(struct tflite *t, struct flatbuf_vector list, struct model_i
 {
 	for (uint32_t i = 0; i < list.count; i++, io++) {
 		struct tflite_tensor x;
-		if (!tflite_tensor_of(t, 0, list, i, &x)) continue;
+		tflite_tensor(t, 0, (uint32_t)flatbuf_item_i32(&t->fb, list, i), &x);
 		memset(io, 0, sizeof *io);
 		copy_cut(x.name, io->name, sizeof io->name);
 		io->type = x.type;
@@ -93,17 +93,6 @@ static void count_operators(struct tflite *t, struct model_facts *facts)
 		if (!facts->ops[i].has_macs) facts->ops[i].macs = 0;
 }
 
-static void look_at_tensors(struct tflite *t, struct model_facts *facts)
-{
-	for (unsigned graph = 0; graph < t->graph_count; graph++) {
-		for (uint32_t i = 0; i < t->graphs[graph].tensors.count; i++) {
-			struct tflite_tensor x;
-			tflite_tensor(t, graph, i, &x);
-			if (x.is_open || x.has_open_signature) facts->dynamic = true;
-		}
-	}
-}
-
 void tflite_facts(struct tflite *t, struct model_facts *facts)
 {
 	static const struct flatbuf_field description = {3, "description"}, signatures = {7, "signature_defs"};
@@ -120,6 +109,6 @@ void tflite_facts(struct tflite *t, struct model_facts *facts)
 	fill_io(t, main_graph->inputs, facts->inputs, &facts->input_count);
 	fill_io(t, main_graph->outputs, facts->outputs, &facts->output_count);
 	count_operators(t, facts);
-	look_at_tensors(t, facts);
+	facts->dynamic = t->is_dynamic;
 	facts->constant_bytes = tflite_constant_bytes(t);
 }

@@ -61,6 +61,7 @@ static bool ask_fully_connected(struct ask *a)
 {
 	struct tflite_tensor filter;
 	if (!input(a, 1, &filter)) return false;
+	tflite_tensor(a->t, a->graph, (uint32_t)flatbuf_item_i32(&a->t->fb, a->op->inputs, 1), &filter);
 	if (filter.type == MODEL_TYPE_INT4) scratch(a, filter.elements);
 	if (filter.quantisation.count > 1) a->out->tail_bytes += 2 * (4 * (uint64_t)filter.quantisation.count + ARENA_ALIGNMENT);
 	return true;
