@@ -50,6 +50,7 @@ bool requirement_read_input(struct jp *p, struct requirement_input *out)
 			if (jp_next(p) != JP_STRING || !name_is_name(token(p)) ||
 			    !slice_copy(token(p), out->type, sizeof out->type))
 				return false;
+			if (strcmp(out->type, "any") == 0) out->type[0] = '\0';
 		} else {
 			return false;
 		}
@@ -342,8 +343,7 @@ static void print_inputs(const struct requirement *r, struct buf *out)
 			for (unsigned d = 0; d < in->rank; d++) json_put_int(out, in->dims[d]);
 			json_close_array(out);
 		}
-		/* an input of which nothing is known is any shape of no type's name */
-		if (in->type[0] != '\0') json_str(out, "type", in->type);
+		if (in->type[0] != '\0' || !in->has_shape) json_str(out, "type", in->type[0] != '\0' ? in->type : "any");
 		json_close_object(out);
 	}
 	if (r->input_count > 1) json_close_array(out);

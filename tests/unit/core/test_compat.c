@@ -236,6 +236,13 @@ static void requirements_come_from_the_bytes(void **state)
 	requirement_print(&needs, &out);
 	assert_string_equal(buf_cstr(&out), "{\"format\":\"onnx\",\"ops\":[\"ai.onnx@13\",\"com.microsoft@1\"],"
 		"\"flash_slot_bytes\":53936,\"input\":{\"shape\":[-1,490]}}");
+	m->inputs[0].has_shape = false; /* nothing is known of it but that it is there */
+	assert_int_equal(requirement_from_model(&needs, m, NULL), ERR_OK);
+	buf_clear(&out);
+	requirement_print(&needs, &out);
+	assert_non_null(strstr(buf_cstr(&out), "\"input\":{\"type\":\"any\"}"));
+	declare(&other, buf_cstr(&out));
+	assert_true(other.input_count == 1 && other.inputs[0].type[0] == '\0' && !other.inputs[0].has_shape);
 	m->format = MODEL_FORMAT_OPAQUE;
 	assert_int_equal(requirement_from_model(&needs, m, NULL), ERR_OK);
 	assert_string_equal(needs.format, "");
