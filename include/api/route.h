@@ -39,7 +39,9 @@ struct api_request {
 	int64_t etag_revision;       /* > 0: ETag: "<n>" */
 	bool deferred;               /* the handler answers later, by api_finish() */
 	bool taken;                  /* the handler has answered through rq->http by itself (a file, a stream) */
+	bool is_secret;              /* the reply shows a secret once: it is not kept for Idempotency-Key (as ROUTE_SECRET, by the handler) */
 	bool gone;                   /* deferred, and the client is gone: api_finish() is still to be called */
+	int mgmt_error;              /* of a refused request of hawkBit's Management API: a row of api/mgmt.h; 0: by the error */
 	void *state;                 /* a deferred or streaming handler's own */
 	struct api *api;
 };

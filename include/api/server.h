@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "api/ddi.h"
 #include "base/err.h"
 #include "net/http.h"
 #include "service/call.h"
@@ -19,8 +20,11 @@ struct loop;
 struct api_options {
 	bool log_requests;          /* every one; else only failures and slow ones */
 	bool open_metrics;          /* /metrics without a token */
+	const char *mgmt_basic;     /* [mgmt] of hawkBit's Management API: "user:sha256 of the password", or "" */
+	const char *mgmt_role;      /* and what that user may do */
 	int64_t listeners_max;      /* open streams of /events */
 	int64_t listener_queue_bytes; /* a slower listener is dropped */
+	struct ddi_options ddi;
 };
 
 struct api *api_open(struct services *s, struct loop *loop, struct jobs *jobs, const struct api_options *options);

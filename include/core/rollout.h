@@ -129,7 +129,7 @@ struct rollout_state {
 	enum rollout_status status;
 	unsigned stage_count; /* 1..ROLLOUT_STAGES when past creating */
 	struct rollout_stage stages[ROLLOUT_STAGES];
-	enum rollout_policy error_action;    /* ROLLOUT_ON_PAUSE or ROLLOUT_ON_REVERT */
+	enum rollout_policy error_action;    /* ROLLOUT_ON_PAUSE, ROLLOUT_ON_REVERT, or ROLLOUT_ON_PROMOTE: errors change nothing */
 	enum rollout_policy on_inconclusive;
 	bool auto_revert;         /* carry out a revert verdict; else pause, until an operator reverts or promotes */
 	bool window_is_open;

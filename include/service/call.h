@@ -28,7 +28,9 @@ struct telemetry;
 struct commands;
 struct health;
 struct detect;
+struct actions;
 struct settings;
+struct targets;
 
 enum role { ROLE_NONE, ROLE_ENROL, ROLE_VIEWER, ROLE_OPERATOR, ROLE_ADMIN };
 
@@ -55,6 +57,8 @@ struct services {
 	struct commands *commands;   /* what devices are asked to do at once; NULL in tests without it */
 	struct health *health;       /* health checks and their results; likewise */
 	struct detect *detect;       /* anomalies and their causes; NULL: off */
+	struct actions *actions;     /* attempts of deployments as DDI devices know them; NULL in tests without it */
+	struct targets *targets;     /* devices as hawkBit's Management API shows them; NULL in tests without it */
 	struct settings *settings;   /* what operators change while the server runs; NULL in tests without it */
 	const struct offload *offload; /* work off the loop; NULL: at once (pure tests) */
 	const struct ip_networks *notify_allow; /* which addresses besides public ones receivers may have; NULL: none */

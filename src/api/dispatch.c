@@ -6,6 +6,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "api/ddi.h"
+#include "api/mgmt.h"
 #include "api/state.h"
 #include "base/clock.h"
 #include "base/crypto.h"
@@ -100,8 +102,13 @@ static void set_etag(struct http_request *http, int64_t revision)
 static void reply_problem(struct request *r, enum err e)
 {
 	struct buf out = BUF_INIT;
-	api_problem(&out, e, &r->fault);
-	if (e == ERR_UNAUTHORIZED)
+	bool is_mgmt = mgmt_is_path(http_path(r->rq.http));
+	int status = err_http_status(e);
+	if (is_mgmt)
+		status = mgmt_problem(&r->rq, e, &out);
+	else
+		api_problem(&out, e, &r->fault);
+	if (e == ERR_UNAUTHORIZED && !is_mgmt)
 		http_set_header(r->rq.http, "WWW-Authenticate", "Bearer");
 	if (e == ERR_UNAVAILABLE || e == ERR_FULL || e == ERR_TOO_MANY)
 		http_set_header(r->rq.http, "Retry-After", "1");
@@ -109,7 +116,7 @@ static void reply_problem(struct request *r, enum err e)
 		log_event(LOG_ERROR, "http.internal", "method=%s path=%s detail=%s", http_method(r->rq.http),
 			log_quote(http_path(r->rq.http)),
 		          log_quote(r->fault.detail));
-	http_reply(r->rq.http, err_http_status(e), problem_type, &out);
+	http_reply(r->rq.http, status, is_mgmt ? out.len > 0 ? "application/json" : NULL : problem_type, &out);
 	buf_done(&out);
 }
 
@@ -184,7 +191,10 @@ static enum err answer_again(struct request *r, bool *answered)
 	enum err e = r->key != NULL ? idempotency_find(&r->rq.call, r->key, r->digest, &kept, &found) : ERR_OK;
 	if (e != ERR_OK || !found)
 		return e;
-	if (r->rq.route->flags & ROUTE_SECRET)
+	const char *kept_body = kept.reply ? memchr(kept.reply, '\n', kept.len) : NULL;
+	kept_body = kept_body ? strchr(kept_body + 1, '\n') : NULL;
+	bool was_secret = kept_body && kept_body[1] == '\0' && kept.status == 201; /* nothing else answers so */
+	if ((r->rq.route->flags & ROUTE_SECRET) || was_secret)
 		return fault_set(&r->fault, ERR_CONFLICT, "",
 			"this request was carried out already, and its secret is shown only once");
 	const char *text = kept.reply;
@@ -206,7 +216,7 @@ static enum err keep_answer(struct request *r)
 	if (r->key == NULL)
 		return ERR_OK;
 	struct buf b = BUF_INIT;
-	bool is_secret = (rq->route->flags & ROUTE_SECRET) != 0;
+	bool is_secret = (rq->route->flags & ROUTE_SECRET) != 0 || rq->is_secret;
 	buf_printf(&b, "%lld\n%s\n", (long long)rq->etag_revision, rq->location != NULL ? rq->location : "");
 	if (!is_secret && rq->out.len > 0)
 		buf_append(&b, rq->out.data, rq->out.len);
@@ -308,6 +318,8 @@ void api_finish_work(struct api_request *rq, enum err (*work)(struct api_request
 static enum err check_query(struct request *r)
 {
 	const char *name, *value;
+	if (mgmt_is_path(r->rq.route->path))
+		return ERR_OK; /* hawkBit ignores what it does not know */
 	for (size_t i = 0; http_query_at(r->rq.http, i, &name, &value); i++) {
 		const struct route_query *q = r->rq.route->query;
 		while (q != NULL && q->name != NULL && strcmp(q->name, name) != 0)
@@ -324,6 +336,8 @@ static enum err authenticate(struct request *r)
 	const struct route *route = r->rq.route;
 	if (route->role == ROLE_NONE || ((route->flags & ROUTE_METRICS) && api->options->open_metrics))
 		return ERR_OK;
+	if (mgmt_is_path(route->path))
+		return mgmt_authenticate(&r->rq, &r->who);
 	const char *header = http_header(r->rq.http, "Authorization");
 	if (header == NULL || strncasecmp(header, "Bearer ", 7) != 0)
 		return fault_set(&r->fault, ERR_UNAUTHORIZED, "", "a header Authorization: Bearer <token> is wanted");
@@ -403,6 +417,10 @@ static enum err take_body(struct request *r)
 
 static void on_begin(struct http_request *http)
 {
+	if (ddi_is_path(http_path(http))) {
+		ddi_on_begin(http);
+		return;
+	}
 	struct request *r = request_new(http_server_ctx(http));
 	r->rq.http = http;
 	http_set_user(http, r);
@@ -477,6 +495,10 @@ static enum err bind_body(struct request *r)
 
 static void on_complete(struct http_request *http)
 {
+	if (ddi_is_path(http_path(http))) {
+		ddi_on_complete(http);
+		return;
+	}
 	struct request *r = http_user(http);
 	if (r->rq.route->stream != NULL) {
 		if (!r->is_streaming)
@@ -497,6 +519,8 @@ static void on_complete(struct http_request *http)
 /* The tick's changes are lost. A read may have seen them, so it is handled once more, from what is on disk. */
 static bool on_again(struct http_request *http)
 {
+	if (ddi_is_path(http_path(http)))
+		return false; /* its client asks again by itself */
 	struct request *r = http_user(http);
 	bool is_read = strcmp(http_method(http), "GET") == 0 || strcmp(http_method(http), "HEAD") == 0;
 	if (r == NULL || r->rq.route == NULL || (r->rq.route->flags & ROUTE_WRITE) || !is_read)
@@ -513,7 +537,7 @@ static bool on_again(struct http_request *http)
 
 static void on_abort(struct http_request *http)
 {
-	struct request *r = http_user(http);
+	struct request *r = ddi_is_path(http_path(http)) ? NULL : http_user(http);
 	if (r == NULL)
 		return;
 	end_stream(r);
@@ -542,6 +566,10 @@ static void note_reply(const struct http_request *http, const struct request *r)
 
 static void on_finish(struct http_request *http)
 {
+	if (ddi_is_path(http_path(http))) {
+		ddi_on_finish(http);
+		return;
+	}
 	struct request *r = http_user(http);
 	if (r == NULL)
 		return;
@@ -607,6 +635,7 @@ struct api *api_open(struct services *s, struct loop *loop, struct jobs *jobs, c
 	api->router = router_new(route_tables);
 	api->listeners = listeners_new(api);
 	api->steps = steps_new(api);
+	api->ddi = ddi_new(api);
 	api->why_not_ready = "starting";
 	openapi_write(route_tables, &api->openapi);
 	return api;
@@ -617,6 +646,7 @@ void api_close(struct api *api)
 	if (api == NULL)
 		return;
 	steps_free(api->steps);
+	ddi_free(api->ddi);
 	listeners_free(api->listeners);
 	router_free(api->router);
 	while (api->spare != NULL) {

@@ -2,6 +2,7 @@
 #include <ctype.h>
 #include <string.h>
 
+#include "api/mgmt.h"
 #include "api/state.h"
 #include "service/access.h"
 
@@ -211,7 +212,7 @@ void openapi_write(const struct route *const *tables, struct buf *out)
 	json_open_object(out);
 	for (const struct route *const *t = tables; *t != NULL; t++) {
 		for (const struct route *row = *t; row->method != NULL; row++) {
-			if (!is_repeated(tables, row))
+			if (!mgmt_is_path(row->path) && !is_repeated(tables, row)) /* hawkBit's is described elsewhere */
 				write_path(tables, row->path, out);
 		}
 	}

@@ -34,12 +34,14 @@ struct key {
 #define AT(member) offsetof(struct config, member)
 static const struct key keys[] = {
 	{"http", "listen", KEY_LISTEN, AT(http.plain), "127.0.0.1:8080, [::1]:8080", 0, 0, false,
-	 "Addresses for the REST API and devices, separated by commas; numeric host and port, port 0 takes a free one."},
+	 "Addresses for the REST API and devices, separated by commas; numeric host and port, or localhost (both families); port 0 takes a free one."},
 	{"http", "listen_tls", KEY_LISTEN_TLS, AT(http.tls), "", 0, 0, false,
 		"The same with TLS; needs tls_certificate and tls_key."},
 	{"http", "tls_certificate", KEY_TEXT, AT(http.tls_certificate), "", 0, 0, true,
 		"PEM file with the certificate and its chain."},
 	{"http", "tls_key", KEY_TEXT, AT(http.tls_key), "", 0, 0, true, "PEM file with the private key."},
+	{"http", "tls_client_ca", KEY_TEXT, AT(http.tls_client_ca), "", 0, 0, true,
+	 "PEM file with the certificates that sign those of DDI devices; empty: clients are asked for none."},
 	{"http", "open_metrics", KEY_BOOL, AT(api.open_metrics), "no", 0, 0, true, "Serve /metrics without a token."},
 	{"http", "max_connections", KEY_INT, AT(http.max_connections), "4096", 16, 60000, false,
 		"Open connections for each address."},
@@ -138,6 +140,26 @@ static const struct key keys[] = {
 	{"detect", "cohorts", KEY_INT, AT(detect.cohorts_max), "1000", 1, 1000, false,
 		"Cohorts (hardware and version of the model) with thresholds of their own; more share those of their hardware."},
 
+	{"ddi", "tenant", KEY_TEXT, AT(api.ddi.tenant), "DEFAULT", 0, 0, true,
+	 "First segment of the paths of hawkBit's device API, /<tenant>/controller/v1/<id>; case does not matter."},
+	{"ddi", "trusted_proxies", KEY_TEXT, AT(api.ddi.trusted_proxies), "", 0, 0, true,
+	 "Networks of proxies whose X-Forwarded-Host, -Proto, -Port and certificate headers count, as 10.0.0.0/8, ::1."},
+	{"ddi", "hardware", KEY_TEXT, AT(actions.hardware), "ddi", 0, 0, true, "Hardware class of devices that a gateway or certificate registers."},
+	{"ddi", "hardware_attribute", KEY_TEXT, AT(actions.hardware_attribute), "hardware", 0, 0, true,
+	 "Attribute of configData that tells the hardware class; empty: none does."},
+	{"ddi", "release_attribute", KEY_TEXT, AT(actions.release_attribute), "release", 0, 0, true,
+	 "Attribute of configData that tells the release that a device ran before its first update; empty: none does."},
+	{"ddi", "closed_window", KEY_TEXT, AT(actions.closed_window), "skip", 0, 0, true,
+	 "What a device gets outside of its maintenance window: skip (the update, told to wait) or withhold (nothing); its attribute ddi.closed_window goes first."},
+	{"ddi", "downloads_max", KEY_INT, AT(actions.downloads_max), "20", 1, 100000, true,
+	 "Downloads of one action without any feedback before an alert says so."},
+	{"ddi", "busy_polls", KEY_INT, AT(actions.busy_polls), "5000", 0, 10000000, true,
+	 "Polls a second above which devices are told to come less often; 0: never."},
+
+	{"mgmt", "basic", KEY_SECRET, AT(api.mgmt_basic), "", 0, 0, true,
+		"A user of hawkBit's Management API (/rest/v1) besides those whose password is a token: name:sha256 of the password in hex. Never printed."},
+	{"mgmt", "basic_role", KEY_TEXT, AT(api.mgmt_role), "admin", 0, 0, true, "What that user may do: viewer, operator or admin."},
+
 	{"log", "level", KEY_LEVEL, AT(log_level), "info", 0, 0, true, "error, warn, info or debug."},
 	{"log", "requests", KEY_BOOL, AT(api.log_requests), "no", 0, 0, true,
 		"Log every HTTP request; else only failures and slow ones."},
@@ -190,6 +212,19 @@ static bool parse_address(const char *text, size_t len, char host[64], uint16_t 
 	return begin[0] != '\0' && str_copy(host, 64, begin);
 }
 
+/* localhost is both of its families, on the same port. */
+static bool add_both(struct listen_list *list)
+{
+	struct http_address *v4 = &list->items[list->count - 1], *v6 = &list->items[list->count];
+	if (list->count == LISTEN_MAX)
+		return false;
+	str_copy(list->hosts[list->count - 1], sizeof list->hosts[0], "127.0.0.1");
+	str_copy(list->hosts[list->count], sizeof list->hosts[0], "::1");
+	*v6 = *v4;
+	list->count++;
+	return true;
+}
+
 static bool parse_listen(const char *text, bool is_tls, struct listen_list *list)
 {
 	list->count = 0;
@@ -201,6 +236,8 @@ static bool parse_listen(const char *text, bool is_tls, struct listen_list *list
 		a->is_tls = is_tls;
 		list->count++;
 		text += len;
+		if (strcmp(list->hosts[list->count - 1], "localhost") == 0 && !add_both(list))
+			return false;
 	}
 	for (size_t i = 0; i < list->count; i++)
 		list->items[i].host = list->hosts[i];
@@ -382,6 +419,12 @@ static void check_whole(struct reading *r)
 		problem(r, "client_id in [mqtt]: 1 to 32 bytes are wanted");
 	if ((c->mqtt.tls_certificate[0] != '\0') != (c->mqtt.tls_key[0] != '\0'))
 		problem(r, "tls_certificate and tls_key in [mqtt] go together");
+	if (!ip_networks_parse(c->api.ddi.trusted_proxies, &allow))
+		problem(r, "trusted_proxies in [ddi]: networks as 10.0.0.0/8, 192.168.1.7, fd00::/8 are wanted, at most %d", IP_NETWORKS_MAX);
+	if (!str_is_name(c->api.ddi.tenant) || !str_is_name(c->actions.hardware))
+		problem(r, "tenant and hardware in [ddi]: 1 to 64 of A-Z a-z 0-9 . _ - are wanted");
+	if (strcmp(c->actions.closed_window, "skip") != 0 && strcmp(c->actions.closed_window, "withhold") != 0)
+		problem(r, "closed_window in [ddi]: skip or withhold is wanted");
 	if (!detect_is_state(c->detect.state))
 		problem(r, "state in [detect]: compact, full or off is wanted");
 }

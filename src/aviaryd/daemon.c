@@ -13,6 +13,7 @@
 #include "net/loop.h"
 #include "net/mqtt.h"
 #include "net/notify.h"
+#include "service/actions.h"
 #include "service/alerts.h"
 #include "service/catalog.h"
 #include "service/commands.h"
@@ -25,6 +26,7 @@
 #include "service/registry.h"
 #include "service/rollouts.h"
 #include "service/settings.h"
+#include "service/targets.h"
 #include "service/unit.h"
 #include "store/db.h"
 
@@ -63,6 +65,8 @@ static enum err open_services(struct daemon *d, struct fault *f)
 		e = registry_open(s, &s->registry, f);
 	if (e == ERR_OK)
 		e = groups_open(s, &s->groups, f);
+	if (e == ERR_OK)
+		e = targets_open(s, &s->targets, f);
 	if (e == ERR_OK && (s->alerts = alerts_open(s, f)) == NULL)
 		e = ERR_UNAVAILABLE;
 	if (e == ERR_OK && (s->notify = notify_open(s, f)) == NULL)
@@ -77,11 +81,14 @@ static enum err open_services(struct daemon *d, struct fault *f)
 		e = ERR_UNAVAILABLE;
 	if (e == ERR_OK && (s->ingest = ingest_open(s, f)) == NULL)
 		e = ERR_UNAVAILABLE;
+	if (e == ERR_OK)
+		e = actions_open(s, &d->config->actions, &s->actions, f);
 	return e == ERR_OK ? units_commit(s, f) : e;
 }
 
 static void close_services(struct services *s)
 {
+	actions_close(s->actions);
 	ingest_close(s->ingest);
 	rollouts_close(s->rollouts);
 	detect_close(s->detect);
@@ -89,6 +96,7 @@ static void close_services(struct services *s)
 	commands_close(s->commands);
 	notify_close(s->notify);
 	alerts_close(s->alerts);
+	targets_close(s->targets);
 	groups_close(s->groups);
 	registry_close(s->registry);
 	catalog_close(s->catalog);

@@ -159,6 +159,7 @@ static bool act_on_errors(const struct rollout_state *in, struct rollout_decisio
 {
 	const struct rollout_stage *s = &in->stages[i];
 	bool revert = in->error_action == ROLLOUT_ON_REVERT;
+	if (in->error_action == ROLLOUT_ON_PROMOTE) return false;
 	if (!has_failed(s) || !act(in, d, revert)) return false;
 	explain(d, ROLLOUT_REASON_ERROR_CONDITION, (int)i, errors_of(s), total_of(s), s->error_percent);
 	if (!revert) go_stage(in, d, i, STAGE_ERROR, s->error_floor);
@@ -180,12 +181,13 @@ static bool act_on_trouble(const struct rollout_state *in, struct rollout_decisi
 
 /* ---- running ---- */
 
-/* Over without success: an operator who resumed past these very errors has accepted them, else it is for one to see. */
+/* Over without success: an operator who resumed past these very errors has accepted them, or said so from the start; else it is for one to
+ * see. */
 static void settle_stalled(const struct rollout_state *in, struct rollout_decision *d, unsigned i)
 {
 	const struct rollout_stage *s = &in->stages[i];
 	uint32_t errors = errors_of(s);
-	bool accepted = errors <= s->error_floor;
+	bool accepted = errors <= s->error_floor || in->error_action == ROLLOUT_ON_PROMOTE;
 	explain(d, accepted ? ROLLOUT_REASON_STAGE_ACCEPTED : ROLLOUT_REASON_STALLED, (int)i,
 	        s->counts[DEPLOYMENT_SUCCEEDED], total_of(s), s->success_percent);
 	go_stage(in, d, i, accepted ? STAGE_BAKING : STAGE_ERROR, s->error_floor);

@@ -97,6 +97,14 @@ enum err registry_select(struct call *c, const char *filter, int64_t group, enum
 	return e == ERR_OK ? filter_sql_each(c->s->db, &s, c->arena, visit_row, &v, c->fault) : e;
 }
 
+enum err registry_each_sorted(struct call *c, const char *filter, int64_t group, const char *sort, bool descending, int64_t limit,
+	enum err (*fn)(void *ctx, int64_t row, const char *text, int64_t number), void *ctx)
+{
+	struct device_select s = {.sort = sort, .descending = descending, .limit = limit};
+	enum err e = prepare_select(c, filter, group, &s);
+	return e == ERR_OK ? filter_sql_each(c->s->db, &s, c->arena, fn, ctx, c->fault) : e;
+}
+
 enum err registry_matches(struct call *c, const struct device_state *d, const char *filter, int64_t group, bool *matches)
 {
 	struct device_select s = {.row = d->row};

@@ -11,6 +11,7 @@
 #include "service/access.h"
 #include "service/alerts.h"
 #include "service/groups.h"
+#include "service/modules.h"
 #include "service/observe.h"
 #include "service/registry.h"
 #include "service/releases.h"
@@ -331,10 +332,12 @@ enum err rollout_set_status(struct call *c, struct rollout_rows *x, enum rollout
 static enum err check_release(struct call *c, const struct rollout_request *q, struct release_row *release)
 {
 	enum err e = releases_find(c, q->release, release);
-	if (e == ERR_NOT_FOUND)
+	if (e == ERR_NOT_FOUND || (!e && release->deleted_at))
 		return fault_set(c->fault, ERR_INVALID, "/release", "there is no release of this name");
+	if (!e && release->is_draft) /* a set of hawkBit's Management API: now its content is fixed */
+		e = modules_lock(c, release->id);
 	if (e)
-		return e;
+		return e == ERR_BAD_REQUEST ? ERR_INVALID : e;
 	int64_t reverted = 0;
 	e = rollout_reverted_of(c->s->rollouts->store, release->id, &reverted, c->fault);
 	if (!e && reverted)
