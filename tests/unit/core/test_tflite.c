@@ -388,6 +388,94 @@ static void test_many_tensors(void **state)
 	free(ops);
 }
 
+/* More inputs, operators, buffers than there is room for; constants in other places than the FlatBuffer. */
+static void test_limits(void **state)
+{
+	(void)state;
+	static struct b_op ops[257];
+	static char names[257][8];
+	for (int i = 0; i < 257; i++) {
+		snprintf(names[i], sizeof names[i], "op%d", i);
+		ops[i] = (struct b_op){32, 1, names[i], {0}, 1, {1}, 1, 0, 0, {0}, 0, {0}, 0};
+	}
+	struct b_graph graph = {custom_tensors, 2, ops, 257, {0}, 1, {1}, 1};
+	struct b_model m = {&graph, 1, NULL, 0, 0};
+	struct writer w = b_model(&m);
+	expect_refused(&w, ERR_TOO_LARGE, "subgraphs[0].operators[256] at byte");
+	w = build("custom");
+	size_t list = w.len; /* 129 times the first tensor */
+	w_put(&w, 4, 129);
+	for (int i = 0; i < 129; i++) w_put(&w, 4, 0);
+	w_link(&w, w_field(&w, graph_of(&w), 1), list);
+	expect_refused(&w, ERR_TOO_LARGE, "subgraphs[0].inputs at byte");
+	w = build("custom");
+	list = w.len;
+	w_put(&w, 4, 5000);
+	for (int i = 0; i < 5000; i++) w_put(&w, 4, 0);
+	w_link(&w, w_field(&w, op_at(&w, 0), 1), list);
+	expect_refused(&w, ERR_TOO_LARGE, "subgraphs[0].operators[0].inputs at byte");
+	w = build("custom");
+	w_set(&w, vector_of(&w, follow(&w, vector_of(&w, root_of(&w), 1)), 1), 1, 0);
+	expect_refused(&w, ERR_INVALID, "operator_codes[0].custom_code");
+	w = build("custom");
+	w_set(&w, w_field(&w, follow(&w, vector_of(&w, root_of(&w), 1)), 3), 4, (uint32_t)-7);
+	expect_refused(&w, ERR_INVALID, "operator number -7");
+	w = build("custom");
+	w_set(&w, w_field(&w, follow(&w, vector_of(&w, root_of(&w), 1)), 3), 4, 4000);
+	assert_int_equal(read_bytes(w.data, w.len), ERR_OK); /* an operator newer than this reader */
+	assert_string_equal(facts->ops[0].name, "BUILTIN_4000");
+	free(w.data);
+}
+
+/* Files above 2 GiB keep constants behind the FlatBuffer: buffers say where. */
+static void test_outside(void **state)
+{
+	(void)state;
+	for (int past = 0; past <= 1; past++) {
+		struct writer w = build("conv8");
+		size_t table = w_table(&w, (const struct cell[]){{1, 8, 0}, {2, 8, 72}}, 2);
+		w_link(&w, vector_of(&w, root_of(&w), 4) + 4, table);
+		size_t offset = w.len;
+		for (int i = 0; i < 72; i++) w_put(&w, 1, 1);
+		w_set(&w, w_field(&w, table, 1), 8, offset + (size_t)past);
+		if (past) {
+			expect_refused(&w, ERR_INVALID, "buffers[1].offset at byte");
+			continue;
+		}
+		assert_int_equal(read_bytes(w.data, w.len), ERR_OK);
+		assert_int_equal(facts->constant_bytes, 72);
+		assert_string_equal(facts->arena_unknown, "constants of subgraphs[0].tensors[1] are outside the FlatBuffer");
+		free(w.data);
+	}
+}
+
+static void test_planned_sizes(void **state)
+{
+	(void)state;
+	struct writer w = build("plan");
+	w_set(&w, vector_of(&w, tensor_at(&w, 1), 0) + 4, 4, 0x7fffffff);
+	w_set(&w, vector_of(&w, tensor_at(&w, 1), 0), 4, 2);
+	assert_int_equal(read_bytes(w.data, w.len), ERR_OK);
+	assert_string_equal(facts->arena_unknown, "subgraphs[0].tensors[1] is above 2 GiB");
+	w_set(&w, vector_of(&w, tensor_at(&w, 1), 0), 4, 1); /* fits alone, not with the others */
+	assert_int_equal(read_bytes(w.data, w.len), ERR_OK);
+	assert_string_equal(facts->arena_unknown, "its tensors need more than 2 GiB at once");
+	assert_int_equal(facts->head_bytes, 0);
+	free(w.data);
+	w = build("tconv"); /* the result is small enough, eight bytes for each of it are not */
+	w_set(&w, vector_of(&w, tensor_at(&w, 4), 0), 4, 2000000);
+	assert_int_equal(read_bytes(w.data, w.len), ERR_OK);
+	assert_string_equal(facts->arena_unknown, "subgraphs[0].operators[0] asks for too much scratch memory");
+	free(w.data);
+	static const struct b_op op = {19, 1, NULL, {0}, 1, {1}, 1, 0, 0, {0}, 0, {2}, 1};
+	struct b_graph graph = {plan_tensors, 3, &op, 1, {0}, 1, {1}, 1};
+	struct b_model m = {&graph, 1, NULL, 0, 0};
+	w = b_model(&m);
+	assert_int_equal(read_bytes(w.data, w.len), ERR_OK);
+	assert_string_equal(facts->arena_unknown, "subgraphs[0] has an intermediate tensor with a size");
+	free(w.data);
+}
+
 /* Every cut and every flipped byte of every small model is refused with a place, or read. */
 static void test_damage(void **state)
 {
@@ -419,7 +507,8 @@ int main(void)
 		cmocka_unit_test(test_overlap),
 		cmocka_unit_test(test_calls),            cmocka_unit_test(test_calls_that_multiply),
 		cmocka_unit_test(test_offline_plans),    cmocka_unit_test(test_many_tensors),
-		cmocka_unit_test(test_damage),
+		cmocka_unit_test(test_limits),           cmocka_unit_test(test_outside),
+		cmocka_unit_test(test_planned_sizes),    cmocka_unit_test(test_damage),
 	};
 	return cmocka_run_group_tests(tests, open_room, close_room);
 }

@@ -162,7 +162,7 @@ static inline void b_tensor(struct writer *w, size_t slot, const struct b_tensor
 	size_t scale = w_vector(w, q, 2, 4, (uint32_t)t->scales);
 	for (int i = 0; i < t->scales; i++) w_set(w, scale + 4 * (size_t)i, 4, 0x3f000000); /* 0.5 */
 	size_t zero = w_vector(w, q, 3, 8, (uint32_t)t->scales);
-	for (int i = 0; i < t->scales; i++) w_set(w, zero + 8 * (size_t)i, 8, (uint64_t)(int64_t)-128);
+	for (int i = 0; i < t->scales; i++) w_set(w, zero + 8 * (size_t)i, 8, t->type == I16 ? 0 : (uint64_t)(int64_t)-128);
 }
 
 static inline void b_op(struct writer *w, size_t slot, const struct b_op *op, unsigned code)
