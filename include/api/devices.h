@@ -13,7 +13,7 @@
 struct device_body { /* bound by device_create_fields and the patch table */
 	bool none;           /* offset 0 means "no present flag" */
 	bool has_tags;
-	const char *id, *name, *hardware, *attributes;
+	const char *id, *name, *hardware, *attributes, *protocol, *token;
 	struct json_strs tags;
 };
 

@@ -7,6 +7,7 @@
 #include "api/routes.h"
 #include "api/server.h"
 
+struct ddi;
 struct listeners;
 struct steps;
 
@@ -17,6 +18,7 @@ struct api {
 	const struct api_options *options;
 	struct router *router;
 	struct listeners *listeners; /* of /events */
+	struct ddi *ddi;             /* hawkBit's device API */
 	struct steps *steps;         /* requests that are worked on in pieces */
 	struct request *spare;       /* requests that wait for their next use */
 	size_t spare_count;

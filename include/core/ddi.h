@@ -126,8 +126,8 @@ struct ddi_sleep {
 int64_t ddi_sleep_ms(const struct ddi_sleep *s);
 /* "HH:mm:ss", from 00:00:01 to 23:59:59: always 8 characters. */
 void ddi_format_sleep(int64_t ms, char out[9]);
-/* The next action id after `last`. */
-int64_t ddi_next_action(int64_t last);
+/* Whether clients can deal with an action of this number. */
+bool ddi_is_action(int64_t id);
 /* The cache-buster of links: changes with the action, with being forced, and with the window. */
 int32_t ddi_link_hash(int64_t action, bool is_forced, bool is_open);
 

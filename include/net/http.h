@@ -56,6 +56,7 @@ struct http_config {
 	const struct http_address *addresses; /* copied */
 	size_t address_count;                 /* at most 8 */
 	const char *tls_cert_pem, *tls_key_pem; /* contents, copied; needed where an address is_tls */
+	const char *tls_client_ca_pem;        /* clients may show a certificate that one of these signed; NULL or "": none is asked for */
 	unsigned max_connections;             /* for each address; 4096 */
 	unsigned max_connections_per_ip;      /* no limit */
 	unsigned idle_timeout_s;              /* of a connection without any traffic; 60 */
@@ -100,6 +101,13 @@ const char *http_header(const struct http_request *req, const char *name); /* NU
 int64_t http_content_length(const struct http_request *req);               /* -1: not announced (chunked), 0: no body */
 const char *http_remote(const struct http_request *req);                   /* numeric address without port */
 bool http_is_tls(const struct http_request *req);
+/* Of a TLS client that showed a certificate which tls_client_ca_pem has signed: false for all others. */
+struct http_peer {
+	char name[128];         /* the subject's common name */
+	char issuer_hash[9];    /* OpenSSL's hash of the issuer's name (openssl x509 -issuer_hash), 8 hex digits */
+	char issuer_sha256[65]; /* SHA-256 of the issuer's name in DER */
+};
+bool http_peer(const struct http_request *req, struct http_peer *out);
 /* Whether the client has closed its end. Nobody tells who waits for a reply (`abort` comes with the next attempt to write): who works for long
  * asks now and then. It costs a system call. */
 bool http_is_hung_up(const struct http_request *req);
@@ -135,6 +143,15 @@ void http_reply_file(struct http_request *req, int fd, uint64_t size_bytes, cons
 void http_release_held(struct http_server *s);
 /* COMMIT failed: all held replies become this one, but those that `again` gives anew. They leave at once. */
 void http_fail_held(struct http_server *s, int status, const char *content_type, const char *body);
+
+/* The same with more to say. */
+struct http_file {
+	const char *etag;         /* as above */
+	const char *content_type;
+	int64_t modified_s;       /* Last-Modified, and If-Range by a date; 0: none */
+	bool has_many;            /* several ranges are answered as multipart/byteranges (RFC 9110 section 14.6) */
+};
+void http_reply_file_as(struct http_request *req, int fd, uint64_t size_bytes, const struct http_file *how);
 
 /* ---- streams ---- server-sent events and other endless answers */
 /* Status 200. A client for which more than max_queued_bytes wait is dropped. on_close is called exactly once, whoever

@@ -110,12 +110,15 @@ struct action_offer {
 	bool wants_attributes;
 	int64_t sleep_ms;
 };
+/* Whether the next poll needs no SQL. */
+bool actions_is_ready(struct call *c, const struct device_state *d);
 /* Says that the device is there, and what it is to do. */
 AVIARY_MUST_CHECK enum err actions_poll(struct call *c, struct device_state *d, struct action_offer *out);
 /* Whether it is the device's token; constant time. */
 bool actions_check_token(struct call *c, struct device_state *d, const char *text, size_t len);
 /* Registers a device that a gateway or a certificate vouches for: hawkBit's plug and play. */
 AVIARY_MUST_CHECK enum err actions_register(struct call *c, const char *id, struct device_state **out);
+const char *actions_hardware(const struct call *c); /* class of devices of which nobody says another one */
 
 /* One action's document. */
 enum action_window { ACTION_WINDOW_NONE, ACTION_WINDOW_OPEN, ACTION_WINDOW_CLOSED };
@@ -166,7 +169,7 @@ AVIARY_MUST_CHECK enum err actions_set_installed(struct call *c, struct device_s
 
 /* The files of a module that an action of the device offers; ERR_NOT_FOUND where none does. */
 AVIARY_MUST_CHECK enum err actions_files(struct call *c, struct device_state *d, int64_t module, int64_t *action, struct action_file **out, size_t *count);
-/* A file is fetched from its beginning: noted, and counted until the device says something. */
+/* A file is fetched from its beginning: counted until the device says something, and noted where `uri` is not NULL. */
 AVIARY_MUST_CHECK enum err actions_downloading(struct call *c, struct device_state *d, int64_t action, const char *uri);
 
 struct auto_confirm {

@@ -34,6 +34,7 @@ struct blob_job {
 	int fd;                  /* its own descriptor of the part; closed by blob_job_free */
 	bool is_hashed;          /* the content was hashed as it came, and is right */
 	char sha256[SHA256_HEX]; /* wanted */
+	char sha1[41], md5[33];  /* of a content that was hashed; else "" */
 	char *part, *blob;       /* paths */
 	char *uploads, *blobs;   /* their directories */
 	enum err result;

@@ -46,6 +46,10 @@
 	X(DELIVERIES_PENDING, "gauge", "aviary_deliveries", "status=\"pending\"", "notifications by status") \
 	X(DELIVERIES_DEAD, "gauge", "aviary_deliveries", "status=\"dead\"", "notifications by status") \
 	X(RECEIVERS_FAILING, "gauge", "aviary_receivers_failing", "", "receivers whose last attempts failed in a row") \
+	X(DDI_POLLS, "counter", "aviary_ddi_polls_total", "", "polls of DDI devices") \
+	X(DDI_REFRESHED, "counter", "aviary_ddi_refreshed_total", "", "DDI devices whose answer was worked out anew from the database") \
+	X(DDI_STRETCH, "gauge", "aviary_ddi_stretch_percent", "", "how much longer than set the intervals of polls are, for load") \
+	X(DDI_REFUSED, "counter", "aviary_ddi_refused_total", "", "requests of DDI devices that did not prove who they are") \
 	X(EVENTS, "counter", "aviary_events_total", "", "events appended") \
 	X(JOBS_RUNNING, "gauge", "aviary_jobs_running", "", "jobs in the pool, waiting ones included") \
 	X(RESIDENT_BYTES, "gauge", "process_resident_memory_bytes", "", "resident memory") \

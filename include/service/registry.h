@@ -23,6 +23,7 @@
 
 #define DEVICE_ID_MAX 64
 #define DEVICE_ATTRIBUTES_MAX 32        /* an attribute value is at most 256 bytes, a name 64 */
+#define DEVICE_ATTRIBUTES_DDI_MAX 100   /* of devices that tell theirs by configData */
 #define DEVICE_TAGS_MAX 32
 #define TWIN_MAX 16384                  /* bytes of the JSON text */
 #define DESIRED_MESSAGE_MAX 200         /* bytes of an MQTT /desired message */
@@ -49,6 +50,8 @@ struct device_state {
 	uint32_t hardware;       /* interned: registry_text() */
 	uint32_t release;        /* interned name it said it runs; 0: unknown */
 	bool online;
+	bool is_ddi;             /* speaks hawkBit's DDI over HTTP (service/actions.h): nothing is sent to it */
+	bool is_stale;           /* of such a device: something changed since its poll was last worked out */
 	bool can_shadow;         /* capability: can run a release beside its own */
 	uint8_t dirty;           /* private: what waits for registry_flush */
 	bool touched;            /* private: changed since the last commit */
@@ -105,6 +108,8 @@ struct device_spec {
 	size_t attribute_count;
 	const char *const *tags;                   /* replaced as a whole */
 	size_t tag_count;
+	const char *protocol;                      /* "aviary" or "ddi"; only of a new device, NULL: aviary */
+	const char *token;                         /* of a new ddi device; NULL: a random one (service/actions.h shows it) */
 };
 /* Fills the attributes of a spec from a JSON object; numbers and booleans become their text, null means removal. */
 AVIARY_MUST_CHECK enum err registry_bind_attributes(struct call *c, const struct json *object, struct device_spec *spec);
@@ -153,6 +158,19 @@ AVIARY_MUST_CHECK enum err registry_enrol(struct call *c, const char *device_id,
  * last): then nothing else may be done with the report's content either. */
 AVIARY_MUST_CHECK enum err registry_apply_report(struct call *c, struct device_state *d, const struct device_report *report, bool *is_new);
 
+/* What a device runs that does not say so itself: worked out from what it was given. */
+struct registry_running {
+	const char *release;
+	const char *firmware; /* NULL: unknown */
+	const struct device_attribute *models; /* name and version */
+	size_t model_count;
+};
+AVIARY_MUST_CHECK enum err registry_set_running(struct call *c, struct device_state *d, const struct registry_running *running);
+/* Another class: only of devices that tell it themselves. */
+AVIARY_MUST_CHECK enum err registry_set_hardware(struct call *c, struct device_state *d, const char *hardware);
+/* The token of a ddi device, sealed; text NULL: 32 random characters. ERR_INVALID: not 1 to 128 visible characters. */
+AVIARY_MUST_CHECK enum err registry_set_token(struct call *c, struct device_state *d, const char *text);
+
 /* ---- desired ---- */
 /* What this device should do has changed: the next rev, and the outbox tells it. */
 AVIARY_MUST_CHECK enum err registry_bump_desired(struct call *c, struct device_state *d);
@@ -177,6 +195,9 @@ AVIARY_MUST_CHECK enum err registry_count(struct call *c, const char *filter, in
  * device), but must not select with the same filter again. */
 AVIARY_MUST_CHECK enum err registry_select(struct call *c, const char *filter, int64_t group,
                                            enum err (*fn)(void *ctx, struct device_state *d), void *ctx);
+/* The first `limit` matches in order of `sort` (as of struct device_query without its sign; NULL: of row), with the value sorted by. */
+AVIARY_MUST_CHECK enum err registry_each_sorted(struct call *c, const char *filter, int64_t group, const char *sort, bool descending, int64_t limit,
+	enum err (*fn)(void *ctx, int64_t row, const char *text, int64_t number), void *ctx);
 /* The same in pieces, for selections of any size on the loop: a step visits devices until the timebox is over, at least a few. Whoever is
  * registered or changed meanwhile is seen as it is when the scan passes by, those registered after its beginning not at all; each
  * device at most once. `fn` must not write what the filter asks for. A filter on presence first writes what waits, in pieces too. */

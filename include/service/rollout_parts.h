@@ -40,6 +40,7 @@
 #define ROLLOUT_REVERTS_MAX 8       /* attempts to send a device back before a person has to look */
 #define ROLLOUT_BASELINE_REPORTS 3  /* fewer make no baseline */
 
+struct device_state; /* service/registry.h */
 struct judged_stage; /* service/rollout_judged.h: a stage's blocks in memory */
 
 /* What is known of a rollout besides its rows: immutable, or cheap to lose. */
@@ -310,11 +311,19 @@ AVIARY_MUST_CHECK enum err deployment_offer(struct call *c, struct rollout_live 
 /* Sends it back to its previous release, or cancels it, as core/deployment.h says. */
 AVIARY_MUST_CHECK enum err deployment_take_back(struct call *c, struct rollout_live *live, struct deployment_row *d);
 AVIARY_MUST_CHECK enum err deployment_timed_out(struct call *c, struct rollout_rows *x, struct deployment_row *d);
+/* Whether the device may take part in the rollout: it is in no other one, or that one gives way (delivery.supersede). */
+bool deployment_is_free(struct call *c, const struct rollout_live *live, const struct device_state *d);
+/* Ends its part in the other one, if it has any. */
+AVIARY_MUST_CHECK enum err deployment_supersede(struct call *c, const struct rollout_live *live, const struct device_state *d);
 void deployment_set_active(struct call *c, int64_t device, int64_t deployment); /* in the registry's mirror */
 /* Takes part in its rollout again, after that had ended. *is_free false: the device is in another one by now. */
 AVIARY_MUST_CHECK enum err deployment_rejoin(struct call *c, const struct deployment_row *d, bool *is_free);
 /* A revert that failed is attempted anew; nothing happens to a device that is in another rollout by now. */
 AVIARY_MUST_CHECK enum err deployment_retry_revert(struct call *c, struct rollout_live *live, struct deployment_row *d);
+
+/* For service/actions: what the device said of its present attempt; d->is_closed where that is its end. */
+AVIARY_MUST_CHECK enum err deployment_on_action(struct call *c, struct deployment_row *d, enum report_state said, int64_t progress, const char *reason);
+bool deployment_is_on_offer(enum deployment_status s); /* its device is to do something */
 
 /* ---- rollout_view.c ---- */
 void rollout_write(struct call *c, const struct rollout_rows *x, struct buf *out);

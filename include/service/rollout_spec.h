@@ -64,7 +64,7 @@ struct rollout_request {
 	struct {
 		double percent;
 		int64_t min_count;
-		const char *action; /* "revert" or "pause" */
+		const char *action; /* "revert", "pause", "promote" */
 	} error;
 	int64_t soak_ms;
 	int64_t timeout_ms; /* of one attempt of one device */
@@ -101,6 +101,16 @@ struct rollout_request {
 	} judge;
 	struct json_objects gates; /* struct rollout_gate_request */
 	struct json_strs devices;  /* canaries by name; none = drawn */
+	struct {                   /* of devices that speak DDI (service/actions.h); others get everything at once */
+		const char *type;  /* core/ddi.h */
+		int64_t forced_at; /* of timeforced */
+		bool confirm;      /* by the device or its user, before it begins */
+		int64_t weight;    /* 0 to 1000; shown */
+		bool supersede;    /* what a device is busy with in another rollout is cancelled; of any protocol */
+		struct {
+			const char *schedule, *duration, *timezone; /* NULL: none; core/maintenance.h */
+		} maintenance;
+	} delivery;
 };
 
 extern const struct field rollout_request_fields[];

@@ -22,6 +22,8 @@ AVIARY_MUST_CHECK enum err signing_open(const char *state_dir, struct signing **
 void signing_close(struct signing *s); /* wipes the key; NULL is allowed */
 const uint8_t *signing_public_key(const struct signing *s); /* ED25519_KEY_BYTES */
 const char *signing_key_id(const struct signing *s);        /* first 16 hex digits of SHA-256 of the public key */
+/* What tokens of DDI devices are sealed with (crypto_seal): keys/target.key, made and read like the other one. */
+const uint8_t *signing_target_key(const struct signing *s);
 void signing_sign(const struct signing *s, const void *data, size_t len, uint8_t signature[ED25519_SIGNATURE_BYTES]);
 
 #endif

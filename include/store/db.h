@@ -49,6 +49,7 @@ AVIARY_MUST_CHECK enum err db_end(struct db *db, bool keep, struct fault *f);
  * unit opens the transaction too: nothing ever commits by itself. */
 AVIARY_MUST_CHECK enum err db_commit(struct db *db, struct fault *f);
 const char *db_path(const struct db *db); /* of the file, absolute */
+uint64_t db_steps(const struct db *db);  /* steps of statements since it was opened */
 bool db_is_dirty(const struct db *db);   /* a transaction is open */
 bool db_is_changed(const struct db *db); /* and rows were changed in it, be it that they were rolled back */
 void db_rollback(struct db *db);

@@ -19,6 +19,9 @@ void deployment_store_close(struct deployment_store *s);
 struct deployment_row {
 	int64_t id, rollout, stage, device, attempt, prev_release, progress, reverts, counter;
 	int64_t offered_at, deadline_at, ended_at, updated_at; /* 0: none */
+	int64_t action, cancelling; /* service/actions.h; 0: none; cancelling below 0: its device refused */
+	int confirm;                /* 0 not asked, 1 waits, 2 confirmed */
+	bool is_closed;             /* not stored: its device itself has ended the attempt */
 	bool is_canary;
 	enum deployment_kind kind;
 	enum deployment_status state;

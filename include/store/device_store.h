@@ -26,7 +26,7 @@ struct device_mirror {
 	int64_t running_counter, desired_rev, sent_rev;
 	int64_t last_seen_at, created_at;
 	int64_t deployment; /* active one, 0: none */
-	bool online, can_shadow;
+	bool online, can_shadow, is_ddi;
 };
 /* Every device, in order of row; reads the whole table. */
 AVIARY_MUST_CHECK enum err device_store_load(struct device_store *s, void (*fn)(void *ctx, const struct device_mirror *m), void *ctx, struct fault *f);
@@ -89,6 +89,25 @@ AVIARY_MUST_CHECK enum err device_store_set_running(struct device_store *s, int6
                                                     const char *reported, int64_t now_ms, struct fault *f);
 AVIARY_MUST_CHECK enum err device_store_set_capabilities(struct device_store *s, int64_t row, const char *json, bool can_shadow, int64_t now_ms,
 	struct fault *f);
+
+/* What only a device of protocol ddi has. Texts and the blob are valid while `fn` runs. */
+struct device_ddi {
+	int64_t row;
+	const void *token; /* sealed; NULL: none */
+	size_t token_len;
+	const char *auto_confirm; /* JSON; NULL: off */
+	int64_t installed_at, installed_action;
+	bool wants_attributes;
+};
+/* Makes it one; also for another token. Attributes are asked for. */
+AVIARY_MUST_CHECK enum err device_store_set_ddi(struct device_store *s, int64_t row, const void *token, size_t len, struct fault *f);
+AVIARY_MUST_CHECK enum err device_store_ddi(struct device_store *s, int64_t row, void (*fn)(void *ctx, const struct device_ddi *d), void *ctx,
+                                            bool *found, struct fault *f);
+AVIARY_MUST_CHECK enum err device_store_each_ddi(struct device_store *s, void (*fn)(void *ctx, const struct device_ddi *d), void *ctx,
+                                                 struct fault *f);
+AVIARY_MUST_CHECK enum err device_store_set_wants(struct device_store *s, int64_t row, bool wants_attributes, struct fault *f);
+AVIARY_MUST_CHECK enum err device_store_set_auto_confirm(struct device_store *s, int64_t row, const char *json, struct fault *f); /* NULL: off */
+AVIARY_MUST_CHECK enum err device_store_set_installed(struct device_store *s, int64_t row, int64_t at, int64_t action, struct fault *f);
 
 /* desired_rev + 1 */
 AVIARY_MUST_CHECK enum err device_store_bump(struct device_store *s, int64_t row, struct fault *f);

@@ -3,6 +3,7 @@
 
 #include "api/devices.h"
 #include "api/route.h"
+#include "service/actions.h"
 #include "service/groups.h"
 #include "service/registry.h"
 
@@ -13,11 +14,14 @@
 #define HARDWARE_DOC "hardware class: decides which variant of an artifact fits"
 #define ATTRIBUTES_DOC "text by name; numbers and booleans become text; at most 32"
 #define TAGS_DOC "at most 32"
+#define PROTOCOL_DOC "aviary: MQTT; ddi: hawkBit's Direct Device Integration over HTTP (docs/ddi.md)"
 
 const struct field device_create_fields[] = {
 	{.name = "id", .type = FIELD_STR, AT(id), .min = 1, .max = DEVICE_ID_MAX, .flags = FIELD_REQUIRED, .doc = "public id"},
 	{.name = "name", .type = FIELD_STR, AT(name), .max = 128, .doc = "for people"},
 	{.name = "hardware", .type = FIELD_STR, AT(hardware), .min = 1, .max = 64, .flags = FIELD_REQUIRED, .doc = HARDWARE_DOC},
+	{.name = "protocol", .type = FIELD_ENUM, AT(protocol), .choices = "aviary ddi", .doc = PROTOCOL_DOC},
+	{.name = "token", .type = FIELD_STR, AT(token), .min = 1, .max = 128, .doc = "target token of a ddi device; a random one when absent"},
 	{.name = "attributes", .type = FIELD_DOC, AT(attributes), .max = 16384, .doc = ATTRIBUTES_DOC},
 	{.name = "tags", .type = FIELD_STRS, AT(tags), SEEN(has_tags), .max = DEVICE_TAGS_MAX, .doc = TAGS_DOC},
 	{.name = NULL},
@@ -42,6 +46,8 @@ const struct field device_reply_fields[] = {
 	{.name = "id", .type = FIELD_STR, .doc = "public id"},
 	{.name = "name", .type = FIELD_STR, .doc = "for people"},
 	{.name = "hardware", .type = FIELD_STR, .doc = HARDWARE_DOC},
+	{.name = "protocol", .type = FIELD_STR, .doc = PROTOCOL_DOC},
+	{.name = "token", .type = FIELD_STR, .doc = "target token of a ddi device; only in the reply to its registration"},
 	{.name = "attributes", .type = FIELD_DOC, .doc = "text by name"},
 	{.name = "tags", .type = FIELD_STRS, .doc = "in order"},
 	{.name = "online", .type = FIELD_BOOL, .doc = "its status says so"},
@@ -88,7 +94,7 @@ const struct route_query device_list_query[] = {
 enum err api_bind_device(struct call *c, const struct device_body *b, const struct json *document, struct device_spec *spec)
 {
 	const struct json *attributes = json_get(document, "attributes");
-	*spec = (struct device_spec){.id = b->id, .name = b->name, .hardware = b->hardware};
+	*spec = (struct device_spec){.id = b->id, .name = b->name, .hardware = b->hardware, .protocol = b->protocol, .token = b->token};
 	if (b->has_tags) {
 		static const char *const none[1];
 		spec->tags = b->tags.count > 0 ? b->tags.items : none;
@@ -147,6 +153,20 @@ static enum err list_devices(struct api_request *rq)
 	return e == ERR_OK ? api_list_devices(rq, group.id) : e;
 }
 
+/* Of a device that was just registered: shown here, and by hawkBit's Management API to operators. */
+static enum err show_token(struct api_request *rq, struct device_state *d)
+{
+	const char *token;
+	enum err e = actions_token(&rq->call, d, &token);
+	if (e != ERR_OK || token == NULL)
+		return e;
+	rq->is_secret = true;
+	rq->out.data[--rq->out.len] = '\0'; /* the brace comes again */
+	json_str(&rq->out, "token", token);
+	json_close_object(&rq->out);
+	return ERR_OK;
+}
+
 static enum err create_device(struct api_request *rq)
 {
 	struct device_spec spec;
@@ -157,7 +177,8 @@ static enum err create_device(struct api_request *rq)
 	if (e != ERR_OK)
 		return e;
 	rq->location = arena_printf(rq->call.arena, "/api/v1/devices/%s", d->id);
-	return show(rq, d);
+	e = show(rq, d);
+	return e == ERR_OK && d->is_ddi ? show_token(rq, d) : e;
 }
 
 static enum err get_device(struct api_request *rq)

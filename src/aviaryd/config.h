@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "net/http.h"
 #include "service/access.h"
+#include "service/actions.h"
 #include "service/catalog.h"
 #include "service/detect.h"
 #include "service/ingest.h"
@@ -30,7 +31,7 @@ struct listen_list {
 struct config {
 	struct {
 		struct listen_list plain, tls;
-		const char *tls_certificate, *tls_key;
+		const char *tls_certificate, *tls_key, *tls_client_ca;
 		int64_t max_connections, max_connections_per_address;
 	} http;
 	struct api_options api;
@@ -44,14 +45,15 @@ struct config {
 	struct telemetry_options telemetry;
 	struct ingest_limits ingest;
 	struct detect_options detect;
+	struct action_options actions;
 	const char *notify_allow; /* networks, checked */
 	int64_t report_interval_ms; /* 0: devices' own */
 	int64_t jobs;
 	int64_t drain_ms;
 	enum log_level log_level;
-	char *texts[64]; /* what the texts above point to */
+	char *texts[96]; /* what the texts above point to */
 	size_t text_count;
-	bool is_set[64]; /* by row of the table: the file has given it */
+	bool is_set[96]; /* by row of the table: the file has given it */
 };
 
 /* Defaults only. */

@@ -32,7 +32,7 @@ struct daemon {
 	struct arena *arena;     /* of calls by timers */
 	struct loop_timer *rollouts_timer, *second_timer, *alerts_timer, *notify_timer, *presence_timer, *retain_timer, *minute_timer, *watchdog_timer;
 	struct loop_signal *signals[3];
-	struct buf tls_certificate, tls_key; /* PEM, as read */
+	struct buf tls_certificate, tls_key, tls_client_ca; /* PEM, as read */
 	size_t bound_count;      /* addresses of the configuration that were bound, from the first */
 	struct loop_timer *before_timer;
 	int64_t before_until_ms;

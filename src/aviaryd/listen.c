@@ -41,6 +41,7 @@ static struct http_config http_config_of(const struct daemon *d, const struct ht
 	return (struct http_config){.addresses = addresses, .address_count = count,
 		.tls_cert_pem = buf_cstr(&d->tls_certificate),
 	                            .tls_key_pem = buf_cstr(&d->tls_key),
+		.tls_client_ca_pem = buf_cstr(&d->tls_client_ca),
 		.max_connections = (unsigned)d->config->http.max_connections,
 	                            .max_connections_per_ip = (unsigned)d->config->http.max_connections_per_address};
 }
@@ -52,6 +53,8 @@ enum err listen_open(struct daemon *d, struct fault *f)
 	enum err e = read_pem(c->http.tls_certificate, &d->tls_certificate, f);
 	if (e == ERR_OK)
 		e = read_pem(c->http.tls_key, &d->tls_key, f);
+	if (e == ERR_OK)
+		e = read_pem(c->http.tls_client_ca, &d->tls_client_ca, f);
 	if (e != ERR_OK)
 		return e;
 	d->bound_count = all_addresses(c, addresses);
@@ -153,15 +156,17 @@ static void take_over(struct daemon *d)
 void listen_reload(struct daemon *d)
 {
 	struct fault f = {"", ""};
-	struct buf old_certificate = d->tls_certificate, old_key = d->tls_key;
+	struct buf old_certificate = d->tls_certificate, old_key = d->tls_key, old_ca = d->tls_client_ca;
 	if (d->config->http.tls.count == 0)
 		return;
-	d->tls_certificate = d->tls_key = (struct buf)BUF_INIT;
+	d->tls_certificate = d->tls_key = d->tls_client_ca = (struct buf)BUF_INIT;
 	enum err e = read_pem(d->config->http.tls_certificate, &d->tls_certificate, &f);
 	if (e == ERR_OK)
 		e = read_pem(d->config->http.tls_key, &d->tls_key, &f);
+	if (e == ERR_OK)
+		e = read_pem(d->config->http.tls_client_ca, &d->tls_client_ca, &f);
 	bool same = e == ERR_OK && strcmp(buf_cstr(&d->tls_certificate), buf_cstr(&old_certificate)) == 0 &&
-	            strcmp(buf_cstr(&d->tls_key), buf_cstr(&old_key)) == 0;
+	            strcmp(buf_cstr(&d->tls_key), buf_cstr(&old_key)) == 0 && strcmp(buf_cstr(&d->tls_client_ca), buf_cstr(&old_ca)) == 0;
 	if (e == ERR_OK && !same)
 		e = try_pair(d, &f);
 	if (e != ERR_OK || same) {
@@ -169,12 +174,15 @@ void listen_reload(struct daemon *d)
 			log_event(LOG_ERROR, "reload.certificate", "kept=yes detail=%s", log_quote(f.detail));
 		buf_done(&d->tls_certificate);
 		buf_done(&d->tls_key);
+		buf_done(&d->tls_client_ca);
 		d->tls_certificate = old_certificate;
 		d->tls_key = old_key;
+		d->tls_client_ca = old_ca;
 		return;
 	}
 	buf_done(&old_certificate);
 	buf_done(&old_key);
+	buf_done(&old_ca);
 	take_over(d);
 }
 
@@ -188,4 +196,5 @@ void listen_close(struct daemon *d)
 	d->http = d->http_before = NULL; /* ticks go on while jobs end */
 	buf_done(&d->tls_certificate);
 	buf_done(&d->tls_key);
+	buf_done(&d->tls_client_ca);
 }

@@ -11,6 +11,7 @@
 #include "net/loop.h"
 #include "net/notify.h"
 #include "service/access.h"
+#include "service/actions.h"
 #include "service/alerts.h"
 #include "service/commands.h"
 #include "service/detect.h"
@@ -186,6 +187,9 @@ static void on_second(void *ctx)
 	loop_mark(d->loop, "commands.tick");
 	call_init(d, &c, &f);
 	report("commands.tick", commands_tick(&c), &f);
+	loop_mark(d->loop, "ddi.tick");
+	call_init(d, &c, &f);
+	report("ddi.tick", actions_tick(&c), &f);
 	loop_mark(d->loop, "health.tick");
 	call_init(d, &c, &f);
 	report("health.tick", health_tick(&c), &f);

@@ -76,6 +76,95 @@ void sha256_free(struct sha256 *h)
 	free(h);
 }
 
+/* ---- several digests of one pass ---- */
+
+struct file_digest {
+	EVP_MD_CTX *sha1, *md5;
+	struct sha256 *sha256;
+};
+
+static EVP_MD_CTX *digest_begin(const EVP_MD *md)
+{
+	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+	must(ctx != NULL && EVP_DigestInit_ex(ctx, md, NULL), "digest");
+	return ctx;
+}
+
+struct file_digest *file_digest_new(void)
+{
+	struct file_digest *h = malloc(sizeof *h);
+	must(h != NULL, "memory");
+	*h = (struct file_digest){digest_begin(EVP_sha1()), digest_begin(EVP_md5()), sha256_new()};
+	return h;
+}
+
+void file_digest_update(struct file_digest *h, const void *data, size_t len)
+{
+	sha256_update(h->sha256, data, len);
+	must(EVP_DigestUpdate(h->sha1, data, len) && EVP_DigestUpdate(h->md5, data, len), "digest");
+}
+
+void file_digest_final(struct file_digest *h, struct file_digests *out)
+{
+	uint8_t sha1[20], md5[16];
+	sha256_final(h->sha256, out->sha256);
+	must(EVP_DigestFinal_ex(h->sha1, sha1, NULL) && EVP_DigestFinal_ex(h->md5, md5, NULL), "digest");
+	hex_encode(sha1, sizeof sha1, out->sha1);
+	hex_encode(md5, sizeof md5, out->md5);
+}
+
+void file_digest_free(struct file_digest *h)
+{
+	if (h == NULL) return;
+	EVP_MD_CTX_free(h->sha1);
+	EVP_MD_CTX_free(h->md5);
+	sha256_free(h->sha256);
+	free(h);
+}
+
+/* ---- sealing: nonce, text, tag ---- */
+
+#define SEAL_NONCE 12
+#define SEAL_TAG 16
+
+static EVP_CIPHER *seal_cipher;
+static pthread_once_t seal_once = PTHREAD_ONCE_INIT;
+
+static void fetch_cipher(void)
+{
+	seal_cipher = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
+	must(seal_cipher != NULL, "aes-256-gcm");
+}
+
+void crypto_seal(const uint8_t key[CRYPTO_SEAL_KEY_BYTES], const void *data, size_t len, uint8_t *out)
+{
+	int n;
+	pthread_once(&seal_once, fetch_cipher);
+	crypto_random(out, SEAL_NONCE);
+	EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+	must(ctx != NULL && len < 1 << 20 && EVP_EncryptInit_ex2(ctx, seal_cipher, key, out, NULL) &&
+	     EVP_EncryptUpdate(ctx, out + SEAL_NONCE, &n, data, (int)len) && EVP_EncryptFinal_ex(ctx, out + SEAL_NONCE + n, &n) &&
+	     EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_GCM_GET_TAG, SEAL_TAG, out + SEAL_NONCE + len), "seal");
+	EVP_CIPHER_CTX_free(ctx);
+}
+
+bool crypto_open(const uint8_t key[CRYPTO_SEAL_KEY_BYTES], const void *sealed, size_t len, uint8_t *out)
+{
+	const uint8_t *in = sealed;
+	int n = 0;
+	if (len < CRYPTO_SEAL_BYTES || len > 1 << 20) return false;
+	size_t text = len - CRYPTO_SEAL_BYTES;
+	uint8_t tag[SEAL_TAG];
+	memcpy(tag, in + SEAL_NONCE + text, sizeof tag);
+	pthread_once(&seal_once, fetch_cipher);
+	EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+	must(ctx != NULL && EVP_DecryptInit_ex2(ctx, seal_cipher, key, in, NULL) &&
+	     EVP_DecryptUpdate(ctx, out, &n, in + SEAL_NONCE, (int)text) && EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_GCM_SET_TAG, SEAL_TAG, tag), "open");
+	bool is_good = EVP_DecryptFinal_ex(ctx, out + n, &n) > 0;
+	EVP_CIPHER_CTX_free(ctx);
+	return is_good;
+}
+
 static EVP_PKEY *secret_key(const uint8_t secret[ED25519_KEY_BYTES])
 {
 	EVP_PKEY *key = EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, secret, ED25519_KEY_BYTES);

@@ -335,10 +335,12 @@ static enum err open_socket(const struct http_address *address, int *fd, uint16_
 
 static struct MHD_Daemon *start_daemon(struct http_listener *listener, const struct http_config *c, int fd, bool is_v6)
 {
+	bool has_ca = c->tls_client_ca_pem != NULL && c->tls_client_ca_pem[0] != '\0';
 	struct MHD_OptionItem tls[] = {{MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)(uintptr_t)c->tls_key_pem},
 	                               {MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)(uintptr_t)c->tls_cert_pem},
 	                               {MHD_OPTION_HTTPS_PRIORITIES, 0,
 	                                (void *)(uintptr_t) "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"},
+	                               {has_ca ? MHD_OPTION_HTTPS_MEM_TRUST : MHD_OPTION_END, 0, (void *)(uintptr_t)c->tls_client_ca_pem},
 	                               {MHD_OPTION_END, 0, NULL}};
 	struct MHD_OptionItem none[] = {{MHD_OPTION_END, 0, NULL}};
 	unsigned flags = MHD_USE_EPOLL | MHD_USE_SUSPEND_RESUME | MHD_USE_ERROR_LOG | (is_v6 ? MHD_USE_IPv6 : 0) |
@@ -409,7 +411,8 @@ enum err http_server_open(struct loop *l, const struct http_config *config, cons
 	for (size_t i = 0; i < config->address_count && e == ERR_OK; i++) e = open_listener(s, &config->addresses[i], f);
 	/* Were copied by the library, or belong to the caller. */
 	s->config.addresses = NULL;
-	s->config.tls_cert_pem = s->config.tls_key_pem = NULL;
+	s->has_client_ca = config->tls_client_ca_pem != NULL && config->tls_client_ca_pem[0] != '\0';
+	s->config.tls_cert_pem = s->config.tls_key_pem = s->config.tls_client_ca_pem = NULL;
 	if (e != ERR_OK) {
 		http_server_close(s);
 		s = NULL;

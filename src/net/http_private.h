@@ -13,6 +13,7 @@ enum {
 	SPARE_REQUESTS = 256,    /* finished requests kept with their arenas */
 	DISCARD_MAX = 4 << 20,   /* of a refused body so much is read and dropped, then the connection is cut */
 	FILE_BLOCK = 65536,      /* of a file over TLS */
+	PARTS_MAX = 16,          /* ranges of one request; more are answered with everything */
 	RUN_ROUNDS = 16,         /* of MHD_run in a row, while it says that there is more */
 	RUN_NS = 2000000,        /* after which none of them begins: the rest has its turn in the next iteration */
 	QUIET_ROUNDS = 3,        /* of them without anything that we see happen */
@@ -45,7 +46,17 @@ struct parameter {
 enum body_mode { BODY_REFUSED, BODY_BUFFERED, BODY_STREAMED };
 
 /* What the reply is made of. */
-enum reply_kind { REPLY_NONE, REPLY_BYTES, REPLY_STATIC, REPLY_FILE, REPLY_STREAM };
+enum reply_kind { REPLY_NONE, REPLY_BYTES, REPLY_STATIC, REPLY_FILE, REPLY_PARTS, REPLY_STREAM };
+
+struct http_part {
+	const char *head;
+	size_t head_len;
+	uint64_t first, len;
+};
+struct http_parts {
+	struct http_part items[PARTS_MAX];
+	size_t count;
+};
 
 struct http_request {
 	struct http_server *server;
@@ -87,6 +98,7 @@ struct http_request {
 	const void *static_data;
 	uint64_t reply_len, file_offset;
 	int file_fd;
+	struct http_parts *parts;
 	struct http_stream *stream;
 };
 
@@ -109,7 +121,7 @@ struct http_server {
 	struct http_request *live, *held, *spare;
 	unsigned spare_count;
 	uint64_t progress; /* counts whatever libmicrohttpd calls us for */
-	bool is_quiet, is_closing;
+	bool is_quiet, is_closing, has_client_ca;
 	struct http_stats stats;
 };
 

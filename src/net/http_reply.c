@@ -1,12 +1,17 @@
 /* Replies: bytes, static data, files with ranges; holding and releasing them. */
 #include <assert.h>
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "http_private.h"
+
+#define BOUNDARY "THIS_STRING_SEPARATES" /* never looked for in the bytes: parts have lengths */
+#define LAST_BOUNDARY "\r\n--" BOUNDARY "--\r\n"
 
 void http_set_header(struct http_request *req, const char *name, const char *value)
 {
@@ -148,35 +153,69 @@ static bool take_digits(const char **s, uint64_t *value)
 }
 
 enum range { RANGE_NONE, RANGE_PART, RANGE_BAD };
+struct span {
+	uint64_t first, len;
+};
 
-/* One range of bytes (RFC 9110 section 14.1.2); what is malformed or several is ignored, as the RFC has it. */
-static enum range parse_range(const char *text, uint64_t size, uint64_t *first, uint64_t *len)
+/* One of a list of ranges (RFC 9110 section 14.1.2): "a-b", "a-", "-n". *text behind it. */
+static enum range take_range(const char **text, uint64_t size, struct span *out)
 {
 	uint64_t last;
-	if (text == NULL || strncmp(text, "bytes=", 6) != 0) return RANGE_NONE;
-	text += 6;
-	if (*text == '-') {
-		text++;
-		if (!take_digits(&text, len) || *text) return RANGE_NONE;
-		if (*len == 0 || size == 0) return RANGE_BAD;
-		if (*len > size) *len = size;
-		*first = size - *len;
+	if (**text == '-') {
+		(*text)++;
+		if (!take_digits(text, &out->len)) return RANGE_NONE;
+		if (out->len == 0 || size == 0) return RANGE_BAD;
+		if (out->len > size) out->len = size;
+		out->first = size - out->len;
 		return RANGE_PART;
 	}
-	if (!take_digits(&text, first) || *text++ != '-') return RANGE_NONE;
-	if (!take_digits(&text, &last)) last = UINT64_MAX;
-	if (*text || last < *first) return RANGE_NONE;
-	if (*first >= size) return RANGE_BAD;
+	if (!take_digits(text, &out->first) || *(*text)++ != '-') return RANGE_NONE;
+	if (!take_digits(text, &last)) last = UINT64_MAX;
+	if (last < out->first) return RANGE_NONE;
+	if (out->first >= size) return RANGE_BAD;
 	if (last >= size) last = size - 1;
-	*len = last - *first + 1;
+	out->len = last - out->first + 1;
 	return RANGE_PART;
 }
 
-static bool is_range_wanted(struct http_request *req, const char *etag)
+/* What is malformed is ignored, as the RFC has it, and so are several where only one is answered, or more than PARTS_MAX. RANGE_BAD: none of
+ * them is in the file. */
+static enum range parse_ranges(const char *text, uint64_t size, bool has_many, struct span spans[PARTS_MAX], size_t *count)
+{
+	*count = 0;
+	size_t asked = 0;
+	if (text == NULL || strncmp(text, "bytes=", 6) != 0) return RANGE_NONE;
+	for (text += 6; *text; asked++) {
+		struct span one;
+		text += strspn(text, " \t");
+		enum range range = take_range(&text, size, &one);
+		text += strspn(text, " \t");
+		if (range == RANGE_NONE || (*text && *text != ',') || asked >= (has_many ? PARTS_MAX : 1)) return RANGE_NONE;
+		if (range == RANGE_PART) spans[(*count)++] = one;
+		if (*text == ',') text++;
+	}
+	return asked == 0 ? RANGE_NONE : *count > 0 ? RANGE_PART : RANGE_BAD;
+}
+
+static const char *http_date(struct http_request *req, int64_t at_s)
+{
+	char text[40];
+	struct tm tm;
+	time_t at = (time_t)at_s;
+	gmtime_r(&at, &tm);
+	static const char days[] = "SunMonTueWedThuFriSat", months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+	snprintf(text, sizeof text, "%.3s, %02d %.3s %04d %02d:%02d:%02d GMT", days + 3 * (ptrdiff_t)tm.tm_wday, tm.tm_mday,
+	         months + 3 * (ptrdiff_t)tm.tm_mon, tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
+	return arena_strdup(req->arena, text);
+}
+
+static bool is_range_wanted(struct http_request *req, const struct http_file *how)
 {
 	const char *condition = http_header(req, MHD_HTTP_HEADER_IF_RANGE);
 	if (strcmp(req->method, "GET") != 0 && strcmp(req->method, "HEAD") != 0) return false;
-	return condition == NULL || (etag != NULL && condition[0] == '"' && names_etag(condition, etag, false));
+	if (condition == NULL) return true;
+	if (condition[0] == '"') return how->etag != NULL && names_etag(condition, how->etag, false);
+	return how->modified_s > 0 && strcmp(condition, http_date(req, how->modified_s)) == 0;
 }
 
 /* Nothing of the file is sent. */
@@ -188,21 +227,51 @@ static void reply_without_file(struct http_request *req, int fd, int status)
 	leave(req);
 }
 
+/* Each part with a head of its own, and an end. */
+static void reply_parts(struct http_request *req, int fd, uint64_t size, const char *content_type, const struct span *spans, size_t count)
+{
+	struct http_parts *parts = arena_alloc(req->arena, sizeof *parts);
+	parts->count = count;
+	req->reply_len = 0;
+	for (size_t i = 0; i < count; i++) {
+		struct http_part *p = &parts->items[i];
+		p->head = arena_printf(req->arena, "%s--" BOUNDARY "\r\nContent-Type: %s\r\nContent-Range: bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64
+		                       "\r\n\r\n", i > 0 ? "\r\n" : "", content_type, spans[i].first, spans[i].first + spans[i].len - 1, size);
+		p->head_len = strlen(p->head);
+		p->first = spans[i].first;
+		p->len = spans[i].len;
+		req->reply_len += p->head_len + p->len;
+	}
+	req->reply_len += sizeof LAST_BOUNDARY - 1;
+	decide(req, REPLY_PARTS, 206, "multipart/byteranges; boundary=" BOUNDARY);
+	req->file_fd = fd;
+	req->parts = parts;
+	leave(req);
+}
+
 void http_reply_file(struct http_request *req, int fd, uint64_t size_bytes, const char *etag, const char *content_type)
 {
+	const struct http_file how = {.etag = etag, .content_type = content_type};
+	http_reply_file_as(req, fd, size_bytes, &how);
+}
+
+void http_reply_file_as(struct http_request *req, int fd, uint64_t size_bytes, const struct http_file *how)
+{
 	char text[128];
-	uint64_t first = 0, len = size_bytes;
+	struct span spans[PARTS_MAX] = {{0, size_bytes}};
+	size_t count;
 	const char *known = http_header(req, MHD_HTTP_HEADER_IF_NONE_MATCH);
-	if (etag) {
-		snprintf(text, sizeof text, "\"%s\"", etag);
+	if (how->etag) {
+		snprintf(text, sizeof text, "\"%s\"", how->etag);
 		http_set_header(req, MHD_HTTP_HEADER_ETAG, text);
 	}
-	if (etag && known && names_etag(known, etag, true)) {
+	if (how->modified_s > 0) http_set_header(req, MHD_HTTP_HEADER_LAST_MODIFIED, http_date(req, how->modified_s));
+	if (how->etag && known && names_etag(known, how->etag, true)) {
 		reply_without_file(req, fd, 304);
 		return;
 	}
-	const char *wanted = is_range_wanted(req, etag) ? http_header(req, MHD_HTTP_HEADER_RANGE) : NULL;
-	enum range range = parse_range(wanted, size_bytes, &first, &len);
+	const char *wanted = is_range_wanted(req, how) ? http_header(req, MHD_HTTP_HEADER_RANGE) : NULL;
+	enum range range = parse_ranges(wanted, size_bytes, how->has_many, spans, &count);
 	http_set_header(req, MHD_HTTP_HEADER_ACCEPT_RANGES, "bytes");
 	if (range == RANGE_BAD) {
 		snprintf(text, sizeof text, "bytes */%" PRIu64, size_bytes);
@@ -210,19 +279,49 @@ void http_reply_file(struct http_request *req, int fd, uint64_t size_bytes, cons
 		reply_without_file(req, fd, 416);
 		return;
 	}
+	if (range == RANGE_PART && count > 1) {
+		reply_parts(req, fd, size_bytes, how->content_type, spans, count);
+		return;
+	}
 	if (range == RANGE_PART) {
-		snprintf(text, sizeof text, "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64, first, first + len - 1, size_bytes);
+		snprintf(text, sizeof text, "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64, spans[0].first, spans[0].first + spans[0].len - 1, size_bytes);
 		http_set_header(req, MHD_HTTP_HEADER_CONTENT_RANGE, text);
 	} else {
-		first = 0;
-		len = size_bytes;
+		spans[0] = (struct span){0, size_bytes};
 	}
-	decide(req, len > 0 ? REPLY_FILE : REPLY_STATIC, range == RANGE_PART ? 206 : 200, content_type);
+	decide(req, spans[0].len > 0 ? REPLY_FILE : REPLY_STATIC, range == RANGE_PART ? 206 : 200, how->content_type);
 	req->file_fd = fd;
-	req->file_offset = first;
-	req->reply_len = len;
+	req->file_offset = spans[0].first;
+	req->reply_len = spans[0].len;
 	req->static_data = "";
 	leave(req);
+}
+
+/* Several parts: heads from memory, the rest from the file. The request outlives its response. */
+static ssize_t read_parts(void *ctx, uint64_t at, char *out, size_t max)
+{
+	struct http_request *req = ctx;
+	req->server->progress++;
+	for (size_t i = 0; i < req->parts->count; i++) {
+		const struct http_part *p = &req->parts->items[i];
+		if (at < p->head_len) {
+			size_t n = p->head_len - (size_t)at < max ? p->head_len - (size_t)at : max;
+			memcpy(out, p->head + at, n);
+			return (ssize_t)n;
+		}
+		at -= p->head_len;
+		if (at < p->len) {
+			size_t n = p->len - at < max ? (size_t)(p->len - at) : max;
+			ssize_t got = pread(req->file_fd, out, n, (off_t)(p->first + at));
+			return got > 0 ? got : MHD_CONTENT_READER_END_WITH_ERROR;
+		}
+		at -= p->len;
+	}
+	size_t left = sizeof LAST_BOUNDARY - 1;
+	if (at >= left) return MHD_CONTENT_READER_END_OF_STREAM;
+	size_t n = left - (size_t)at < max ? left - (size_t)at : max;
+	memcpy(out, LAST_BOUNDARY + at, n);
+	return (ssize_t)n;
 }
 
 /* A file over TLS cannot be sent by the kernel: blocks of it are read and encrypted. */
@@ -279,6 +378,9 @@ struct MHD_Response *http_build_response(struct http_request *req)
 		                                           MHD_RESPMEM_PERSISTENT);
 		break;
 	case REPLY_FILE: response = build_file(req); break;
+	case REPLY_PARTS:
+		response = MHD_create_response_from_callback(req->reply_len, FILE_BLOCK, read_parts, req, NULL);
+		break;
 	case REPLY_STREAM:
 		response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 1024, http_stream_read, req->stream, NULL);
 		break;

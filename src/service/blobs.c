@@ -30,7 +30,7 @@ struct part {
 	uint64_t used;    /* for choosing whom to forget */
 	char wanted[SHA256_HEX];
 	int fd;
-	struct sha256 *hash;   /* over [0, received); NULL when the file was begun before a restart */
+	struct file_digest *hash; /* over [0, received); NULL when the file was begun before a restart */
 	bool is_publishing;
 	struct upload *holder; /* the request that writes; NULL: it was cut */
 };
@@ -112,7 +112,7 @@ static void part_free(struct part *p)
 		p->holder->part = NULL;
 	if (p->fd >= 0)
 		close(p->fd);
-	sha256_free(p->hash);
+	file_digest_free(p->hash);
 	free(p);
 }
 
@@ -194,7 +194,7 @@ static enum err part_get(struct blobs *b, const struct blob_target *t, struct pa
 	if (!p)
 		abort();
 	*p = (struct part){.next = b->parts, .artifact = t->artifact, .size_bytes = t->size_bytes, .received = received, .synced = received,
-		.generation = ++b->generations, .fd = fd, .hash = received == 0 ? sha256_new() : NULL};
+		.generation = ++b->generations, .fd = fd, .hash = received == 0 ? file_digest_new() : NULL};
 	str_copy(p->wanted, sizeof p->wanted, t->sha256);
 	b->parts = p;
 	b->count++;
@@ -263,8 +263,8 @@ static enum err part_restart(struct blobs *b, struct part *p, struct fault *f)
 		return failed(f, "cannot begin the upload anew");
 	p->received = p->synced = p->syncing = 0;
 	p->generation = ++b->generations;
-	sha256_free(p->hash);
-	p->hash = sha256_new();
+	file_digest_free(p->hash);
+	p->hash = file_digest_new();
 	return ERR_OK;
 }
 
@@ -322,7 +322,7 @@ enum err blobs_write(struct upload *u, const void *data, size_t len, struct faul
 	}
 	p->received += (int64_t)len;
 	if (p->hash)
-		sha256_update(p->hash, data, len);
+		file_digest_update(p->hash, data, len);
 	return ERR_OK;
 }
 
@@ -363,22 +363,29 @@ static enum err other_bytes(struct fault *f, const char *hex)
 	return fault_set(f, ERR_INVALID, "", "the content has SHA-256 %s, not the one that was declared; it was dropped", hex);
 }
 
+static enum err compare(struct blob_job *job, struct file_digest *h, struct fault *f)
+{
+	struct file_digests d;
+	char hex[SHA256_HEX];
+	file_digest_final(h, &d);
+	file_digest_free(h);
+	hex_encode(d.sha256, sizeof d.sha256, hex);
+	if (strcmp(hex, job->sha256) != 0)
+		return other_bytes(f, hex);
+	memcpy(job->sha1, d.sha1, sizeof job->sha1);
+	memcpy(job->md5, d.md5, sizeof job->md5);
+	return ERR_OK;
+}
+
 /* Complete: compares what was hashed while it came. Wrong bytes make a job, too, so that there is one way to note it. */
 static struct blob_job *publish(const struct blobs *b, struct part *p)
 {
 	struct blob_job *job = job_new(b, p, BLOB_PUBLISH);
 	p->is_publishing = true;
 	job->is_hashed = p->hash != NULL;
-	if (p->hash) {
-		uint8_t digest[SHA256_BYTES];
-		char hex[SHA256_HEX];
-		sha256_final(p->hash, digest);
-		sha256_free(p->hash);
-		p->hash = NULL;
-		hex_encode(digest, sizeof digest, hex);
-		if (strcmp(hex, p->wanted) != 0)
-			job->result = other_bytes(&job->fault, hex);
-	}
+	if (p->hash)
+		job->result = compare(job, p->hash, &job->fault);
+	p->hash = NULL;
 	return job;
 }
 
@@ -413,18 +420,18 @@ void blobs_abort(struct upload *u, struct blob_job **job)
 	*job = p && p->received > p->synced ? job_new(b, p, BLOB_SYNC) : NULL;
 }
 
-static enum err hash_file(const struct blob_job *job, struct fault *f)
+static enum err hash_file(struct blob_job *job, struct fault *f)
 {
 	char *block = malloc(READ_BYTES);
 	if (!block)
 		abort();
-	struct sha256 *h = sha256_new();
+	struct file_digest *h = file_digest_new();
 	int64_t at = 0;
 	enum err e = ERR_OK;
 	while (e == ERR_OK && at < job->received_bytes) {
 		ssize_t n = pread(job->fd, block, READ_BYTES, at);
 		if (n > 0) {
-			sha256_update(h, block, (size_t)n);
+			file_digest_update(h, block, (size_t)n);
 			at += n;
 		} else if (n == 0) {
 			e = fault_set(f, ERR_UNAVAILABLE, "", "the upload's file became shorter");
@@ -432,14 +439,10 @@ static enum err hash_file(const struct blob_job *job, struct fault *f)
 			e = failed(f, "cannot read the upload back");
 		}
 	}
-	uint8_t digest[SHA256_BYTES];
-	char hex[SHA256_HEX];
-	sha256_final(h, digest);
-	sha256_free(h);
 	free(block);
-	hex_encode(digest, sizeof digest, hex);
-	if (e == ERR_OK && strcmp(hex, job->sha256) != 0)
-		e = other_bytes(f, hex);
+	if (e == ERR_OK)
+		return compare(job, h, f);
+	file_digest_free(h);
 	return e;
 }
 

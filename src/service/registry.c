@@ -30,6 +30,8 @@ static void mirror_fields(struct registry *r, struct device_state *d, const stru
 	d->desired_rev = m->desired_rev;
 	d->deployment = m->deployment;
 	d->can_shadow = m->can_shadow;
+	d->is_ddi = m->is_ddi;
+	d->is_stale = true;
 	d->hardware = fleet_intern(&r->fleet, FLEET_HARDWARE, m->hardware);
 	d->release = fleet_intern(&r->fleet, FLEET_RELEASE, m->release);
 	if (d->sent_rev > d->desired_rev || d->sent_rev < m->sent_rev)
@@ -180,6 +182,7 @@ void registry_touch(struct registry *r, struct device_state *d)
 	if (!d->touched)
 		touch_row(r, d->row);
 	d->touched = true;
+	d->is_stale = true;
 }
 
 enum err registry_hardware(struct call *c, const char *hardware, uint32_t *number)

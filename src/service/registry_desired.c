@@ -18,7 +18,8 @@ enum err registry_bump_desired(struct call *c, struct device_state *d)
 		return e;
 	registry_touch(c->s->registry, d);
 	d->desired_rev++;
-	outbox_tell_device(c->s->outbox, d->row);
+	if (!d->is_ddi)
+		outbox_tell_device(c->s->outbox, d->row);
 	return ERR_OK;
 }
 
@@ -62,7 +63,7 @@ void registry_tell_unsent(struct call *c)
 {
 	uint32_t at = 0;
 	for (struct device_state *d; (d = registry_each(c->s->registry, &at)) != NULL;) {
-		if (d->desired_rev > d->sent_rev)
+		if (d->desired_rev > d->sent_rev && !d->is_ddi)
 			outbox_tell_device(c->s->outbox, d->row);
 	}
 }

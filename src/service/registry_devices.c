@@ -68,6 +68,10 @@ enum err registry_check_spec(struct call *c, const struct device_spec *spec, boo
 		return fault_set(c->fault, ERR_INVALID, "/hardware", "a hardware class has 1 to 64 of A-Z a-z 0-9 . _ - and begins with a letter or digit");
 	if (spec->name != NULL && !is_plain_text(spec->name, NAME_MAX_BYTES))
 		return fault_set(c->fault, ERR_INVALID, "/name", "at most %d bytes and no control characters", NAME_MAX_BYTES);
+	if (spec->protocol != NULL && strcmp(spec->protocol, "aviary") != 0 && strcmp(spec->protocol, "ddi") != 0)
+		return fault_set(c->fault, ERR_INVALID, "/protocol", "aviary or ddi");
+	if (spec->token != NULL && (spec->protocol == NULL || strcmp(spec->protocol, "ddi") != 0))
+		return fault_set(c->fault, ERR_INVALID, "/token", "only devices of protocol ddi have a token; others make a secret");
 	enum err e = check_attributes(c, spec);
 	return e == ERR_OK ? check_tags(c, spec) : e;
 }
@@ -132,6 +136,11 @@ static enum err put_tags(struct call *c, int64_t row, const struct device_spec *
 
 /* ---- creating ---- */
 
+static bool is_ddi(const struct device_spec *spec)
+{
+	return spec->protocol != NULL && strcmp(spec->protocol, "ddi") == 0;
+}
+
 enum err registry_insert(struct call *c, const struct device_spec *spec, struct device_state **out)
 {
 	int64_t row = 0;
@@ -145,9 +154,10 @@ enum err registry_insert(struct call *c, const struct device_spec *spec, struct 
 		e = put_attributes(c, row, spec);
 	if (e == ERR_OK)
 		e = put_tags(c, row, spec);
-	if (e == ERR_OK)
-		*out = registry_mirror_new(c, row, spec->id, hardware);
-	return e;
+	if (e != ERR_OK)
+		return e;
+	*out = registry_mirror_new(c, row, spec->id, hardware);
+	return is_ddi(spec) ? registry_set_token(c, *out, spec->token) : ERR_OK;
 }
 
 enum err registry_snapshot(struct call *c, const struct device_state *d, const char **json)
@@ -229,12 +239,18 @@ static enum err check_revision(struct call *c, const struct device_record *recor
 	return ERR_OK;
 }
 
+static bool is_ddi_row(struct call *c, int64_t row)
+{
+	const struct device_state *d = registry_by_row(c->s->registry, row);
+	return d != NULL && d->is_ddi;
+}
+
 static enum err count_attributes(struct call *c, int64_t row)
 {
 	struct device_pair *pairs;
 	size_t count;
 	enum err e = device_store_list(c->s->registry->store, DEVICE_ATTRIBUTES, row, c->arena, &pairs, &count, c->fault);
-	if (e == ERR_OK && count > DEVICE_ATTRIBUTES_MAX)
+	if (e == ERR_OK && count > (is_ddi_row(c, row) ? DEVICE_ATTRIBUTES_DDI_MAX : DEVICE_ATTRIBUTES_MAX))
 		e = fault_set(c->fault, ERR_INVALID, "/attributes", "the device would have more than %d attributes", DEVICE_ATTRIBUTES_MAX);
 	return e;
 }
@@ -256,11 +272,21 @@ static enum err write_change(struct call *c, struct device_state *d, const struc
 		e = device_store_clear(store, DEVICE_TAGS, d->row, c->fault);
 	if (e == ERR_OK)
 		e = put_tags(c, d->row, change);
+	if (e == ERR_OK && d->is_ddi)
+		registry_touch(c->s->registry, d); /* its interval may depend on what was changed */
 	if (e != ERR_OK || number == d->hardware)
 		return e;
 	registry_touch(c->s->registry, d);
 	d->hardware = number;
 	return registry_bump_desired(c, d); /* another variant may be the right one */
+}
+
+enum err registry_set_hardware(struct call *c, struct device_state *d, const char *hardware)
+{
+	struct device_record old;
+	const struct device_spec change = {.hardware = hardware};
+	enum err e = device_store_get(c->s->registry->store, d->row, c->arena, &old, c->fault);
+	return e == ERR_OK ? write_change(c, d, &old, &change, false) : e;
 }
 
 enum err registry_update(struct call *c, struct device_state *d, const struct device_spec *change, int64_t if_revision)
@@ -351,6 +377,13 @@ enum err registry_upsert(struct call *c, const struct device_spec *spec, enum up
 	*did = UPSERT_CREATED;
 	if (d == NULL)
 		return upsert_new(c, spec);
+	if (spec->protocol != NULL && is_ddi(spec) != d->is_ddi)
+		return fault_set(c->fault, ERR_CONFLICT, "/protocol", "the device is registered with the other protocol: delete it first");
+	if (spec->token != NULL) {
+		e = registry_set_token(c, d, spec->token);
+		if (e != ERR_OK)
+			return e;
+	}
 	e = device_store_get(c->s->registry->store, d->row, c->arena, &old, c->fault);
 	if (e == ERR_OK)
 		e = is_same(c, &old, spec, &same);
@@ -470,6 +503,7 @@ enum err registry_encode(struct call *c, const struct device_state *d, struct bu
 	json_str(out, "id", record.device_id);
 	json_str(out, "name", record.name);
 	json_str(out, "hardware", record.hardware);
+	json_str(out, "protocol", d->is_ddi ? "ddi" : "aviary");
 	e = encode_list(c, d->row, DEVICE_ATTRIBUTES, "attributes", out);
 	if (e == ERR_OK)
 		e = encode_list(c, d->row, DEVICE_TAGS, "tags", out);

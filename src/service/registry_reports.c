@@ -5,8 +5,11 @@
 #include "base/json.h"
 #include "core/report.h"
 #include "service/access.h"
+#include "service/catalog.h"
+#include "service/detect.h"
 #include "service/outbox.h"
 #include "service/registry_internal.h"
+#include "service/signing.h"
 
 #define SECRET_BYTES 32 /* of randomness; its text has twice as many digits */
 
@@ -172,11 +175,13 @@ static enum err apply_running(struct call *c, struct device_state *d, const stru
 }
 
 /* Whether a release can run beside the device's own (docs/protocol.md): true and nothing else. */
-static enum err can_shadow(const char *capabilities, bool *can, struct fault *f)
+static enum err can_shadow(struct call *c, const struct device_state *d, const char *capabilities, bool *can)
 {
 	struct json *root = NULL;
-	enum err e = json_parse(capabilities, strlen(capabilities), &root, f);
+	enum err e = json_parse(capabilities, strlen(capabilities), &root, c->fault);
 	*can = e == ERR_OK && json_is_true(json_get(root, "shadow"));
+	if (e == ERR_OK)
+		detect_on_capabilities(c->s->detect, d->row, root);
 	json_free(root);
 	return e;
 }
@@ -190,7 +195,7 @@ static enum err apply_capabilities(struct call *c, struct device_state *d, const
 	if (e != ERR_OK || strcmp(before, json) == 0)
 		return e;
 	bool can = false;
-	e = can_shadow(json, &can, c->fault);
+	e = can_shadow(c, d, json, &can);
 	if (e == ERR_OK)
 		e = device_store_set_capabilities(c->s->registry->store, d->row, json, can, c->now_ms, c->fault);
 	if (e != ERR_OK)
@@ -208,7 +213,8 @@ enum err registry_apply_report(struct call *c, struct device_state *d, const str
 	enum err e = device_store_last_report(store, d->row, boot, &seq, c->fault);
 	if (e != ERR_OK)
 		return e;
-	outbox_tell_device(c->s->outbox, d->row); /* acknowledges; a duplicate too, as the device has not heard it */
+	if (!d->is_ddi)
+		outbox_tell_device(c->s->outbox, d->row); /* acknowledges; a duplicate too, as the device has not heard it */
 	*is_new = strcmp(boot, report->boot) != 0 || report->seq > seq;
 	if (!*is_new)
 		return ERR_OK;
@@ -218,4 +224,74 @@ enum err registry_apply_report(struct call *c, struct device_state *d, const str
 	if (e == ERR_OK && report->capabilities.len > 0)
 		e = apply_capabilities(c, d, report);
 	return e;
+}
+
+/* ---- said by others ---- */
+
+static const char *running_text(struct call *c, const struct registry_running *running)
+{
+	struct buf b = BUF_INIT;
+	json_open_object(&b);
+	if (running->firmware != NULL)
+		json_str(&b, "firmware", running->firmware);
+	json_key(&b, "models");
+	json_open_object(&b);
+	for (size_t i = 0; i < running->model_count; i++)
+		json_str(&b, running->models[i].name, running->models[i].value);
+	json_close_object(&b);
+	json_str(&b, "release", running->release);
+	json_close_object(&b);
+	const char *text = arena_strdup(c->arena, buf_cstr(&b));
+	buf_done(&b);
+	return text;
+}
+
+enum err registry_set_running(struct call *c, struct device_state *d, const struct registry_running *running)
+{
+	struct registry *r = c->s->registry;
+	enum err e = device_store_set_running(r->store, d->row, running->release, 0, running->firmware, running_text(c, running), c->now_ms, c->fault);
+	if (e == ERR_OK)
+		e = device_store_clear(r->store, DEVICE_MODELS, d->row, c->fault);
+	for (size_t i = 0; e == ERR_OK && i < running->model_count; i++)
+		e = device_store_put(r->store, DEVICE_MODELS, d->row, running->models[i].name, running->models[i].value, c->fault);
+	if (e != ERR_OK)
+		return e;
+	registry_touch(r, d);
+	d->release = fleet_intern(&r->fleet, FLEET_RELEASE, running->release);
+	d->running_counter = 0;
+	return ERR_OK;
+}
+
+/* ---- tokens of ddi devices ---- */
+
+#define TOKEN_MAX 128
+
+static void random_token(char out[33])
+{
+	static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+	uint8_t random[32];
+	crypto_random(random, sizeof random);
+	for (size_t i = 0; i < sizeof random; i++)
+		out[i] = letters[random[i] % 64];
+	out[32] = '\0';
+}
+
+enum err registry_set_token(struct call *c, struct device_state *d, const char *text)
+{
+	char fresh[33];
+	uint8_t sealed[TOKEN_MAX + CRYPTO_SEAL_BYTES];
+	if (text == NULL) {
+		random_token(fresh);
+		text = fresh;
+	}
+	size_t len = strlen(text);
+	bool ok = len >= 1 && len <= TOKEN_MAX;
+	for (size_t i = 0; i < len; i++)
+		ok = ok && text[i] > ' ' && text[i] < 0x7f;
+	if (!ok)
+		return fault_set(c->fault, ERR_INVALID, "/token", "a token has 1 to %d visible ASCII characters", TOKEN_MAX);
+	crypto_seal(signing_target_key(catalog_signing(c->s->catalog)), text, len, sealed);
+	registry_touch(c->s->registry, d);
+	d->is_ddi = true;
+	return device_store_set_ddi(c->s->registry->store, d->row, sealed, len + CRYPTO_SEAL_BYTES, c->fault);
 }

@@ -399,6 +399,8 @@ static enum err write_deployment(struct call *c, struct rollout_rows *x, struct 
 		.attempt = 1,
 		.updated_at = c->now_ms};
 	enum err e = previous_release(c, b, registry_by_row(c->s->registry, device), &d.prev_release);
+	if (!e && x->live->spec.delivery.supersede)
+		e = deployment_supersede(c, x->live, registry_by_row(c->s->registry, device));
 	if (e || (kind == DEPLOYMENT_SHAM && !d.prev_release))
 		return e; /* what it runs cannot be signed here */
 	e = deployment_insert(c->s->rollouts->deployments, &d, c->fault);
@@ -435,10 +437,16 @@ static enum err freeze_past(struct call *c, const struct rollout_rows *x, struct
 }
 
 /* As the scan saw it: there, free, and not on the release. */
-static bool can_take_part(struct call *c, const struct stage_begin *b, int64_t device)
+static bool can_take_part(struct call *c, const struct rollout_live *live, const struct stage_begin *b, int64_t device)
 {
 	const struct device_state *d = registry_by_row(c->s->registry, device);
-	return d && !d->deployment && (!b->release_text || d->release != b->release_text);
+	return d && deployment_is_free(c, live, d) && (!b->release_text || d->release != b->release_text);
+}
+
+static bool is_ddi(struct call *c, int64_t device)
+{
+	const struct device_state *d = registry_by_row(c->s->registry, device);
+	return d && d->is_ddi;
 }
 
 static enum err write_member(struct call *c, struct rollout_rows *x, struct stage_begin *b, const struct cohort_member *m)
@@ -447,7 +455,7 @@ static enum err write_member(struct call *c, struct rollout_rows *x, struct stag
 	int64_t device = (int64_t)m->key;
 	if (m->is_canary)
 		e = write_deployment(c, x, b, device, b->is_shadow ? DEPLOYMENT_SHADOW : DEPLOYMENT_INSTALL, true);
-	else if (x->live->spec.judge.sham)
+	else if (x->live->spec.judge.sham && !is_ddi(c, device)) /* those would install whatever they are told */
 		e = write_deployment(c, x, b, device, DEPLOYMENT_SHAM, false);
 	struct block_row row = {.device = device, .block = b->next_block + m->block, .stratum = m->stratum, .is_canary = m->is_canary};
 	if (!is_named(x, b->stage)) /* by hand they were not drawn by units */
@@ -470,13 +478,13 @@ static bool is_whole(const struct stage_begin *b, int64_t canaries, int64_t cont
 }
 
 /* At the first member of a block: would enough of it be left? */
-static void enter_block(struct call *c, struct stage_begin *b)
+static void enter_block(struct call *c, const struct rollout_live *live, struct stage_begin *b)
 {
 	const struct draw_job *j = b->job;
 	int64_t canaries = 0, controls = 0;
 	size_t end = b->next_member;
 	for (; end < j->member_count && j->members[end].block == j->members[b->next_member].block; end++) {
-		bool counts = can_take_part(c, b, (int64_t)j->members[end].key);
+		bool counts = can_take_part(c, live, b, (int64_t)j->members[end].key);
 		canaries += counts && j->members[end].is_canary;
 		controls += counts && !j->members[end].is_canary;
 	}
@@ -492,13 +500,13 @@ static enum err write_blocks(struct call *c, struct rollout_rows *x, struct stag
 		if (rollout_piece_is_over(p))
 			return ERR_OK;
 		if (b->next_member == b->block_end)
-			enter_block(c, b);
+			enter_block(c, x->live, b);
 		if (b->skips_block) {
 			b->next_member = b->block_end;
 			continue;
 		}
 		const struct cohort_member *m = &j->members[b->next_member++];
-		enum err e = can_take_part(c, b, (int64_t)m->key) ? write_member(c, x, b, m) : ERR_OK;
+		enum err e = can_take_part(c, x->live, b, (int64_t)m->key) ? write_member(c, x, b, m) : ERR_OK;
 		x->live->wrote = unit_newest(c->s);
 		if (e)
 			return e;
@@ -518,7 +526,7 @@ static enum err write_others(struct call *c, struct rollout_rows *x, struct stag
 		if (rollout_piece_is_over(p))
 			return ERR_OK;
 		int64_t device = t->devices[b->kind == JOIN ? b->next_chosen : b->job->chosen[b->next_chosen]].device;
-		bool exists = !can_take_part(c, b, device);
+		bool exists = !can_take_part(c, x->live, b, device);
 		enum err e = exists || b->kind != JOIN ? ERR_OK
 			: deployment_exists(c->s->rollouts->deployments, x->row.id, device, &exists, c->fault);
 		if (!e && !exists)

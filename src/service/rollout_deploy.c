@@ -3,6 +3,7 @@
 
 #include "base/json.h"
 #include "service/access.h"
+#include "service/actions.h"
 #include "service/alerts.h"
 #include "service/metrics.h"
 #include "service/observe.h"
@@ -142,15 +143,20 @@ static enum err tell_device(struct call *c, const struct deployment_row *d)
 enum err deployment_set(struct call *c, struct deployment_row *d, enum deployment_status to, const char *reason)
 {
 	enum deployment_status before = d->state;
+	enum err e = ERR_OK;
 	if (before != to && !deployment_can_move(before, to))
 		return ERR_OK;
+	if (is_on_offer(before) && !is_on_offer(to))
+		e = actions_withdrawn(c, d, reason ? reason : "");
+	if (e)
+		return e;
 	deployment_move(&d->state, to);
 	if (reason)
 		d->reason = reason;
 	if (deployment_status_class(to) != DEPLOYMENT_ACTIVE)
 		d->deadline_at = 0;
 	d->ended_at = deployment_status_class(to) == DEPLOYMENT_DONE ? c->now_ms : 0;
-	enum err e = write_state(c, d, before);
+	e = write_state(c, d, before);
 	return e || !document_differs(d->kind, before, to) ? e : tell_device(c, d);
 }
 
@@ -160,10 +166,18 @@ static int64_t running_counter(struct call *c, int64_t device)
 	return d ? d->running_counter : 0;
 }
 
+static bool is_ddi(struct call *c, int64_t device)
+{
+	const struct device_state *d = registry_by_row(c->s->registry, device);
+	return d && d->is_ddi;
+}
+
 /* The manifest that a device is handed: signed at or after everything that it can have confirmed. */
 static enum err choose_manifest(struct call *c, struct deployment_row *d, int64_t release, int64_t above)
 {
 	int64_t least = running_counter(c, d->device);
+	if (is_ddi(c, d->device))
+		return ERR_OK; /* it knows nothing of manifests */
 	return releases_manifest_for(c, release, least > above ? least : above, &d->counter);
 }
 
@@ -178,9 +192,12 @@ enum err deployment_offer(struct call *c, struct rollout_live *live, struct depl
 	if (e)
 		return e;
 	enum deployment_status before = d->state;
+	e = actions_offered(c, live, d, row.release, false);
+	if (e)
+		return e;
 	deployment_move(&d->state, DEPLOYMENT_OFFERED);
 	d->offered_at = c->now_ms;
-	d->deadline_at = c->now_ms + live->spec.timeout_ms;
+	d->deadline_at = d->confirm == 1 ? 0 : c->now_ms + live->spec.timeout_ms;
 	d->ended_at = 0;
 	d->progress = 0;
 	d->reason = "";
@@ -206,10 +223,14 @@ static enum err not_revertible(struct call *c, struct deployment_row *d, const c
 static enum err offer_revert(struct call *c, struct rollout_live *live, struct deployment_row *d, enum deployment_status before)
 {
 	struct rollout_row row;
-	struct manifest_row newest;
+	struct manifest_row newest = {.counter = 0};
 	enum err e = rollout_get(c->s->rollouts->store, d->rollout, &row, c->arena, c->fault);
-	if (!e)
+	if (!e && !is_ddi(c, d->device))
 		e = releases_newest_manifest(c, row.release, &newest);
+	if (!e && is_on_offer(before))
+		e = actions_withdrawn(c, d, "the device is to go back to its previous release");
+	if (!e)
+		e = actions_offered(c, live, d, d->prev_release, true);
 	if (!e)
 		e = choose_manifest(c, d, d->prev_release, newest.counter);
 	if (e)
@@ -342,6 +363,10 @@ enum err deployment_timed_out(struct call *c, struct rollout_rows *x, struct dep
 		enum err e = revert_missed(c, x->live, d, reason);
 		return e ? e : leave_when_over(c, x->status, d);
 	}
+	if (d->cancelling != 0 && d->cancelling == d->action) { /* it was to stop, and says nothing */
+		enum err e = deployment_set(c, d, DEPLOYMENT_CANCELLED, "cancelled by an operator");
+		return e ? e : rollout_part_is_over(c, x->live, d);
+	}
 	return attempt_over(c, x->live, x->status, d, DEPLOYMENT_TIMED_OUT, reason);
 }
 
@@ -391,6 +416,16 @@ static enum err on_progress(struct call *c, struct deployment_row *d, enum repor
 	if (!e && to == DEPLOYMENT_REVERTED)
 		e = alert_resolve(c, "deployment.revert_failed", arena_printf(c->arena, "devices/%s", device_name(c, d->device)));
 	return e ? e : leave_when_over(c, x.status, d);
+}
+
+enum err deployment_on_action(struct call *c, struct deployment_row *d, enum report_state said, int64_t progress, const char *reason)
+{
+	return on_progress(c, d, said, progress < 0 ? 0 : progress > 100 ? 100 : progress, reason ? reason : "");
+}
+
+bool deployment_is_on_offer(enum deployment_status s)
+{
+	return is_on_offer(s);
 }
 
 enum err rollouts_on_progress(struct call *c, int64_t device, int64_t deployment, int64_t attempt, const char *state, int64_t progress,
@@ -469,6 +504,46 @@ enum err rollouts_desired(struct call *c, int64_t device, struct desired_target 
 	e = releases_newest_manifest(c, out->release, &newest);
 	out->counter = e ? 0 : newest.counter;
 	return e;
+}
+
+/* ---- one rollout gives way to another ---- */
+
+static enum err find_other(struct call *c, const struct rollout_live *live, const struct device_state *d, struct deployment_row *out, bool *yields)
+{
+	enum err e = deployment_get(c->s->rollouts->deployments, d->deployment, out, c->arena, c->fault);
+	*yields = !e && out->rollout != live->id && out->state != DEPLOYMENT_REVERTING && out->state != DEPLOYMENT_REVERT_FAILED;
+	return e;
+}
+
+bool deployment_is_free(struct call *c, const struct rollout_live *live, const struct device_state *d)
+{
+	struct deployment_row other;
+	bool yields = false;
+	if (!d->deployment || !live->spec.delivery.supersede)
+		return !d->deployment;
+	return find_other(c, live, d, &other, &yields) == ERR_OK && yields;
+}
+
+enum err deployment_supersede(struct call *c, const struct rollout_live *live, const struct device_state *d)
+{
+	struct deployment_row other;
+	struct rollout_rows x;
+	bool yields;
+	if (!d || !d->deployment)
+		return ERR_OK;
+	enum err e = find_other(c, live, d, &other, &yields);
+	if (e || !yields)
+		return e;
+	if (other.kind != DEPLOYMENT_INSTALL)
+		return deployment_let_go(c, &other, false);
+	if (deployment_status_class(other.state) != DEPLOYMENT_DONE) {
+		e = deployment_set(c, &other, DEPLOYMENT_CANCELLED, arena_printf(c->arena, "rollout %lld takes the device", (long long)live->id));
+		if (!e)
+			e = rollout_load(c, other.rollout, &x);
+		if (!e)
+			e = rollout_part_is_over(c, x.live, &other);
+	}
+	return e ? e : leave(c, d->row);
 }
 
 enum err rollouts_of_device(struct call *c, int64_t device, int64_t *rollout)

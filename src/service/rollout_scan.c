@@ -269,7 +269,7 @@ static enum err scan_one(void *ctx, struct device_state *d)
 		s->targets.incompatible++;
 		return ERR_OK;
 	}
-	if (d->deployment) {
+	if (!deployment_is_free(s->c, s->live, d)) {
 		s->targets.busy++;
 		return ERR_OK;
 	}

@@ -4,7 +4,10 @@
 #include <string.h>
 
 #include "base/str.h"
+#include "core/ddi.h"
+#include "core/maintenance.h"
 
+#define DELIVERY_WEIGHT 1000 /* what hawkBit takes where none is given */
 #define OFF(type, member) .offset = offsetof(struct type, member)
 #define SEEN(type, member) .present_offset = offsetof(struct type, member)
 #define END                                                                                                            \
@@ -72,8 +75,8 @@ static const struct field error_fields[] = {
 		.offset = offsetof(struct rollout_request, error.min_count) - offsetof(struct rollout_request, error), .min = 1,
 		.max = 10000000, .doc = "And at least so many devices."},
 	{.name = "action", .type = FIELD_ENUM,
-		.offset = offsetof(struct rollout_request, error.action) - offsetof(struct rollout_request, error), .choices = "revert pause",
-		.doc = "What happens then."},
+		.offset = offsetof(struct rollout_request, error.action) - offsetof(struct rollout_request, error), .choices = "revert pause promote",
+		.doc = "What happens then; promote: nothing, whatever fails."},
 	END};
 
 #define IN_EXP(member) .offset = offsetof(struct rollout_request, rate.exponential.member) - offsetof(struct rollout_request, rate.exponential)
@@ -130,6 +133,31 @@ static const struct field judge_fields[] = {
 	{.name = "hard_stop", .type = FIELD_OBJECT, IN_JUDGE(hard_stop), .fields = hard_stop_fields, .doc = "The operator's right to stop early."},
 	END};
 
+#define IN_DELIVERY(member) .offset = offsetof(struct rollout_request, delivery.member) - offsetof(struct rollout_request, delivery)
+#define IN_MAINTENANCE(member) .offset = offsetof(struct rollout_request, delivery.maintenance.member) - offsetof(struct rollout_request, delivery.maintenance)
+static const struct field maintenance_fields[] = {
+	{.name = "schedule", .type = FIELD_STR, IN_MAINTENANCE(schedule), .max = 256, .flags = FIELD_NULLABLE | FIELD_OMIT_ZERO,
+		.doc = "When a window opens, as Quartz cron: seconds minutes hours days months weekdays [years]."},
+	{.name = "duration", .type = FIELD_STR, IN_MAINTENANCE(duration), .max = 8, .flags = FIELD_NULLABLE | FIELD_OMIT_ZERO,
+		.doc = "How long it is open, HH:mm:ss."},
+	{.name = "timezone", .type = FIELD_STR, IN_MAINTENANCE(timezone), .max = 6, .flags = FIELD_NULLABLE | FIELD_OMIT_ZERO,
+		.doc = "Offset from UTC as +02:00, or Z."},
+	END};
+
+static const struct field delivery_fields[] = {
+	{.name = "type", .type = FIELD_ENUM, IN_DELIVERY(type), .choices = "forced soft timeforced downloadonly",
+		.doc = "What the device is told: install at once, when it likes, when it likes until forced_at, or only download."},
+	{.name = "forced_at", .type = FIELD_INT, IN_DELIVERY(forced_at), .min = 0, .max = 4102444800000, .flags = FIELD_OMIT_ZERO,
+		.doc = "Of timeforced: from when on it is forced."},
+	{.name = "confirm", .type = FIELD_BOOL, IN_DELIVERY(confirm), .flags = FIELD_OMIT_ZERO,
+		.doc = "The device or its user has to confirm first; until then no deadline runs."},
+	{.name = "weight", .type = FIELD_INT, IN_DELIVERY(weight), .min = 0, .max = 1000, .doc = "As hawkBit shows it."},
+	{.name = "supersede", .type = FIELD_BOOL, IN_DELIVERY(supersede), .flags = FIELD_OMIT_ZERO,
+		.doc = "Devices that are busy in another rollout are cancelled there and taken, but for those that are being reverted; of any protocol."},
+	{.name = "maintenance", .type = FIELD_OBJECT, IN_DELIVERY(maintenance), .fields = maintenance_fields, .flags = FIELD_NULLABLE,
+		.doc = "Windows outside of which the device may download and not install."},
+	END};
+
 #define TOP(member) .offset = offsetof(struct rollout_request, member)
 const struct field rollout_request_fields[] = {
 	{.name = "name", .type = FIELD_STR, TOP(name), .min = 1, .max = 128, .flags = FIELD_REQUIRED, .doc = "For people."},
@@ -158,6 +186,8 @@ const struct field rollout_request_fields[] = {
 		.item_bytes = sizeof(struct rollout_gate_request), .doc = "What must not get worse; none means that only install failures count."},
 	{.name = "devices", .type = FIELD_STRS, TOP(devices), .max = ROLLOUT_NAMED_MAX, .flags = FIELD_OMIT_ZERO,
 		.doc = "Canaries by hand. Then no guarantee can be given, and the rollout says so."},
+	{.name = "delivery", .type = FIELD_OBJECT, TOP(delivery), .fields = delivery_fields,
+		.doc = "How devices that speak hawkBit's DDI are told; reverts are always forced, and at once."},
 	END};
 
 void rollout_request_init(struct rollout_request *q)
@@ -187,6 +217,8 @@ void rollout_request_init(struct rollout_request *q)
 	q->judge.control = "cohort";
 	q->judge.hard_stop.silent = -1;
 	q->judge.hard_stop.price = HARDSTOP_PRICE;
+	q->delivery.type = delivery_text(DELIVERY_FORCED);
+	q->delivery.weight = DELIVERY_WEIGHT;
 	q->judge.controls = true;
 	q->judge.controls_max = 9;
 }
@@ -382,6 +414,24 @@ static enum err judge_fields_check(const struct rollout_request *q, struct fault
 	return ERR_OK;
 }
 
+static enum err delivery_check(struct rollout_request *q, struct fault *f)
+{
+	struct maintenance m;
+	const char *schedule = q->delivery.maintenance.schedule, *what = NULL;
+	if (strcmp(q->delivery.type, delivery_text(DELIVERY_TIMEFORCED)) == 0 && q->delivery.forced_at == 0)
+		return fault_set(f, ERR_INVALID, "/delivery/forced_at", "is required: timeforced is soft until then");
+	if (!schedule || !schedule[0]) {
+		q->delivery.maintenance.schedule = NULL;
+		return ERR_OK;
+	}
+	if (!q->delivery.maintenance.timezone)
+		q->delivery.maintenance.timezone = "Z";
+	if (!q->delivery.maintenance.duration)
+		return fault_set(f, ERR_INVALID, "/delivery/maintenance/duration", "is required: how long the window is open");
+	return maintenance_parse(schedule, q->delivery.maintenance.duration, q->delivery.maintenance.timezone, &m, &what) ? ERR_OK
+		: fault_set(f, ERR_INVALID, "/delivery/maintenance", "%s", what);
+}
+
 enum err rollout_request_check(struct rollout_request *q, struct arena *a, struct fault *f)
 {
 	enum err e = stages_check(q, a, f);
@@ -397,7 +447,7 @@ enum err rollout_request_check(struct rollout_request *q, struct arena *a, struc
 		e = self_check(q, f);
 	if (!e)
 		e = judge_fields_check(q, f);
-	return e;
+	return e ? e : delivery_check(q, f);
 }
 
 void rollout_request_write(const struct rollout_request *q, struct buf *out)

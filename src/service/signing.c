@@ -16,7 +16,9 @@ struct signing {
 	uint8_t secret[ED25519_KEY_BYTES];
 	uint8_t public_key[ED25519_KEY_BYTES];
 	char key_id[SIGNING_KEY_ID];
+	uint8_t target_key[CRYPTO_SEAL_KEY_BYTES];
 };
+_Static_assert(CRYPTO_SEAL_KEY_BYTES == ED25519_KEY_BYTES, "both kinds of keys are written in the same way");
 
 static enum err failed(struct fault *f, const char *what, const char *path)
 {
@@ -48,18 +50,18 @@ static enum err write_file(const char *dir, const char *name, const char *text, 
 	return good ? ERR_OK : failed(f, "cannot sync", dir);
 }
 
-static enum err make_key(struct signing *s, const char *dir, struct fault *f)
+static enum err make_key(uint8_t key[ED25519_KEY_BYTES], const char *dir, const char *name, struct fault *f)
 {
 	char text[KEY_HEX + 2];
-	crypto_random(s->secret, sizeof s->secret);
-	hex_encode(s->secret, sizeof s->secret, text);
+	crypto_random(key, ED25519_KEY_BYTES);
+	hex_encode(key, ED25519_KEY_BYTES, text);
 	memcpy(text + KEY_HEX, "\n", 2);
-	enum err e = write_file(dir, "release.key", text, 0600, f);
+	enum err e = write_file(dir, name, text, 0600, f);
 	explicit_bzero(text, sizeof text);
 	return e;
 }
 
-static enum err read_key(struct signing *s, int fd, const char *path, struct fault *f)
+static enum err read_key(uint8_t key[ED25519_KEY_BYTES], int fd, const char *path, struct fault *f)
 {
 	struct stat st;
 	char text[KEY_HEX + 2] = "";
@@ -71,19 +73,19 @@ static enum err read_key(struct signing *s, int fd, const char *path, struct fau
 	if (len < 0)
 		return failed(f, "cannot read", path);
 	bool good = S_ISREG(st.st_mode) && len >= KEY_HEX && st.st_size <= KEY_HEX + 1 && (len == KEY_HEX || text[KEY_HEX] == '\n') &&
-	            hex_decode(text, KEY_HEX, s->secret, sizeof s->secret);
+	            hex_decode(text, KEY_HEX, key, ED25519_KEY_BYTES);
 	explicit_bzero(text, sizeof text);
 	return good ? ERR_OK : fault_set(f, ERR_INVALID, "", "%s is not a key: 64 hex digits are expected", path);
 }
 
-static enum err load_key(struct signing *s, const char *dir, struct fault *f)
+static enum err load_key(uint8_t key[ED25519_KEY_BYTES], const char *dir, const char *name, struct fault *f)
 {
 	char path[PATH_BYTES];
-	snprintf(path, sizeof path, "%s/release.key", dir);
+	snprintf(path, sizeof path, "%s/%s", dir, name);
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0)
-		return errno == ENOENT ? make_key(s, dir, f) : failed(f, "cannot open", path);
-	enum err e = read_key(s, fd, path, f);
+		return errno == ENOENT ? make_key(key, dir, name, f) : failed(f, "cannot open", path);
+	enum err e = read_key(key, fd, path, f);
 	close(fd);
 	return e;
 }
@@ -98,7 +100,9 @@ enum err signing_open(const char *state_dir, struct signing **out, struct fault 
 	struct signing *s = calloc(1, sizeof *s);
 	if (!s)
 		abort();
-	enum err e = load_key(s, dir, f);
+	enum err e = load_key(s->secret, dir, "release.key", f);
+	if (e == ERR_OK)
+		e = load_key(s->target_key, dir, "target.key", f);
 	if (e == ERR_OK) {
 		char hex[SHA256_HEX], text[64];
 		ed25519_public(s->secret, s->public_key);
@@ -127,6 +131,11 @@ void signing_close(struct signing *s)
 const uint8_t *signing_public_key(const struct signing *s)
 {
 	return s->public_key;
+}
+
+const uint8_t *signing_target_key(const struct signing *s)
+{
+	return s->target_key;
 }
 
 const char *signing_key_id(const struct signing *s)

@@ -9,11 +9,11 @@
 
 #define COLUMNS                                                                                                        \
 	"id, rollout, stage, device, role, state, attempt, prev_release, progress, reason, offered_at, deadline_at, "     \
-	"ended_at, reverts, counter, updated_at, kind"
+	"ended_at, reverts, counter, updated_at, kind, action, cancelling, confirm"
 
 #define COLUMNS_D                                                                                                      \
 	"d.id, d.rollout, d.stage, d.device, d.role, d.state, d.attempt, d.prev_release, d.progress, d.reason, d.offered_at, "  \
-	"d.deadline_at, d.ended_at, d.reverts, d.counter, d.updated_at, d.kind"
+	"d.deadline_at, d.ended_at, d.reverts, d.counter, d.updated_at, d.kind, d.action, d.cancelling, d.confirm"
 
 enum {
 	ST_INSERT,
@@ -46,7 +46,7 @@ static const struct statement statements[ST_COUNT] = {
 	[ST_INSERT] = {"INSERT INTO deployment (rollout, stage, device, role, state, attempt, prev_release, updated_at, kind) VALUES (?1, ?2, ?3, ?4, "
 		"?5, ?6, ?7, ?8, ?9)", false},
 	[ST_UPDATE] = {"UPDATE deployment SET stage = ?2, state = ?3, attempt = ?4, progress = ?5, reason = ?6, offered_at = ?7, deadline_at = ?8, "
-		"ended_at = ?9, reverts = ?10, counter = ?11, updated_at = ?12 WHERE id = ?1", false},
+		"ended_at = ?9, reverts = ?10, counter = ?11, updated_at = ?12, action = ?13, cancelling = ?14, confirm = ?15 WHERE id = ?1", false},
 	[ST_GET] = {"SELECT " COLUMNS " FROM deployment WHERE id = ?1", false},
 	[ST_NEWEST] = {"SELECT " COLUMNS " FROM deployment WHERE device = ?1 ORDER BY id DESC LIMIT 1", false},
 	[ST_NEWEST_INSTALL] = {"SELECT " COLUMNS " FROM deployment WHERE device = ?1 AND kind = 'install' ORDER BY id DESC LIMIT 1", false},
@@ -129,6 +129,9 @@ static void read_row(struct stmt *st, struct deployment_row *r, struct arena *a)
 		.reverts = stmt_int(st, 13),
 		.counter = stmt_int(st, 14),
 		.updated_at = stmt_int(st, 15),
+		.action = stmt_int(st, 17),
+		.cancelling = stmt_int(st, 18),
+		.confirm = (int)stmt_int(st, 19),
 	};
 	bool is_known = deployment_status_parse(stmt_text(st, 5), &r->state);
 	is_known = is_known && deployment_kind_parse(stmt_text(st, 16), &r->kind);
@@ -215,6 +218,9 @@ enum err deployment_update(struct deployment_store *s, const struct deployment_r
 	stmt_bind_int(st, 10, row->reverts);
 	stmt_bind_int(st, 11, row->counter);
 	stmt_bind_int(st, 12, row->updated_at);
+	bind_optional(st, 13, row->action);
+	bind_optional(st, 14, row->cancelling);
+	stmt_bind_int(st, 15, row->confirm);
 	enum err e = stmt_run(st, f);
 	if (e || before == row->state)
 		return e;

@@ -26,6 +26,12 @@ enum {
 	S_DESIRED,
 	S_REPORTED,
 	S_SET_DESIRED,
+	S_SET_DDI,
+	S_DDI,
+	S_DDI_EACH,
+	S_SET_WANTS,
+	S_SET_AUTO,
+	S_SET_INSTALLED,
 	S_LIST, /* three of each, in order of enum device_list */
 	S_CLEAR = S_LIST + 3,
 	S_PUT = S_CLEAR + 3,
@@ -37,8 +43,10 @@ enum {
 
 #define MIRROR_COLUMNS                                                                                                    \
 	"SELECT d.id, d.device_id, d.hardware, d.running_release, d.running_counter, d.desired_rev, d.sent_rev, "         \
-	"d.last_seen_at, d.created_at, coalesce(a.deployment, 0), d.online, d.can_shadow "                                              \
+	"d.last_seen_at, d.created_at, coalesce(a.deployment, 0), d.online, d.can_shadow, d.protocol = 'ddi' "                                              \
 	"FROM device d LEFT JOIN active_deployment a ON a.device = d.id "
+
+#define DDI_COLUMNS "SELECT id, target_token, wants_attributes, auto_confirm, installed_at, installed_action FROM device "
 
 static const struct statement statements[S_COUNT] = {
 	[S_LOAD] = {MIRROR_COLUMNS "ORDER BY d.id", true},
@@ -63,6 +71,13 @@ static const struct statement statements[S_COUNT] = {
 	[S_DESIRED] = {"SELECT desired, desired_revision FROM device WHERE id = ?1", false},
 	[S_REPORTED] = {"SELECT reported, reported_revision FROM device WHERE id = ?1", false},
 	[S_SET_DESIRED] = {"UPDATE device SET desired = ?2, desired_revision = desired_revision + 1, updated_at = ?3 WHERE id = ?1", false},
+
+	[S_SET_DDI] = {"UPDATE device SET protocol = 'ddi', target_token = ?2, wants_attributes = 1 WHERE id = ?1", false},
+	[S_DDI] = {DDI_COLUMNS "WHERE id = ?1 AND protocol = 'ddi'", false},
+	[S_DDI_EACH] = {DDI_COLUMNS "WHERE protocol = 'ddi'", true},
+	[S_SET_WANTS] = {"UPDATE device SET wants_attributes = ?2 WHERE id = ?1", false},
+	[S_SET_AUTO] = {"UPDATE device SET auto_confirm = ?2 WHERE id = ?1", false},
+	[S_SET_INSTALLED] = {"UPDATE device SET installed_at = ?2, installed_action = ?3 WHERE id = ?1", false},
 
 	[S_LIST + DEVICE_ATTRIBUTES] = {"SELECT name, value FROM device_attribute WHERE device = ?1 ORDER BY name", false},
 	[S_LIST + DEVICE_TAGS] = {"SELECT tag, NULL FROM device_tag WHERE device = ?1 ORDER BY tag", false},
@@ -117,7 +132,7 @@ static void read_mirror(struct stmt *q, struct device_mirror *m)
 		.row = stmt_int(q, 0), .device_id = stmt_text(q, 1), .hardware = stmt_text(q, 2), .release = stmt_text(q, 3),
 		.running_counter = stmt_int(q, 4), .desired_rev = stmt_int(q, 5), .sent_rev = stmt_int(q, 6),
 		.last_seen_at = stmt_int(q, 7), .created_at = stmt_int(q, 8), .deployment = stmt_int(q, 9), .online = stmt_int(q, 10) != 0,
-		.can_shadow = stmt_int(q, 11) != 0,
+		.can_shadow = stmt_int(q, 11) != 0, .is_ddi = stmt_int(q, 12) != 0,
 	};
 }
 
@@ -418,5 +433,79 @@ enum err device_store_set_desired(struct device_store *s, int64_t row, const cha
 	stmt_bind_int(q, 1, row);
 	stmt_bind_text(q, 2, json);
 	stmt_bind_int(q, 3, now_ms);
+	return stmt_run(q, f);
+}
+
+/* ---- devices that speak DDI ---- */
+
+enum err device_store_set_ddi(struct device_store *s, int64_t row, const void *token, size_t len, struct fault *f)
+{
+	struct stmt *q = s->s[S_SET_DDI];
+	stmt_bind_int(q, 1, row);
+	if (token == NULL)
+		stmt_bind_null(q, 2);
+	else
+		stmt_bind_blob(q, 2, token, len);
+	return stmt_run(q, f);
+}
+
+static void read_ddi(struct stmt *q, struct device_ddi *out)
+{
+	*out = (struct device_ddi){.row = stmt_int(q, 0), .wants_attributes = stmt_int(q, 2) != 0, .auto_confirm = stmt_text(q, 3),
+		.installed_at = stmt_int(q, 4), .installed_action = stmt_int(q, 5)};
+	out->token = stmt_blob(q, 1, &out->token_len);
+}
+
+enum err device_store_ddi(struct device_store *s, int64_t row, void (*fn)(void *ctx, const struct device_ddi *d), void *ctx, bool *found,
+	struct fault *f)
+{
+	struct stmt *q = s->s[S_DDI];
+	stmt_bind_int(q, 1, row);
+	enum err e = stmt_step(q, found, f);
+	if (e == ERR_OK && *found) {
+		struct device_ddi d;
+		read_ddi(q, &d);
+		fn(ctx, &d);
+		stmt_reset(q);
+	}
+	return e;
+}
+
+enum err device_store_each_ddi(struct device_store *s, void (*fn)(void *ctx, const struct device_ddi *d), void *ctx, struct fault *f)
+{
+	struct stmt *q = s->s[S_DDI_EACH];
+	bool row;
+	enum err e;
+	while ((e = stmt_step(q, &row, f)) == ERR_OK && row) {
+		struct device_ddi d;
+		read_ddi(q, &d);
+		fn(ctx, &d);
+	}
+	return e;
+}
+
+enum err device_store_set_wants(struct device_store *s, int64_t row, bool wants_attributes, struct fault *f)
+{
+	stmt_bind_int(s->s[S_SET_WANTS], 1, row);
+	stmt_bind_int(s->s[S_SET_WANTS], 2, wants_attributes);
+	return stmt_run(s->s[S_SET_WANTS], f);
+}
+
+enum err device_store_set_auto_confirm(struct device_store *s, int64_t row, const char *json, struct fault *f)
+{
+	stmt_bind_int(s->s[S_SET_AUTO], 1, row);
+	stmt_bind_text(s->s[S_SET_AUTO], 2, json);
+	return stmt_run(s->s[S_SET_AUTO], f);
+}
+
+enum err device_store_set_installed(struct device_store *s, int64_t row, int64_t at, int64_t action, struct fault *f)
+{
+	struct stmt *q = s->s[S_SET_INSTALLED];
+	stmt_bind_int(q, 1, row);
+	stmt_bind_int(q, 2, at);
+	if (action == 0)
+		stmt_bind_null(q, 3);
+	else
+		stmt_bind_int(q, 3, action);
 	return stmt_run(q, f);
 }
