@@ -278,19 +278,20 @@ bench-drift: $(B)/bench/drift_sim ## false alarms and power of fleet drift (abou
 .PHONY: bench-drift
 
 # What a message costs, against a subscriber that does nothing; less of it: INGEST='--devices 100000 --messages 50000 --runs 3'.
-$(B)/bench/mqtt_load: tests/bench/mqtt_load.c
-	@mkdir -p $(@D)
-	@echo "  BENCH $<"
-	@$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $<
-
-$(B)/bench/mqtt_bare: tests/bench/mqtt_bare.c
+# And a request, against a server that gives a constant answer: HTTP='--devices 100000'.
+BENCH_CLIENTS = $(patsubst %,$(B)/bench/%,mqtt_load mqtt_bare http_load http_bare)
+$(BENCH_CLIENTS): $(B)/bench/%: tests/bench/%.c
 	@mkdir -p $(@D)
 	@echo "  BENCH $<"
 	@$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< $(PKG_LIBS)
 
-bench-ingest: all $(B)/bench/seed_fleet $(B)/bench/mqtt_load $(B)/bench/mqtt_bare ## processor time of a telemetry message against an empty subscriber, 1,000,000 devices (about 5 minutes)
+bench-ingest: all $(B)/bench/seed_fleet $(BENCH_CLIENTS) ## processor time of a telemetry message against an empty subscriber, 1,000,000 devices (about 5 minutes)
 	$(PYTHON) tests/bench/bench_ingest.py --build $(B) $(INGEST)
 .PHONY: bench-ingest
+
+bench-http: all $(B)/bench/seed_fleet $(BENCH_CLIENTS) ## processor time of REST requests against a bare libmicrohttpd, 1,000,000 devices (about 3 minutes)
+	$(PYTHON) tests/bench/bench_http.py --build $(B) $(HTTP)
+.PHONY: bench-http
 
 include ports/rules.mk
 

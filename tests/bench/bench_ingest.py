@@ -15,8 +15,8 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from bench.measure import Table, cpu_s, rss_bytes  # noqa: E402
-from harness import Broker, Server  # noqa: E402
+from bench.fleet import Fleet  # noqa: E402
+from bench.measure import Table, cpu_s  # noqa: E402
 from harness.process import wait_for  # noqa: E402
 
 WRITTEN = "aviary_telemetry_written_reports_total"
@@ -40,29 +40,14 @@ class Bench:
     def __init__(self, options, folder):
         self.o, self.seq = options, 1000
         self.build = pathlib.Path(options.build).resolve()
-        state = folder / "server" / "state"
-        state.parent.mkdir(parents=True)
-        kept = options.fleet and pathlib.Path(options.fleet)
-        if not (kept and kept.exists()):
-            done = subprocess.run([self.build / "bench" / "seed_fleet", state, str(options.devices)], check=True, capture_output=True, text=True)
-            print(done.stdout.strip(), flush=True)
-            if kept:
-                subprocess.run(["cp", "-a", "--reflink=auto", state, kept], check=True)
-        else:
-            subprocess.run(["cp", "-a", "--reflink=auto", kept, state], check=True)
-        self.broker = Broker(folder / "broker")
-        began = time.monotonic()
-        self.server = Server(self.build, folder / "server", self.broker.port, start_timeout=180,
-                             config={"limits": {"reports_per_second": 0, "commands_per_second": 0}})
-        print(f"{options.devices} devices; ready after {time.monotonic() - began:.1f} s, "
-              f"{rss_bytes(self.server.process.pid) / options.devices:.0f} bytes resident a device", flush=True)
+        self.fleet = Fleet(self.build, folder, options.devices, options.fleet)
+        self.server, self.broker = self.fleet.server, self.fleet.broker
         self.bare = Bare(self.build, self.broker.port)
         self.metrics = self.server.metrics
 
     def close(self):
         self.bare.stop()
-        self.server.stop()
-        self.broker.stop()
+        self.fleet.stop()
 
     def load(self, prefix, messages, per_second):
         self.seq += messages // self.o.devices + 1
@@ -83,7 +68,7 @@ class Bench:
         """A report of each device: states that grow with the first one are there."""
         self.run(self.server.process.pid, "aviary/v1", self.o.devices, 0, lambda: int(self.metrics()[WRITTEN]))
         self.run(self.bare.child.pid, "bare", self.o.messages, 0, self.bare.count)
-        print(f"each device has reported: {rss_bytes(self.server.process.pid) / self.o.devices:.0f} bytes resident a device", flush=True)
+        print(f"each device has reported: {self.fleet.resident():.0f} bytes resident a device", flush=True)
 
     def pair(self, messages, per_second):
         bare = self.run(self.bare.child.pid, "bare", messages, per_second, self.bare.count)
