@@ -24,7 +24,7 @@
 #define AGENT_REASON_MAX 120      /* reason text in a report (protocol: 200) */
 #define AGENT_ENROL_MAX 1024      /* token, name, attributes and tags of the enrolment together */
 #define AGENT_CAPABILITIES_MAX 512
-#define AGENT_REPORT_BYTES 4608   /* a whole report with all of the above */
+#define AGENT_REPORT_BYTES 6912   /* a whole report with all of the above */
 /* The protocol's limits. A device with little memory may be built with less (both alike in every file that includes this);
  * documents and releases that are larger are then none for it. A document holds its manifest in base64. */
 #ifndef AGENT_DOCUMENT_BYTES
@@ -91,6 +91,7 @@ struct agent_component {
 	uint8_t part;     /* of the slot: where its artifact lies (components with equal artifacts share one) */
 	char name[AGENT_NAME_MAX + 1];
 	char version[AGENT_NAME_MAX + 1];
+	uint8_t sha256[AGENT_SHA256_BYTES]; /* of its artifact; zeros: not known (what the device was shipped with) */
 };
 struct agent_release {
 	char name[AGENT_NAME_MAX + 1];
@@ -176,6 +177,10 @@ struct agent_ports {
 	bool (*check_start)(void *host, const char *check, const char *name);
 	void (*check_cancel)(void *host);  /* its deadline has passed; no agent_on_check afterwards */
 	void (*telemetry_now)(void *host); /* send telemetry soon, not at the end of the interval */
+
+	/* The hash of what the runtime has loaded for a model of the running release, for hosts that can tell; false, or a NULL hook: it
+	 * is taken for what was verified at the start. Asked with each report: remember it. */
+	bool (*loaded_hash)(void *host, const struct agent_component *component, uint8_t sha256[AGENT_SHA256_BYTES]);
 };
 
 /* Pauses and sizes; 0 = the default in brackets. */
@@ -312,8 +317,10 @@ struct agent_telemetry {
 	size_t size, len;
 	unsigned metrics;
 	bool failed, is_shadow;
+	uint32_t outputs, nan_outputs;
 };
-/* model and version: both or NULL. */
+/* model and version: both or NULL. A confidence or an accuracy that is no number is left out and counted: the report says so as
+ * "nan_outputs". */
 void agent_telemetry_begin(struct agent_telemetry *t, struct agent *a, char *out, size_t size, const char *model,
                            const char *version);
 void agent_telemetry_number(struct agent_telemetry *t, const char *name, double value);

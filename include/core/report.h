@@ -51,6 +51,11 @@ struct report_model {
 	char version[NAME_BYTES];
 };
 
+struct report_hash {
+	char model[NAME_BYTES];
+	char sha256[REPORT_SECRET_BYTES]; /* 64 lower-case hex digits */
+};
+
 struct device_report {
 	char boot[NAME_BOOT_BYTES];
 	int64_t seq; /* from 1 */
@@ -77,6 +82,8 @@ struct device_report {
 		unsigned model_count;
 		struct report_model models[REPORT_MODELS]; /* distinct names */
 		char firmware[NAME_BYTES];                 /* "" when absent */
+		unsigned hash_count;
+		struct report_hash hashes[REPORT_MODELS];  /* distinct names; of the models' artifacts as they run */
 		struct slice text;                         /* the member's own JSON */
 	} running;
 

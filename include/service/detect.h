@@ -18,6 +18,7 @@
 #include "service/call.h"
 
 struct detect;
+struct json;
 struct timebox;
 
 struct detect_options {
@@ -36,6 +37,9 @@ AVIARY_MUST_CHECK enum err detect_open(struct services *s, const struct detect_o
 void detect_close(struct detect *d); /* NULL is allowed */
 /* Tells alerts what was found, in pieces, in its own units of work. *more: call again soon. */
 AVIARY_MUST_CHECK enum err detect_tick(struct call *c, bool *more);
+/* What a device says it can (docs/protocol.md: utc_offset_minutes, memory_bytes, hot_c), as a JSON object. Not of the log: it counts from here on,
+ * and is kept with the device's state. */
+void detect_on_capabilities(struct detect *d, int64_t device, const struct json *capabilities); /* d NULL: nothing */
 /* Sums for /metrics, in Prometheus' text. */
 void detect_metrics(const struct detect *d, struct buf *out);
 

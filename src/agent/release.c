@@ -111,6 +111,7 @@ static const char *check_component(struct agent *a, struct agent_slice text, con
 	if (offered < best)
 		return "an artifact closer to this hardware exists";
 	out->part = (uint8_t)part;
+	memcpy(out->sha256, parts[part].sha256, sizeof(out->sha256));
 	memcpy(out->name, c.name, sizeof(out->name));
 	memcpy(out->version, c.version, sizeof(out->version));
 	return NULL;

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "agent/codec.h"
 #include "agent/inside.h"
 #include "agent/shadow.h"
 #include "agent/writer.h"
@@ -92,6 +93,29 @@ static void put_identity(struct agent *a, struct agent_writer *w)
 	agent_writer_text(w, "}");
 }
 
+/* What runs, by its bytes: the server compares it with the manifest. */
+static void put_hashes(struct agent *a, struct agent_writer *w)
+{
+	static const uint8_t unknown[AGENT_SHA256_BYTES];
+	const struct agent_release *r = &a->running;
+	put_raw(w, "hashes", "{");
+	for (unsigned i = 0; i < r->component_count; i++) {
+		const struct agent_component *c = &r->components[i];
+		uint8_t sha256[AGENT_SHA256_BYTES];
+		char text[2 * AGENT_SHA256_BYTES + 1];
+		memcpy(sha256, c->sha256, sizeof(sha256));
+		if (c->is_firmware)
+			continue;
+		if (a->ports->loaded_hash && !a->ports->loaded_hash(a->host, c, sha256))
+			memcpy(sha256, c->sha256, sizeof(sha256));
+		if (memcmp(sha256, unknown, sizeof(unknown)) == 0)
+			continue;
+		agent_hex_encode(sha256, sizeof(sha256), text);
+		put_string(w, c->name, text);
+	}
+	agent_writer_text(w, "}");
+}
+
 static void put_running(struct agent *a, struct agent_writer *w)
 {
 	const struct agent_release *r = &a->running;
@@ -110,6 +134,7 @@ static void put_running(struct agent *a, struct agent_writer *w)
 			put_string(w, "firmware", r->components[i].version);
 			break;
 		}
+	put_hashes(a, w);
 	agent_writer_text(w, "}");
 }
 

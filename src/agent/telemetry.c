@@ -57,6 +57,26 @@ static bool is_count(uint32_t n)
 	return n <= COUNT_MAX;
 }
 
+/* What a model says that is no number: JSON has none, so it is counted, and told as "nan_outputs". */
+static bool is_output_refused(struct agent_telemetry *t, const char *name, uint32_t n, double value)
+{
+	if (t->is_shadow || (strcmp(name, "confidence") != 0 && strcmp(name, "accuracy") != 0))
+		return false;
+	bool is_number = value - value == 0; /* neither NaN nor infinite */
+	n = n < COUNT_MAX ? n : COUNT_MAX;
+	t->outputs = t->outputs < COUNT_MAX - n ? t->outputs + n : COUNT_MAX;
+	if (!is_number)
+		t->nan_outputs = t->nan_outputs < COUNT_MAX - n ? t->nan_outputs + n : COUNT_MAX;
+	return !is_number;
+}
+
+static void tell_refused(struct agent_telemetry *t)
+{
+	if (t->nan_outputs > 0)
+		agent_telemetry_ratio(t, "nan_outputs", t->outputs, t->nan_outputs);
+	t->nan_outputs = 0;
+}
+
 void agent_telemetry_begin(struct agent_telemetry *t, struct agent *a, char *out, size_t size, const char *model,
                            const char *version)
 {
@@ -93,6 +113,8 @@ void agent_telemetry_number(struct agent_telemetry *t, const char *name, double 
 {
 	struct agent_writer w = writer(t);
 	bool ok = is_metric_name(t, name) && is_value(value);
+	if (is_output_refused(t, name, 1, value))
+		return;
 	agent_writer_key(&w, name);
 	agent_writer_number(&w, ok ? value : 0);
 	finish(t, &w, ok);
@@ -102,6 +124,8 @@ void agent_telemetry_mean(struct agent_telemetry *t, const char *name, uint32_t 
 {
 	struct agent_writer w = writer(t);
 	bool ok = is_metric_name(t, name) && n > 0 && is_count(n) && is_value(sum);
+	if (is_output_refused(t, name, n, sum))
+		return;
 	agent_writer_key(&w, name);
 	agent_writer_text(&w, "{\"n\":");
 	agent_writer_int(&w, n);
@@ -166,6 +190,8 @@ bool agent_telemetry_shadow(struct agent_telemetry *t)
 	const char *id = agent_shadow(t->agent);
 	if (!id || t->is_shadow)
 		return false;
+	tell_refused(t);
+	w = writer(t);
 	agent_writer_text(&w, "},\"shadow\":{\"id\":");
 	agent_writer_string(&w, id);
 	agent_writer_text(&w, ",\"metrics\":{");
@@ -181,6 +207,8 @@ bool agent_telemetry_shadow(struct agent_telemetry *t)
 
 bool agent_telemetry_send(struct agent_telemetry *t)
 {
+	if (!t->is_shadow)
+		tell_refused(t);
 	struct agent_writer w = writer(t);
 	struct agent *a = t->agent;
 	agent_writer_text(&w, t->is_shadow ? "}}}" : "}}");

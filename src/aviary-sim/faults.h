@@ -24,6 +24,7 @@
 	X(FLOOD, "flood", "sends a hundred reports at once")                                                               \
 	X(CUT, "cut", "power is cut at a write of an update")                                                              \
 	X(ROT, "rot", "a stored byte of the model reads wrong: the model_hash check fails")                                \
+	X(SWAPPED, "swapped", "runs other bytes than the released model's, and says their hash")                           \
 	X(HOT, "hot", "40 degrees hotter, half as fast; the inference check fails")
 
 enum fault_kind {

@@ -361,6 +361,17 @@ static void telemetry_now(void *host)
 	loop_timer_start(((struct device *)host)->telemetry, 0, 0);
 }
 
+/* What runs is what was installed, but for devices whose model somebody has replaced. */
+static bool loaded_hash(void *host, const struct agent_component *component, uint8_t sha256[AGENT_SHA256_BYTES])
+{
+	struct device *d = host;
+	if (!faults_hit(&d->sim->options.faults, FAULT_SWAPPED, d->seed, component->name, component->version))
+		return false;
+	memcpy(sha256, component->sha256, AGENT_SHA256_BYTES);
+	sha256[0] ^= 0x01;
+	return true;
+}
+
 static const struct agent_ports ports = {
 	.state_read = state_read,
 	.state_write = state_write,
@@ -386,6 +397,7 @@ static const struct agent_ports ports = {
 	.event = event,
 	.shadow_start = shadow_start,
 	.shadow_stop = shadow_stop,
+	.loaded_hash = loaded_hash,
 	.check_start = check_start,
 	.check_cancel = check_cancel,
 	.telemetry_now = telemetry_now,

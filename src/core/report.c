@@ -324,6 +324,32 @@ static enum err read_models(struct reader *r, void *target)
 	return event == JP_OBJECT_END ? ERR_OK : refuse(r, "a member");
 }
 
+static bool has_hash(const struct device_report *out, struct slice name)
+{
+	for (unsigned i = 0; i < out->running.hash_count; i++)
+		if (slice_equals(name, out->running.hashes[i].model)) return true;
+	return false;
+}
+
+static enum err read_hashes(struct reader *r, void *target)
+{
+	struct device_report *out = target;
+	enum jp_event event;
+	if (jp_next(&r->p) != JP_OBJECT) return refuse(r, "an object of model names and hashes");
+	while ((event = jp_next(&r->p)) == JP_KEY) {
+		struct slice name = token(r);
+		if (!name_is_name(name)) return inside(r, name, refuse(r, "a name of a model"));
+		if (has_hash(out, name)) return inside(r, name, refuse(r, "each model once"));
+		if (out->running.hash_count == REPORT_MODELS) return refuse(r, "at most 16 models");
+		struct report_hash *h = &out->running.hashes[out->running.hash_count++];
+		bool fits = slice_copy(name, h->model, sizeof h->model);
+		assert(fits);
+		enum err e = read_named(r, is_sha256, h->sha256, sizeof h->sha256, "64 lower-case hex digits");
+		if (e) return inside(r, name, e);
+	}
+	return event == JP_OBJECT_END ? ERR_OK : refuse(r, "a member");
+}
+
 static enum err read_firmware(struct reader *r, void *target)
 {
 	struct device_report *out = target;
@@ -337,6 +363,7 @@ static enum err read_running(struct reader *r, void *target)
 		{"counter", read_counter, false},
 		{"models", read_models, false},
 		{"firmware", read_firmware, false},
+		{"hashes", read_hashes, false},
 	};
 	struct device_report *out = target;
 	if (jp_next(&r->p) != JP_OBJECT) return refuse(r, "an object");

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/json.h"
 #include "service/alerts.h"
 #include "service/detect_inside.h"
 #include "service/registry.h"
@@ -114,6 +115,30 @@ enum err detect_open(struct services *s, const struct detect_options *o, struct 
 	d->is_live = true;
 	*out = d;
 	return ERR_OK;
+}
+
+/* ---- what devices say they are ---- */
+
+void detect_on_capabilities(struct detect *d, int64_t device, const struct json *capabilities)
+{
+	double offset = json_number(json_get(capabilities, "utc_offset_minutes")), memory = json_number(json_get(capabilities, "memory_bytes"));
+	double hot = json_number(json_get(capabilities, "hot_c"));
+	bool has_offset = fabs(offset) <= 14 * 60, has_memory = memory >= 1 && memory <= 1e15, has_hot = hot >= 1 && hot <= UINT8_MAX;
+	struct detect_state *k = d != NULL ? detect_find(d, device) : NULL;
+	if (d == NULL || (k == NULL && !has_offset && !has_memory && !has_hot))
+		return;
+	k = k != NULL ? k : detect_get(d, device);
+	if (k == NULL)
+		return;
+	int8_t quarters = (int8_t)(has_offset ? lround(offset / 15) : 0);
+	uint16_t limit = (uint16_t)(has_memory ? lround(log2(memory) * DETECT_MEMORY_STEPS) : 0);
+	uint8_t hot_c = (uint8_t)(has_hot ? lround(hot) : 0);
+	if (k->head.utc_quarters == quarters && k->head.memory == limit && k->head.hot_c == hot_c)
+		return;
+	k->head.utc_quarters = quarters;
+	k->head.memory = limit;
+	k->head.hot_c = hot_c;
+	detect_dirty(d, d->place_of[device] - 1);
 }
 
 /* ---- findings become alerts ---- */

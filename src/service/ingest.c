@@ -12,6 +12,7 @@
 #include "service/health.h"
 #include "service/registry.h"
 #include "service/rollouts.h"
+#include "service/running_hash.h"
 #include "service/telemetry.h"
 #include "service/unit.h"
 
@@ -314,7 +315,12 @@ static enum err apply_report(struct call *c, const char *device_id, struct devic
 	registry_seen(c->s->registry, d, c->now_ms);
 	if (!was_known)
 		registry_set_online(c->s->registry, d, true, c->now_ms); /* its status came before it was known */
-	e = registry_apply_report(c, d, r, &is_new);
+	const char *before;
+	e = running_hash_before(c, d, r, &before);
+	if (e == ERR_OK)
+		e = registry_apply_report(c, d, r, &is_new);
+	if (e == ERR_OK && is_new)
+		e = running_hash_check(c, d, r, before);
 	if (e == ERR_OK && is_new && r->has_deployment)
 		e = rollouts_on_progress(c, d->row, deployment_number((struct slice){r->deployment.id, strlen(r->deployment.id)}), r->deployment.attempt,
 		                         report_state_text(r->deployment.state), r->deployment.progress, r->deployment.reason);

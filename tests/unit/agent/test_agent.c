@@ -1,4 +1,5 @@
 /* Scenarios of one device against a world at the ports: the words of docs/protocol.md, one test each. */
+#include "agent/codec.h"
 #include "world.h"
 
 #define HOUR 3600000
@@ -40,7 +41,7 @@ static void test_happy_path(void **unused)
 	assert_string_equal(w->last_config, "{\"light\":1}");
 	assert_int_equal(agent_report_interval_ms(&w->agent), 30000);
 	assert_non_null(strstr(w->last_report,
-	                       "\"running\":{\"release\":\"kws-1\",\"counter\":5,\"models\":{\"kws\":\"1.0.0\",\"vad\":\"3.0.0+x\"}}"));
+	                       "\"running\":{\"release\":\"kws-1\",\"counter\":5,\"models\":{\"kws\":\"1.0.0\",\"vad\":\"3.0.0+x\"},\"hashes\":{\"kws\":\""));
 	assert_non_null(strstr(w->last_report, "\"deployment\":{\"id\":\"d-1\",\"attempt\":1,\"state\":\"succeeded\"}"));
 	assert_null(strstr(w->last_report, "enrol")); /* acknowledged by then */
 	assert_true(w->device_is_enrolled);
@@ -69,7 +70,7 @@ static void test_second_release_copies_what_is_there(void **unused)
 	install(w, "d-4", 1, 3); /* firmware, an empty artifact, and a model that lies in another part now */
 	assert_true(w_is_running(w, &w->releases[3]));
 	assert_int_equal(w->downloaded_bytes, 44000 + 43000 + 20000);
-	assert_non_null(strstr(w->last_report, "\"models\":{\"kws\":\"1.0.0\",\"empty\":\"1\"},\"firmware\":\"4.5.6\"}"));
+	assert_non_null(strstr(w->last_report, "\"models\":{\"kws\":\"1.0.0\",\"empty\":\"1\"},\"firmware\":\"4.5.6\",\"hashes\":{"));
 	w_assert_whole(w);
 	w_free(w);
 }
@@ -530,6 +531,10 @@ static void test_same_files_signed_anew(void **unused)
 	assert_int_equal(w->self_tests, self_tests + 1);
 	assert_int_equal(w->agent.record.floor, 7);
 	assert_non_null(strstr(w->last_report, "\"running\":{\"release\":\"kws-1\",\"counter\":7,"));
+	char sha256[2 * AGENT_SHA256_BYTES + 1], said[160];
+	agent_hex_encode(w->agent.running.components[0].sha256, AGENT_SHA256_BYTES, sha256);
+	snprintf(said, sizeof(said), "\"hashes\":{\"%s\":\"%s\"", w->agent.running.components[0].name, sha256);
+	assert_true(w->agent.running.components[0].is_firmware || strstr(w->last_report, said) != NULL);
 	w_assert_whole(w);
 	w_free(w);
 }

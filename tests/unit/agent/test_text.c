@@ -272,6 +272,14 @@ static void test_telemetry(void **unused)
 	assert_false(agent_telemetry_send(&t));
 	assert_non_null(strstr(out, "\"seq\":2,\"metrics\":{\"temperature_c\":20}}"));
 
+	/* what a model says that is no number is counted */
+	agent_telemetry_begin(&t, &w->agent, out, sizeof(out), NULL, NULL);
+	agent_telemetry_mean(&t, "confidence", 50, 0.0 / zero);
+	agent_telemetry_number(&t, "accuracy", 0.5);
+	assert_true(agent_telemetry_send(&t));
+	assert_non_null(strstr(out, "\"metrics\":{\"accuracy\":0.5,\"nan_outputs\":{\"n\":51,\"k\":50}}}"));
+	w->agent.telemetry_seq--;
+
 	agent_on_mqtt_disconnected(&w->agent);
 	agent_telemetry_begin(&t, &w->agent, out, sizeof(out), NULL, NULL);
 	agent_telemetry_number(&t, "battery", 1);

@@ -27,7 +27,7 @@ static void the_protocols_example(void **state)
 		"{\"boot\":\"b3f0a1c2\",\"seq\":57,\"ts\":1700000000000,\"desired_rev\":12,"
 		"\"enrol\":{\"token\":\"t\\u00f6ken\",\"secret_sha256\":\"" HASH "\",\"name\":\"Door 7\",\"hardware\":\"esp32s3\","
 		"\"attributes\":{\"region\":\"eu\",\"floor\":3,\"lab\":true},\"tags\":[\"beta\",\"x\",\"beta\"]},"
-		"\"running\":{\"release\":\"kws-1.4.1\",\"counter\":6,\"models\":{\"kws\":\"1.4.1\",\"vad\":\"2.0.0+b\"},\"firmware\":\"2.1.0\"},"
+		"\"running\":{\"release\":\"kws-1.4.1\",\"counter\":6,\"models\":{\"kws\":\"1.4.1\",\"vad\":\"2.0.0+b\"},\"hashes\":{\"vad\":\"" HASH "\"},\"firmware\":\"2.1.0\"},"
 		"\"capabilities\":{\"runtime\":\"tflm\",\"slot_bytes\":1048576,\"ops\":[\"CONV_2D\",{\"a\":1},{\"a\":2}]},"
 		"\"deployment\":{\"id\":\"d-184\",\"attempt\":2,\"state\":\"downloading\",\"progress\":42,\"reason\":\"so\\nso\"}}"), ERR_OK);
 	assert_string_equal(r.boot, "b3f0a1c2");
@@ -47,6 +47,9 @@ static void the_protocols_example(void **state)
 	assert_string_equal(r.running.models[1].name, "vad");
 	assert_string_equal(r.running.models[1].version, "2.0.0+b");
 	assert_string_equal(r.running.firmware, "2.1.0");
+	assert_int_equal(r.running.hash_count, 1);
+	assert_string_equal(r.running.hashes[0].model, "vad");
+	assert_string_equal(r.running.hashes[0].sha256, HASH);
 	assert_true(r.running.text.data[0] == '{' && r.running.text.data[r.running.text.len - 1] == '}');
 	assert_true(slice_equals(r.capabilities,
 		"{\"runtime\":\"tflm\",\"slot_bytes\":1048576,\"ops\":[\"CONV_2D\",{\"a\":1},{\"a\":2}]}"));
@@ -122,6 +125,9 @@ static void refusals_name_the_member(void **state)
 		{B "\"running\":{\"models\":{\"m m\":\"1\"}}}", "/running/models/m m"},
 		{B "\"running\":{\"models\":{\"m\":\"1\",\"m\":\"1\"}}}", "/running/models/m"},
 		{B "\"running\":{\"firmware\":\"\"}}", "/running/firmware"},
+		{B "\"running\":{\"hashes\":[]}}", "/running/hashes"},
+		{B "\"running\":{\"hashes\":{\"m\":\"9F\"}}}", "/running/hashes/m"},
+		{B "\"running\":{\"hashes\":{\"m\":\"" HASH "\",\"m\":\"" HASH "\"}}}", "/running/hashes/m"},
 		{B "\"capabilities\":[]}", "/capabilities"},
 		{B "\"capabilities\":{\"a\":1,\"a\":2}}", "/capabilities/a"},
 		{B "\"capabilities\":{\"a\":[{\"b\":1,\"b\":2}]}}", "/capabilities/a/b"},
