@@ -247,6 +247,12 @@ bench-plan: all $(B)/bench/seed_fleet ## longest holds of the loop in a rollout 
 	$(PYTHON) tests/bench/bench_plan.py --build $(B) $(PLAN)
 .PHONY: bench-plan
 
+# A storm through the daemon, with 100 kills: what is told, how soon, and that nothing is lost; less of it: STORM='--devices 10000 --kills 10'.
+bench-storm: all $(B)/tests/service/test_alert_storm ## 100,000 devices of a cohort fail within a minute, the daemon is killed 100 times (about 10 minutes)
+	AVIARY_STORM_DEVICES=100000 $(B)/tests/service/test_alert_storm
+	$(PYTHON) tests/bench/bench_storm.py --build $(B) $(STORM)
+.PHONY: bench-storm
+
 # A look at a large stage: what it takes of the loop, in pieces, and what its job takes beside it; other sizes: LOOK='4096 23'.
 $(B)/bench/look_pieces: tests/bench/look_pieces.c $(wildcard tests/unit/service/*_world.h) $(call lib,service store core base)
 	@mkdir -p $(@D)
