@@ -313,6 +313,73 @@ static void a_drifting_cohort_is_named(void **state)
 	end(x, state);
 }
 
+static void devices_that_report_seldom_take_part_in_drift(void **state)
+{
+	struct detecting *x = begin(state, "compact", 60000);
+	char id[16], json[256];
+	unsigned most = 0;
+	for (int i = 0; i < COHORT; i++) {
+		snprintf(id, sizeof id, "c-%d", i);
+		world_device(&x->t->w, id, "drifter");
+	}
+	world_commit(&x->t->w);
+	for (int n = 0; n < 40; n++) { /* each two hours and twenty minutes, never in the first quarter of one */
+		for (int i = 0; i < COHORT; i++) {
+			snprintf(id, sizeof id, "c-%d", i);
+			snprintf(json, sizeof json, "{\"boot\":\"b\",\"seq\":%lld,\"model\":\"kws\",\"version\":\"2.0.0\",\"metrics\":{\"classes\":{\"hist\":[%d,300]}}}",
+			         (long long)++x->seq, 400 + (int)(20 * noise(x)));
+			fleet_telemetry(x->t, id, json);
+		}
+		fleet_settle(x->t);
+		struct detect_cohort *c = x->t->w.s.detect->cohorts[x->t->w.s.detect->cohort_count - 1];
+		most = c->hot.last.devices > most ? c->hot.last.devices : most;
+		x->t->w.c.now_ms += 8400000;
+	}
+	assert_int_equal(most, COHORT);
+	end(x, state);
+}
+
+static void a_bad_link_is_named(void **state)
+{
+	struct detecting *x = begin(state, "compact", 60000);
+	char json[512];
+	long long seq = 0;
+	bool is_named = false;
+	for (int i = 0; i < TRAINED + 80 && !is_named; i++) {
+		bool is_bad = i >= TRAINED;
+		seq += is_bad ? 1 + i % 3 : 1;
+		snprintf(json, sizeof json, "{\"boot\":\"b\",\"seq\":%lld,\"model\":\"kws\",\"version\":\"1.4.1\",\"metrics\":{\"link_rssi_dbm\":%.3f,\"latency_ms\":{\"n\":9,\"sum\":%.3f}}}",
+		         seq, -60 + 2 * noise(x) - (is_bad ? 25 : 0), 9 * (20 + noise(x)));
+		fleet_telemetry(x->t, ids[0], json);
+		settle(x);
+		tick(x);
+		is_named = has_alert(x, "network_degraded", "devices/dev-0");
+	}
+	assert_true(is_named);
+	const struct detect_head *h = &detect_find(x->t->w.s.detect, 1)->head;
+	assert_true(h->gaps_usual < h->gaps_now / 2 && h->gaps_now > UINT16_MAX / 20);
+	end(x, state);
+}
+
+static void what_devices_say_they_are_is_kept(void **state)
+{
+	struct detecting *x = begin(state, "compact", 1000);
+	struct json *said = NULL;
+	const char *text = "{\"utc_offset_minutes\":-330,\"memory_bytes\":512000,\"hot_c\":95,\"x\":1}";
+	live(x, 3);
+	assert_int_equal(json_parse(text, strlen(text), &said, &x->t->w.fault), ERR_OK);
+	detect_on_capabilities(x->t->w.s.detect, 1, said);
+	json_free(said);
+	live(x, 5);
+	restart(x);
+	const struct detect_head *h = &detect_find(x->t->w.s.detect, 1)->head, *other = &detect_find(x->t->w.s.detect, 2)->head;
+	assert_int_equal(h->utc_quarters, -22);
+	assert_int_equal(h->hot_c, 95);
+	assert_true(fabs(exp2(h->memory / DETECT_MEMORY_STEPS) / 512000 - 1) < 1e-3);
+	assert_true(other->utc_quarters == 0 && other->memory == 0 && other->hot_c == 0);
+	end(x, state);
+}
+
 /* ---- bad input ---- */
 
 static void what_is_bad_harms_nobody(void **state)
@@ -417,7 +484,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(states_are_functions_of_the_log), cmocka_unit_test(a_healthy_fleet_raises_nothing),
 		cmocka_unit_test(a_reboot_loop_is_named), cmocka_unit_test(a_corrupt_model_is_named), cmocka_unit_test(a_finding_survives_a_restart),
-		cmocka_unit_test(a_drifting_cohort_is_named), cmocka_unit_test(what_is_bad_harms_nobody), cmocka_unit_test(unusual_values_are_ranked), cmocka_unit_test(a_deleted_device_is_forgotten),
+		cmocka_unit_test(a_drifting_cohort_is_named), cmocka_unit_test(devices_that_report_seldom_take_part_in_drift),
+		cmocka_unit_test(a_bad_link_is_named), cmocka_unit_test(what_devices_say_they_are_is_kept),
+		cmocka_unit_test(what_is_bad_harms_nobody), cmocka_unit_test(unusual_values_are_ranked), cmocka_unit_test(a_deleted_device_is_forgotten),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
