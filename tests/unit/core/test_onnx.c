@@ -151,6 +151,9 @@ static void test_lies(void **state)
 	for (int i = 0; i < 3; i++) number(&part, 1, UINT64_C(1) << 62);
 	inside(&graph, 5, &part);
 	expect_refused(ERR_INVALID, "more than 2^50 elements");
+	for (int i = 0; i < 2; i++) number(&part, 1, UINT64_C(1) << 40); /* their product is 0 in 64 bits */
+	inside(&graph, 5, &part);
+	expect_refused(ERR_INVALID, "more than 2^50 elements");
 	number(&part, 1, UINT64_MAX);
 	inside(&graph, 5, &part);
 	expect_refused(ERR_INVALID, "a dimension of -1");
