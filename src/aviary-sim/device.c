@@ -1,4 +1,5 @@
 /* One simulated device: its life from power-up to being bricked. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -64,6 +65,8 @@ static void send_report(struct device *d)
 		effect.latency_factor = (effect.latency_factor > 0 ? effect.latency_factor : 1) * 2;
 	}
 	physics_measure(&d->physics, &effect, wall_ms, &m);
+	if (faults_hit(f, FAULT_NAN, d->seed, model, version))
+		m.confidence = NAN;
 	agent_telemetry_begin(&t, &d->agent, d->sim->telemetry, sizeof d->sim->telemetry, model, version);
 	put_model(&t, &m);
 	agent_telemetry_number(&t, "temperature_c", m.temperature_c);

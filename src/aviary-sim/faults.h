@@ -25,6 +25,7 @@
 	X(CUT, "cut", "power is cut at a write of an update")                                                              \
 	X(ROT, "rot", "a stored byte of the model reads wrong: the model_hash check fails")                                \
 	X(SWAPPED, "swapped", "runs other bytes than the released model's, and says their hash")                           \
+	X(NAN, "nan", "its model's confidence is no number")                                                               \
 	X(HOT, "hot", "40 degrees hotter, half as fast; the inference check fails")
 
 enum fault_kind {
