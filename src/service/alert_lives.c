@@ -196,16 +196,16 @@ static uint32_t sample_cohort(const struct registry *r, const struct device_stat
 	return seen == 0 ? 0 : (uint32_t)((double)same / (double)seen * (double)registry_size(r));
 }
 
-static void learn_limit(struct call *c, struct storm *s, const struct alert_row *row, uint32_t cohort_devices)
+static void learn_limit(const struct alerts *a, struct storm *s, const struct alert_row *row, uint32_t cohort_devices, int64_t now_ms)
 {
 	if (cohort_devices > 0)
 		s->limit = alert_storm_limit(cohort_devices);
-	if (cohort_devices > 0 || s->core.firing < ALERT_STORM_LEAST || (s->limit_at_ms != 0 && c->now_ms - s->limit_at_ms < LIMIT_EVERY_MS))
+	if (cohort_devices > 0 || s->core.firing < ALERT_STORM_LEAST || (s->limit_at_ms != 0 && now_ms - s->limit_at_ms < LIMIT_EVERY_MS))
 		return; /* a few are no storm, whatever the size */
-	const struct device_state *d = registry_find(c->s->registry, row->resource + strlen(ALERT_DEVICE_PREFIX));
-	s->limit_at_ms = c->now_ms;
+	const struct device_state *d = registry_find(a->s->registry, row->resource + strlen(ALERT_DEVICE_PREFIX));
+	s->limit_at_ms = now_ms;
 	if (d != NULL)
-		s->limit = alert_storm_limit(sample_cohort(c->s->registry, d));
+		s->limit = alert_storm_limit(sample_cohort(a->s->registry, d));
 }
 
 static enum err tell_storm(struct call *c, struct storm *s)
@@ -296,7 +296,7 @@ static enum err fire(struct call *c, struct live *l, struct alert_row *row, uint
 	l->storm = storm_of(a, row);
 	if (l->storm != 0) {
 		storm = &a->storms[l->storm - 1];
-		learn_limit(c, storm, row, cohort_devices);
+		learn_limit(a, storm, row, cohort_devices, c->now_ms);
 		(void)alert_storm_fire(&storm->core, storm->limit, c->now_ms);
 		storm->severity = storm->severity > l->severity ? storm->severity : l->severity;
 	}
@@ -677,8 +677,11 @@ void alerts_restore_live(struct alerts *a, const struct alert_row *row)
 		l.storm = is_ending(a, &l) ? 0 : storm_of(a, row);
 		alerts_note_cohort(a, row);
 	}
-	if (l.storm != 0) /* what began lately counts still */
-		(void)alert_storm_fire(&a->storms[l.storm - 1].core, UINT32_MAX, row->fired_at);
+	if (l.storm != 0) { /* what began lately counts still, and is a storm if it was one: the kill may have come before anybody was told so */
+		struct storm *storm = &a->storms[l.storm - 1];
+		learn_limit(a, storm, row, 0, row->fired_at);
+		(void)alert_storm_fire(&storm->core, storm->limit, row->fired_at);
+	}
 	put(a, &l);
 	if (fires && !is_ending(a, &l) && strncmp(row->resource, ALERT_COHORT_PREFIX, strlen(ALERT_COHORT_PREFIX)) == 0 && strstr(row->data, "\"storm\":true") != NULL) {
 		struct alert_row member = *row;

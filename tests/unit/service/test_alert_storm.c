@@ -223,6 +223,28 @@ static void lost_commit_is_worked_off_again(void **state)
 	assert_int_equal(count(t, OPEN), 2);
 }
 
+/* Its devices are in the database, that it is a storm is not yet: nobody is told of them one by one after the start. */
+static void storm_before_a_kill_is_one_after_it(void **state)
+{
+	struct fleet *t = *state;
+	devices(t, 100);
+	add_rule(t, (struct alert_rule){0});
+	for (int i = 0; i < 100; i++)
+		report(t, i, 1, 5);
+	fleet_settle(t);
+	for (int i = 0; i < 1000 && t->w.s.alerts->events.next < t->w.s.alerts->events.end; i++) {
+		struct timebox box = timebox_begin(TIMEBOX_NS);
+		bool more;
+		assert_int_equal(alerts_apply_rules(&t->w.c, &box, &more), ERR_OK);
+	}
+	world_commit(&t->w);
+	assert_int_equal(count(t, OPEN), 100);
+	fleet_restart(t);
+	tick(t);
+	assert_int_equal(count(t, "SELECT count(*) FROM alert WHERE resource = 'cohorts/h/' AND status = 'firing'"), 1);
+	assert_int_equal(count(t, "SELECT count(*) FROM notice"), 51);
+}
+
 /* ---- rules with very many alerts ---- */
 
 static uint64_t longest_cpu;
@@ -433,7 +455,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(report_before_a_kill_is_compared_again), CASE(kills_within_a_batch_lose_and_repeat_nothing), CASE(rates_go_on_over_a_restart),
 		CASE(scores_are_owed_until_their_commit), CASE(reports_from_before_a_rule_are_not_its), CASE(lost_commit_is_worked_off_again),
-		CASE(rule_with_very_many_alerts), CASE(alerts_of_a_deleted_rule_end), CASE(new_alert_with_an_old_number_stays),
+		CASE(storm_before_a_kill_is_one_after_it), CASE(rule_with_very_many_alerts), CASE(alerts_of_a_deleted_rule_end), CASE(new_alert_with_an_old_number_stays),
 		CASE(resolved_alerts_do_not_pile_up), CASE(history_stops_at_its_deadline),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
