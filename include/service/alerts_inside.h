@@ -10,7 +10,7 @@
 /* A condition that is pending or fires. */
 struct live {
 	uint64_t key;      /* hash of kind, resource, metric, rule; 0: free place */
-	int64_t alert;     /* row */
+	int64_t alert;     /* row; of a free place: the next one's */
 	int64_t rule;
 	uint64_t content;  /* hash of severity, summary, data as they were written */
 	int64_t written_ms;
@@ -20,6 +20,10 @@ struct live {
 	uint32_t storm;    /* 1 + place of its storm; 0: it is not counted in one */
 	bool is_told, holds, is_stale_written;
 	uint8_t severity;
+};
+struct live_index {
+	uint64_t key;      /* 0: free */
+	uint32_t place;
 };
 /* Alerts of devices of one cohort with the same kind, metric and rule. */
 struct storm {
@@ -84,9 +88,11 @@ struct alerts {
 	bool is_old_rules;     /* rules were changed in the unit of work that is open or was kept: read them again */
 	bool is_stale;         /* what is in memory may differ from the database: read again */
 	uint64_t wrote;        /* number of the newest unit in which something changed, 0: none since the last commit */
-	/* open alerts: open addressing */
-	struct live *lives;
+	/* open alerts, in slabs, so that a table of a hundred thousand grows without moving them; and where they are, by key: open addressing */
+	struct live **live_slabs;
+	struct live_index *lives;
 	size_t live_room, live_count, live_at;
+	uint32_t live_slab_count, live_used, live_free; /* places ever used; 1 + the first one that is free again */
 	struct storm *storms;
 	size_t storm_count, storm_last;
 	struct cohort_alert *cohorts;

@@ -15,6 +15,7 @@
 #define MEMORY_MS ((int64_t)3 * 86400000) /* older flapping is forgotten without a look */
 #define LIMIT_EVERY_MS 600000    /* how large a cohort is, is asked so often */
 #define SAMPLE_DEVICES 65536     /* and of so many devices */
+#define LIVE_SLAB 1024           /* alerts in a slab */
 #define LOOK_AT_LEAST 256        /* alerts looked at in a piece, however late it is */
 
 static const struct alert_policy of_signals = {.keep_ms = 300000, .stale_ms = 86400000, .is_damped = true};
@@ -44,29 +45,31 @@ static uint64_t content_of(const struct alert_row *row)
 	return mix(mix(mix(mix(HASH_SEED, row->severity), row->summary), row->data), description);
 }
 
-static struct live *find(const struct alerts *a, uint64_t key)
+static struct live *live_at(const struct alerts *a, uint32_t place)
 {
-	for (size_t at = key; a->live_room > 0; at++) {
-		struct live *l = &a->lives[at & (a->live_room - 1)];
-		if (l->key == key)
-			return l;
-		if (l->key == 0)
-			return NULL;
-	}
-	return NULL;
+	return &a->live_slabs[place / LIVE_SLAB][place % LIVE_SLAB];
 }
 
-static void place(struct alerts *a, const struct live *l)
+/* Where it is in the index, or the free place where it would be. */
+static size_t index_of(const struct alerts *a, uint64_t key)
 {
-	size_t at = l->key;
-	while (a->lives[at & (a->live_room - 1)].key != 0)
-		at++;
-	a->lives[at & (a->live_room - 1)] = *l;
+	size_t mask = a->live_room - 1, at = key & mask;
+	while (a->lives[at].key != 0 && a->lives[at].key != key)
+		at = (at + 1) & mask;
+	return at;
+}
+
+static struct live *find(const struct alerts *a, uint64_t key)
+{
+	if (a->live_room == 0)
+		return NULL;
+	const struct live_index *i = &a->lives[index_of(a, key)];
+	return i->key != 0 ? live_at(a, i->place) : NULL;
 }
 
 static void grow(struct alerts *a)
 {
-	struct live *old = a->lives;
+	struct live_index *old = a->lives;
 	size_t room = a->live_room;
 	a->live_room = room > 0 ? room * 2 : 64;
 	a->lives = calloc(a->live_room, sizeof *a->lives);
@@ -74,9 +77,26 @@ static void grow(struct alerts *a)
 		abort();
 	for (size_t i = 0; i < room; i++) {
 		if (old[i].key != 0)
-			place(a, &old[i]);
+			a->lives[index_of(a, old[i].key)] = old[i];
 	}
 	free(old);
+}
+
+static uint32_t new_place(struct alerts *a)
+{
+	if (a->live_free != 0) {
+		uint32_t place = a->live_free - 1;
+		a->live_free = (uint32_t)live_at(a, place)->alert;
+		return place;
+	}
+	if (a->live_used == a->live_slab_count * LIVE_SLAB) {
+		a->live_slabs = realloc((void *)a->live_slabs, (a->live_slab_count + 1) * sizeof *a->live_slabs);
+		struct live *slab = calloc(LIVE_SLAB, sizeof *slab);
+		if (a->live_slabs == NULL || slab == NULL)
+			abort();
+		a->live_slabs[a->live_slab_count++] = slab;
+	}
+	return a->live_used++;
 }
 
 static void put(struct alerts *a, const struct live *l)
@@ -88,23 +108,27 @@ static void put(struct alerts *a, const struct live *l)
 	}
 	if ((a->live_count + 1) * 4 > a->live_room * 3)
 		grow(a);
-	place(a, l);
+	uint32_t place = new_place(a);
+	*live_at(a, place) = *l;
+	a->lives[index_of(a, l->key)] = (struct live_index){l->key, place};
 	a->live_count++;
 }
 
-/* Those behind it move up, so that no search ends too early. */
+/* Those behind it in the index move up, so that no search ends too early. */
 static void drop(struct alerts *a, uint64_t key)
 {
-	struct live *l = find(a, key);
-	if (l == NULL)
+	if (find(a, key) == NULL)
 		return;
-	size_t mask = a->live_room - 1, hole = (size_t)(l - a->lives);
-	for (size_t at = hole + 1; a->lives[at & mask].key != 0; at++) {
-		size_t home = a->lives[at & mask].key & mask;
+	size_t mask = a->live_room - 1, hole = index_of(a, key);
+	uint32_t place = a->lives[hole].place;
+	*live_at(a, place) = (struct live){.alert = a->live_free};
+	a->live_free = place + 1;
+	for (size_t at = (hole + 1) & mask; a->lives[at].key != 0; at = (at + 1) & mask) {
+		size_t home = a->lives[at].key & mask;
 		if (((at - home) & mask) < ((at - hole) & mask))
 			continue;
-		a->lives[hole] = a->lives[at & mask];
-		hole = at & mask;
+		a->lives[hole] = a->lives[at];
+		hole = at;
 	}
 	a->lives[hole].key = 0;
 	a->live_count--;
@@ -618,23 +642,17 @@ static enum err visit(struct call *c, struct live *l)
 	return is_worth_telling(c->s->alerts, l, c->now_ms) ? tell_late(c, l) : ERR_OK;
 }
 
-/* Where one goes, another may move up into its place: that is looked at again. */
 static enum err walk(struct call *c, struct alerts *a, const struct timebox *box, bool *more)
 {
-	for (size_t seen = 0; seen < a->live_room; seen++) {
+	for (size_t seen = 0, all = a->live_used; seen < all; seen++) {
 		if (seen >= LOOK_AT_LEAST && seen % 64 == 0 && timebox_is_over(box)) {
 			*more = *more || a->wrote != 0;
 			return ERR_OK;
 		}
-		struct live *l = &a->lives[a->live_at++ & (a->live_room - 1)];
-		uint64_t key = l->key;
-		enum err e = key != 0 ? visit(c, l) : ERR_OK;
+		struct live *l = live_at(a, (uint32_t)(a->live_at++ % a->live_used));
+		enum err e = l->key != 0 ? visit(c, l) : ERR_OK;
 		if (e != ERR_OK)
 			return e;
-		if (l->key != key && l->key != 0) {
-			a->live_at--;
-			seen--;
-		}
 	}
 	return ERR_OK;
 }
@@ -697,6 +715,11 @@ void alerts_free_lives(struct alerts *a)
 {
 	for (size_t i = 0; i < a->storm_count; i++)
 		free_storm(&a->storms[i]);
+	for (uint32_t i = 0; i < a->live_slab_count; i++)
+		free(a->live_slabs[i]);
+	free((void *)a->live_slabs);
+	a->live_slabs = NULL;
+	a->live_slab_count = a->live_used = a->live_free = 0;
 	free(a->storms);
 	free(a->lives);
 	a->storms = NULL;
