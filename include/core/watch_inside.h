@@ -20,13 +20,13 @@ extern const float watch_common[WATCH_METRICS]; /* 1: has a common mode */
 extern const float watch_is_log[WATCH_METRICS]; /* 1: logarithms are regressed */
 extern const float watch_is_heat[WATCH_METRICS]; /* 1: is what the others are regressed on */
 
-/* Two copies of a function with all that it calls, for processors with vectors of eight and for others; the same
+/* Copies of a function with all that it calls, for processors with vectors of eight, with SSE 4.1, and for others; the same
  * results (no fused operations in either). */
 #if defined(WATCH_GENERIC) /* tests/bench/watch_cost.c: without those vectors */
 #define WATCH_WIDE __attribute__((flatten))
 #elif defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__OPTIMIZE__) && \
 	!defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define WATCH_WIDE __attribute__((target_clones("avx2", "default"), flatten))
+#define WATCH_WIDE __attribute__((target_clones("avx2", "sse4.1", "default"), flatten))
 #else
 #define WATCH_WIDE
 #endif
@@ -62,7 +62,7 @@ static inline float watch_min(float a, float b)
 
 static inline float watch_clip(float v, float limit)
 {
-	return v > limit ? limit : v < -limit ? -limit : v;
+	return watch_max(watch_min(v, limit), -limit);
 }
 
 /* Natural logarithm of a positive, normal number to 1e-6: the mantissa in [sqrt 1/2, sqrt 2) by atanh's series. */

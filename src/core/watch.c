@@ -264,14 +264,17 @@ static void judge_metrics(struct watch *w, const struct watch_report *r, const s
 
 static void keep_maxima(struct watch *w, const struct watch_result *out)
 {
-	int bins[WATCH_STATISTICS];
+	uint8_t bins[WATCH_STATISTICS], known[WATCH_STATISTICS], now[WATCH_STATISTICS];
 	for (int s = 0; s < WATCH_STATISTICS; s++) {
-		float v = out->statistic[s];
-		int bin = logbin_of(v), least = v >= 0; /* 0 in a day's maxima: it had none */
-		bins[s] = bin > least ? bin : least;
+		bins[s] = logbin_of(out->statistic[s]);
+		known[s] = out->statistic[s] >= 0; /* 0 in a day's maxima: it had none */
 	}
-	for (int s = 0; s < WATCH_STATISTICS; s++)
-		w->maxima[s] = (uint8_t)(bins[s] > w->maxima[s] ? bins[s] : w->maxima[s]);
+	memcpy(now, w->maxima, sizeof now);
+	for (int s = 0; s < WATCH_STATISTICS; s++) {
+		uint8_t bin = bins[s] > known[s] ? bins[s] : known[s];
+		now[s] = bin > now[s] ? bin : now[s];
+	}
+	memcpy(w->maxima, now, sizeof now);
 }
 
 static void result_clear(struct watch_result *out)

@@ -93,10 +93,8 @@ static bool take_classes(struct watch *w, const struct watch_report *r, float *s
 	int good = r->class_count <= WATCH_CLASS_KEPT;
 	for (int i = 0; i < WATCH_CLASS_KEPT; i++)
 		share[i] = i < (int)r->class_count ? r->class_counts[i] : 0;
-	for (int i = 0; i < WATCH_CLASS_KEPT; i++) {
-		int is_low = share[i] >= 0 ? 1 : 0;
-		good &= share[i] <= COUNT_MAX ? is_low : 0;
-	}
+	for (int i = 0; i < WATCH_CLASS_KEPT; i++)
+		good &= (share[i] >= 0) & (share[i] <= COUNT_MAX);
 	if (!good) {
 		out->refused |= WATCH_REFUSED_CLASSES;
 		watch_saturate(&w->refused_values);
