@@ -22,7 +22,7 @@ struct json;
 struct timebox;
 
 struct detect_options {
-	const char *state;     /* "compact" (64 bytes a series), "full" (192) or "off" */
+	const char *state;     /* "compact" (56 bytes a series), "full" (192) or "off" */
 	int64_t budget;        /* false alerts in a million device-days that a cohort's thresholds aim at */
 	int64_t checkpoint_ms; /* how often changed states are written */
 	int64_t states_a_batch; /* devices that go with one batch */

@@ -14,7 +14,7 @@
 static enum result detect(struct ctl *c);
 
 static const struct command_option options[] = {
-	{.name = "compact", .kind = OPTION_FLAG, .help = "the form of 64 bytes a series: no seasons"},
+	{.name = "compact", .kind = OPTION_FLAG, .help = "the form of 56 bytes a series: no seasons"},
 	{.name = "age-after", .kind = OPTION_INT, .value = "N", .help = "halve what was learned every N samples (never)"},
 	{.name = NULL},
 };

@@ -132,7 +132,7 @@ static const struct key keys[] = {
 		"Networks that receivers of notifications may be in besides the public internet, as 10.0.0.0/8, ::1."},
 
 	{"detect", "state", KEY_TEXT, AT(detect.state), "compact", 0, 0, false,
-		"What is kept of each metric of a device for its anomaly score: compact (64 bytes), full (192, knows hours of the day), or off: no detection."},
+		"What is kept of each metric of a device for its anomaly score: compact (56 bytes), full (192, knows hours of the day), or off: no detection."},
 	{"detect", "budget", KEY_INT, AT(detect.budget), "1000", 10, 100000, false,
 		"False alerts in a million device-days that thresholds of cohorts aim at."},
 	{"detect", "checkpoint", KEY_DURATION, AT(detect.checkpoint_ms), "60s", 1000, 3600000, false,
