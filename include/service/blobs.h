@@ -19,6 +19,7 @@
 #define BLOBS_PARTS_MAX 64 /* uploads that memory follows; each holds a descriptor and a hash */
 
 struct blobs;
+struct inspection; /* service/inspect.h */
 struct upload; /* one request's hold on an upload */
 
 enum blob_job_kind {
@@ -37,6 +38,7 @@ struct blob_job {
 	char sha1[41], md5[33];  /* of a content that was hashed; else "" */
 	char *part, *blob;       /* paths */
 	char *uploads, *blobs;   /* their directories */
+	struct inspection *inspection; /* of one that is published: its content is read, too; NULL: it is not */
 	enum err result;
 	struct fault fault;
 };

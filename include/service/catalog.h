@@ -17,6 +17,7 @@
 #include "store/catalog_store.h"
 
 struct catalog;
+struct inspection; /* service/inspect.h */
 struct module_store;
 struct release_store;
 struct signing;
@@ -76,12 +77,24 @@ struct artifact_input {
 	int64_t size_bytes;      /* 1..artifact_bytes_max */
 	const char *sha256;      /* 64 lower-case hex digits */
 	bool is_one_of_several;  /* the version may have others for that hardware, by other names: hawkBit's modules */
+	const char *variant;     /* name of one of several that do the same job (int8, float32); NULL: "" */
+	const char *declared;    /* JSON: what the publisher says of it (service/inspect.h); NULL: nothing */
 };
 AVIARY_MUST_CHECK enum err catalog_declare_artifact(struct call *c, const struct model_row *model, const struct version_row *version,
-	const struct artifact_input *in, struct artifact_row *out); /* ERR_CONFLICT: this version has one for that hardware */
+	const struct artifact_input *in, struct artifact_row *out); /* ERR_CONFLICT: this version has one for that hardware and variant */
 AVIARY_MUST_CHECK enum err catalog_find_artifact(struct call *c, int64_t id, struct artifact_row *out);
 AVIARY_MUST_CHECK enum err catalog_list_artifacts(struct call *c, const struct version_row *version, struct artifact_row **rows, size_t *count);
 AVIARY_MUST_CHECK enum err catalog_delete_artifact(struct call *c, const struct artifact_row *row); /* ERR_CONFLICT: a release holds it */
+/* What its content says, whole: JSON in the arena, NULL while it was not read (or where it cannot be). */
+AVIARY_MUST_CHECK enum err catalog_artifact_facts(struct call *c, const struct artifact_row *row, const char **json);
+/* Writes what an inspection found; the row is as after it. A content that is refused: ERR_OK, and row->facts_error says why. */
+AVIARY_MUST_CHECK enum err catalog_note_facts(struct call *c, struct artifact_row *row, const struct inspection *found);
+/* service/inspect.c's turn through what is still to be read. */
+struct inspect_turn {
+	bool is_busy, is_over;
+	int64_t after;
+};
+struct inspect_turn *catalog_inspect_turn(struct catalog *c);
 /* Path of the content of a ready artifact, in the arena. */
 const char *catalog_blob_path(struct call *c, const char *sha256);
 
@@ -103,7 +116,7 @@ void catalog_abort_upload(struct call *c, struct upload *u, struct blob_job **jo
 /* Between writes: a job that is due to note progress, or NULL. */
 struct blob_job *catalog_progress_job(struct upload *u);
 /* Back on the loop after blob_job_run, in a unit of work of the caller: notes in the row what the job did, and frees the job. How the job
- * ended is *result, and c->fault says why: ERR_INVALID other bytes than declared (the part is gone, received_bytes is 0), ERR_FULL,
+ * ended is *result, and c->fault says why: ERR_INVALID other bytes than declared (the part is gone, received_bytes is 0), or bytes that are refused, ERR_FULL,
  * ERR_UNAVAILABLE. ERR_NOT_FOUND: the artifact was deleted meanwhile. Keep the unit whatever *result is. `out` may be NULL. */
 AVIARY_MUST_CHECK enum err catalog_end_job(struct call *c, struct blob_job *job, struct artifact_row *out, enum err *result);
 /* Instead, where that is not possible: memory lets go of a job that could not be run (not_run), or whose end cannot be noted. */

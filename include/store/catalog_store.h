@@ -46,6 +46,12 @@ struct artifact_row {
 	int64_t created_at, updated_at;
 	const char *model_name, *version_text; /* of its parents */
 	const char *sha1, *md5;  /* NULL: not known (yet) */
+	const char *model_kind;  /* of its model; NULL where release_store read it */
+	const char *variant;     /* "" */
+	const char *declared;    /* JSON by its publisher, NULL: nothing */
+	const char *facts_state; /* service/inspect.h */
+	const char *facts_summary, *facts_error; /* NULL: none */
+	const char *requires;    /* JSON, core/requirement.h; NULL: nothing beyond the hardware */
 };
 
 /* One page: rows after the cursor in the wanted order. */
@@ -90,6 +96,15 @@ AVIARY_MUST_CHECK enum err catalog_store_set_artifact(struct catalog_store *s, i
 AVIARY_MUST_CHECK enum err catalog_store_set_digests(struct catalog_store *s, const char *sha256, const char *sha1, const char *md5, struct fault *f);
 /* The content of one that is ready and has none; *found false: there is none such. */
 AVIARY_MUST_CHECK enum err catalog_store_undigested(struct catalog_store *s, char sha256[65], bool *found, struct fault *f);
+/* What is known of its content, once it was read; NULL members become NULL. */
+struct artifact_facts {
+	const char *state, *facts, *summary, *error, *requires;
+};
+AVIARY_MUST_CHECK enum err catalog_store_set_facts(struct catalog_store *s, int64_t id, const struct artifact_facts *facts, struct fault *f);
+/* The whole JSON of an artifact's facts, NULL: there is none. ERR_NOT_FOUND. */
+AVIARY_MUST_CHECK enum err catalog_store_facts(struct catalog_store *s, int64_t id, struct arena *a, const char **facts, struct fault *f);
+/* The first artifact above `after` that is still to be read; 0: none. */
+AVIARY_MUST_CHECK enum err catalog_store_unread(struct catalog_store *s, int64_t after, int64_t *id, struct fault *f);
 AVIARY_MUST_CHECK enum err catalog_store_delete_artifact(struct catalog_store *s, int64_t id, struct fault *f); /* ERR_CONFLICT: in a release */
 AVIARY_MUST_CHECK enum err catalog_store_artifact_is_released(struct catalog_store *s, int64_t id, bool *is, struct fault *f);
 /* Unfinished uploads that no byte reached since before_ms; at most `max` ids. */

@@ -13,6 +13,7 @@
 #include "net/http.h"
 #include "net/jobs.h"
 #include "service/catalog.h"
+#include "service/inspect.h"
 #include "service/unit.h"
 
 #define ARTIFACT "/api/v1/artifacts/{artifact}"
@@ -29,11 +30,16 @@ static const struct field artifact_body[] = {
 	 .doc = "Size of the content."},
 	{"sha256", FIELD_STR, offsetof(struct artifact_input, sha256), .min = 64, .max = 64, .flags = FIELD_REQUIRED,
 	 .doc = "SHA-256 of the content, 64 lower-case hex digits."},
+	{"variant", FIELD_STR, offsetof(struct artifact_input, variant), .max = 64,
+	 .doc = "Name of one of several artifacts for a hardware class that do the same job, as int8; a device gets one of them. Empty: there is one."},
+	{"declared", FIELD_DOC, offsetof(struct artifact_input, declared), .max = DECLARED_BYTES_MAX,
+	 .doc = "What the publisher says of it: format (another one in the file is refused), requires (joined with what the file needs), quality."},
 	{0},
 };
 
 struct artifact_view {
 	struct artifact_row row;
+	const char *facts_url;
 	const char *upload, *content; /* URLs; NULL where it makes no sense */
 };
 static const struct field artifact_reply[] = {
@@ -41,11 +47,21 @@ static const struct field artifact_reply[] = {
 	{"model", FIELD_STR, offsetof(struct artifact_view, row.model_name), .doc = "Name of its model."},
 	{"version", FIELD_STR, offsetof(struct artifact_view, row.version_text), .doc = "Its version."},
 	{"hardware", FIELD_STR, offsetof(struct artifact_view, row.hardware), .doc = "Hardware class, * for any."},
+	{"variant", FIELD_STR, offsetof(struct artifact_view, row.variant), .doc = "Which of several that do the same job; empty: there is one."},
 	{"file_name", FIELD_STR, offsetof(struct artifact_view, row.file_name), .doc = "Name of the file."},
 	{"size_bytes", FIELD_INT, offsetof(struct artifact_view, row.size_bytes), .doc = "Size of the content."},
 	{"sha256", FIELD_STR, offsetof(struct artifact_view, row.sha256), .doc = "SHA-256 of the content."},
 	{"state", FIELD_ENUM, offsetof(struct artifact_view, row.state), .choices = "uploading ready failed",
-	 .doc = "uploading until the content is complete and checked; failed: other bytes came, it may be uploaded again."},
+	 .doc = "uploading until the content is complete and checked; failed: other bytes came, or they are refused."},
+	{"facts_state", FIELD_ENUM, offsetof(struct artifact_view, row.facts_state), .choices = "none reading read opaque refused",
+	 .doc = "What is known of the content: none before it is there; opaque: it is of no format that is read, or a firmware."},
+	{"facts_error", FIELD_STR, offsetof(struct artifact_view, row.facts_error), .doc = "Why the content is refused, with the place in the file."},
+	{"summary", FIELD_ANY, offsetof(struct artifact_view, row.facts_summary),
+	 .doc = "Of its facts: format, operators (how many different), head_bytes, arena_bytes, macs, hybrid, inputs, custom_operators, conflicts with what was declared."},
+	{"requires", FIELD_ANY, offsetof(struct artifact_view, row.requires),
+	 .doc = "What it needs of a device: derived from the bytes and joined with what was declared. Absent: nothing beyond the hardware class."},
+	{"declared", FIELD_ANY, offsetof(struct artifact_view, row.declared), .doc = "What its publisher said of it."},
+	{"facts", FIELD_STR, offsetof(struct artifact_view, facts_url), .doc = "URL of all facts, once they are known."},
 	{"received_bytes", FIELD_INT, offsetof(struct artifact_view, row.received_bytes), .doc = "Where an upload goes on."},
 	{"upload", FIELD_STR, offsetof(struct artifact_view, upload), .doc = "URL for PUT, while it is not ready."},
 	{"content", FIELD_STR, offsetof(struct artifact_view, content), .doc = "URL for GET, once it is ready."},
@@ -54,11 +70,29 @@ static const struct field artifact_reply[] = {
 	{0},
 };
 
+/* What openapi.json says of it; core/model_json.c writes it. */
+static const struct field facts_reply[] = {
+	{.name = "format", .type = FIELD_ENUM, .choices = "opaque tflite onnx executorch", .doc = "told from the bytes"},
+	{.name = "file_bytes", .type = FIELD_INT, .doc = "size of the file"},
+	{.name = "inputs", .type = FIELD_ANY, .doc = "array: name, type, shape, quantization"},
+	{.name = "outputs", .type = FIELD_ANY, .doc = "array: name, type, shape, quantization"},
+	{.name = "operators", .type = FIELD_ANY, .doc = "array: name, version, count, custom, macs"},
+	{.name = "custom_operators", .type = FIELD_STRS, .doc = "names of those that no standard defines"},
+	{.name = "constant_bytes", .type = FIELD_INT, .doc = "weights; null: not known"},
+	{.name = "head_bytes", .type = FIELD_INT, .doc = "planned part of TensorFlow Lite Micro's arena; null: not known"},
+	{.name = "arena_bytes", .type = FIELD_INT, .doc = "head and an estimate of the rest; null: not known"},
+	{.name = "macs", .type = FIELD_INT, .doc = "multiply-accumulates of one inference; null: not known"},
+	{.name = "hybrid", .type = FIELD_BOOL, .doc = "float activations with integer filters"},
+	{0},
+};
+
 static void put_artifact(struct api_request *rq, const struct artifact_row *row)
 {
 	const char *url = arena_printf(rq->call.arena, "/api/v1/artifacts/%lld/content", (long long)row->id);
 	bool ready = strcmp(row->state, "ready") == 0;
 	struct artifact_view view = {.row = *row, .upload = ready ? NULL : url, .content = ready ? url : NULL};
+	if (row->facts_summary != NULL)
+		view.facts_url = arena_printf(rq->call.arena, "/api/v1/artifacts/%lld/facts", (long long)row->id);
 	json_encode(artifact_reply, &view, &rq->out);
 }
 
@@ -150,6 +184,22 @@ static enum err get_artifact(struct api_request *rq)
 	enum err e = find_artifact(rq, &row);
 	if (e == ERR_OK)
 		put_artifact(rq, &row);
+	return e;
+}
+
+/* The same JSON as aviaryctl model inspect --json prints of the file. */
+static enum err get_facts(struct api_request *rq)
+{
+	struct artifact_row row;
+	const char *facts = NULL;
+	enum err e = find_artifact(rq, &row);
+	if (e == ERR_OK)
+		e = catalog_artifact_facts(&rq->call, &row, &facts);
+	if (e == ERR_OK && facts == NULL)
+		e = fault_set(rq->call.fault, ERR_NOT_FOUND, "", "%s%s", row.facts_error != NULL ? "the content is refused: " : "the content was not read yet",
+			row.facts_error != NULL ? row.facts_error : "");
+	if (e == ERR_OK)
+		buf_str(&rq->out, facts);
 	return e;
 }
 
@@ -338,6 +388,8 @@ const struct route routes_artifacts[] = {
 	 .reply = artifact_reply, .handle = declare_artifact},
 	{.method = "GET", .path = ARTIFACT, .role = ROLE_VIEWER, .tag = "artifacts", .summary = "Show an artifact", .reply = artifact_reply,
 	 .handle = get_artifact},
+	{.method = "GET", .path = ARTIFACT "/facts", .role = ROLE_VIEWER, .tag = "artifacts",
+	 .summary = "What the content says about itself (docs/models.md)", .reply = facts_reply, .handle = get_facts},
 	{.method = "DELETE", .path = ARTIFACT, .role = ROLE_OPERATOR, .flags = ROUTE_WRITE | ROUTE_NO_CONTENT, .tag = "artifacts",
 	 .summary = "Delete an artifact that no release holds", .handle = delete_artifact},
 	{.method = "GET", .path = CONTENT, .role = ROLE_VIEWER, .tag = "artifacts", .summary = "Download the content (Range, ETag)",

@@ -16,6 +16,7 @@
 #include "service/commands.h"
 #include "service/detect.h"
 #include "service/health.h"
+#include "service/inspect.h"
 #include "service/metrics.h"
 #include "service/outbox.h"
 #include "service/registry.h"
@@ -190,6 +191,9 @@ static void on_second(void *ctx)
 	loop_mark(d->loop, "ddi.tick");
 	call_init(d, &c, &f);
 	report("ddi.tick", actions_tick(&c), &f);
+	loop_mark(d->loop, "inspect.tick");
+	call_init(d, &c, &f);
+	inspect_tick(&c);
 	loop_mark(d->loop, "health.tick");
 	call_init(d, &c, &f);
 	report("health.tick", health_tick(&c), &f);

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/str.h"
+#include "service/inspect.h"
 
 #define READ_BYTES (1 << 20) /* of a job that hashes a file */
 #define PATH_BYTES 1024
@@ -481,6 +482,8 @@ void blob_job_run(struct blob_job *job)
 		job->result = job->is_hashed ? ERR_OK : hash_file(job, f);
 		if (job->result == ERR_OK)
 			job->result = rename_durably(job, f);
+		if (job->result == ERR_OK && job->inspection != NULL)
+			inspection_run(job->inspection, job->blob);
 	}
 }
 
@@ -514,6 +517,7 @@ void blob_job_free(struct blob_job *job)
 	free(job->blob);
 	free(job->uploads);
 	free(job->blobs);
+	inspection_free(job->inspection);
 	free(job);
 }
 

@@ -12,6 +12,7 @@
 #include "core/names.h"
 #include "core/semver.h"
 #include "service/access.h"
+#include "service/inspect.h"
 #include "service/signing.h"
 #include "store/module_store.h"
 #include "store/release_store.h"
@@ -36,6 +37,7 @@ struct catalog {
 	char *state_dir;
 	struct catalog_limits limits;
 	struct manifest_times manifest_times;
+	struct inspect_turn inspect_turn;
 	struct catalog_store *store;
 	struct release_store *releases;
 	struct module_store *modules;
@@ -118,6 +120,11 @@ struct manifest_times *catalog_manifest_times(struct catalog *c)
 	return &c->manifest_times;
 }
 
+struct inspect_turn *catalog_inspect_turn(struct catalog *c)
+{
+	return &c->inspect_turn;
+}
+
 struct release_store *catalog_releases(struct catalog *c)
 {
 	return c->releases;
@@ -185,6 +192,8 @@ static const char *artifact_json(struct call *c, const struct artifact_row *r)
 	json_open_object(&b);
 	json_int(&b, "id", r->id);
 	json_str(&b, "hardware", r->hardware);
+	if (r->variant != NULL && r->variant[0] != '\0')
+		json_str(&b, "variant", r->variant);
 	json_str(&b, "file_name", r->file_name);
 	json_int(&b, "size_bytes", r->size_bytes);
 	json_str(&b, "sha256", r->sha256);
@@ -414,6 +423,8 @@ static enum err check_artifact(struct call *c, const struct artifact_input *in)
 	if (!is_file_name(in->file_name))
 		return fault_set(c->fault, ERR_INVALID, "/file_name", "1 to %d bytes of UTF-8 without slashes and control characters are expected",
 		                 FILE_NAME_MAX);
+	if (in->variant != NULL && in->variant[0] != '\0' && !str_is_name(in->variant))
+		return fault_set(c->fault, ERR_INVALID, "/variant", "a name (1 to 64 letters, digits, '.', '_', '-') is expected, as int8");
 	if (in->size_bytes < 1 || in->size_bytes > max)
 		return fault_set(c->fault, ERR_INVALID, "/size_bytes", "1 to %lld is expected", (long long)max);
 	if (!str_is_hex(in->sha256, SHA256_HEX - 1))
@@ -427,7 +438,10 @@ enum err catalog_declare_artifact(struct call *c, const struct model_row *model,
 	struct catalog *cat = c->s->catalog;
 	struct artifact_row *there = NULL;
 	size_t count = 0;
+	const char *variant = in->variant != NULL ? in->variant : "", *declared = NULL;
 	enum err e = check_artifact(c, in);
+	if (e == ERR_OK)
+		e = inspect_check_declared(in->declared, c->arena, &declared, c->fault);
 	if (e == ERR_OK)
 		e = catalog_store_list_artifacts(cat->store, version->id, c->arena, &there, &count, c->fault);
 	if (e == ERR_OK && count >= VARIANTS_MAX)
@@ -436,12 +450,14 @@ enum err catalog_declare_artifact(struct call *c, const struct model_row *model,
 		return e;
 	*out = (struct artifact_row){.version = version->id, .hardware = in->hardware, .file_name = in->file_name, .size_bytes = in->size_bytes,
 		.sha256 = in->sha256, .state = "uploading", .created_at = c->now_ms, .updated_at = c->now_ms, .model_name = model->name,
-		.version_text = version->version};
+		.version_text = version->version, .model_kind = model->kind, .variant = variant, .declared = declared, .facts_state = "none"};
 	for (size_t i = 0; i < count; i++) {
-		bool is_same = in->is_one_of_several ? strcmp(there[i].file_name, in->file_name) == 0 : strcmp(there[i].hardware, in->hardware) == 0;
+		bool is_same = in->is_one_of_several ? strcmp(there[i].file_name, in->file_name) == 0 : 
+			strcmp(there[i].hardware, in->hardware) == 0 && strcmp(there[i].variant, variant) == 0;
 		if (is_same)
 			return fault_set(c->fault, ERR_CONFLICT, in->is_one_of_several ? "/file_name" : "/hardware",
-				"version %s of model %s has an artifact for %s already", version->version, model->name, in->hardware);
+				"version %s of model %s has an artifact for %s%s%s already", version->version, model->name, in->hardware,
+				variant[0] != '\0' ? ", variant " : "", variant);
 	}
 	e = catalog_store_insert_artifact(cat->store, out, c->fault);
 	return e == ERR_OK ? audit_append(c, "artifact.create", resource_of(c, "artifacts/%lld", (long long)out->id), NULL, artifact_json(c, out)) : e;
@@ -527,9 +543,29 @@ enum err catalog_write_upload(struct upload *u, const void *data, size_t len, st
 	return blobs_write(u, data, len, f);
 }
 
+/* What is published is read, too. */
+static enum err add_inspection(struct call *c, struct blob_job *job)
+{
+	struct artifact_row row;
+	if (job == NULL || job->kind != BLOB_PUBLISH)
+		return ERR_OK;
+	enum err e = read_artifact(c, job->artifact, &row);
+	if (e == ERR_OK)
+		job->inspection = inspection_new(row.declared, strcmp(row.model_kind, "firmware") == 0);
+	return e == ERR_NOT_FOUND ? ERR_OK : e;
+}
+
 enum err catalog_finish_upload(struct call *c, struct upload *u, struct blob_job **job)
 {
-	return blobs_finish(u, job, c->fault);
+	enum err e = blobs_finish(u, job, c->fault);
+	if (e != ERR_OK)
+		return e;
+	e = add_inspection(c, *job);
+	if (e == ERR_OK)
+		return e;
+	catalog_drop_job(c, *job, true);
+	*job = NULL;
+	return e;
 }
 
 /* As an upload that was cut after its last byte: what is still to be done is what the end of one does. */
@@ -548,7 +584,7 @@ enum err catalog_take_file(struct call *c, const struct artifact_row *row, const
 	struct blob_target t = target_of(&whole);
 	if (e == ERR_OK)
 		e = blobs_begin(cat->blobs, &t, UPLOAD_REST, 0, &u, c->fault);
-	return e == ERR_OK ? blobs_finish(u, job, c->fault) : e;
+	return e == ERR_OK ? catalog_finish_upload(c, u, job) : e;
 }
 
 void catalog_abort_upload(struct call *c, struct upload *u, struct blob_job **job)
@@ -576,14 +612,64 @@ static enum err note_ready(struct call *c, struct artifact_row *row)
 	return e;
 }
 
+enum err catalog_artifact_facts(struct call *c, const struct artifact_row *row, const char **json)
+{
+	*json = NULL;
+	return catalog_store_facts(c->s->catalog->store, row->id, c->arena, json, c->fault);
+}
+
+static const char *copy_of(struct call *c, const char *text)
+{
+	return text != NULL ? arena_strdup(c->arena, text) : NULL;
+}
+
+enum err catalog_note_facts(struct call *c, struct artifact_row *row, const struct inspection *found)
+{
+	bool is_refused = found->state == FACTS_REFUSED;
+	row->facts_state = facts_state_text(found->state);
+	row->facts_summary = copy_of(c, found->summary);
+	row->facts_error = is_refused ? copy_of(c, found->error) : NULL;
+	row->requires = is_refused ? NULL : copy_of(c, found->requires);
+	struct artifact_facts facts = {.state = row->facts_state, .facts = is_refused ? NULL : found->facts, .summary = row->facts_summary,
+		.error = row->facts_error, .requires = row->requires};
+	enum err e = catalog_store_set_facts(c->s->catalog->store, row->id, &facts, c->fault);
+	if (e != ERR_OK || !is_refused)
+		return e;
+	struct buf b = BUF_INIT;
+	json_open_object(&b);
+	json_int(&b, "id", row->id);
+	json_str(&b, "model", row->model_name);
+	json_str(&b, "version", row->version_text);
+	json_str(&b, "reason", row->facts_error);
+	json_close_object(&b);
+	e = event_append(c, "artifact.refused", resource_of(c, "artifacts/%lld", (long long)row->id), buf_cstr(&b));
+	buf_done(&b);
+	return e;
+}
+
+/* The bytes are those that were declared, but no model that anything could run: the artifact stays for people to see why. */
+static enum err note_refused(struct call *c, struct blob_job *job, struct artifact_row *row)
+{
+	row->received_bytes = 0;
+	row->updated_at = c->now_ms;
+	job->result = fault_set(&job->fault, ERR_INVALID, "", "the content is refused: %s", job->inspection->error);
+	return catalog_store_set_artifact(c->s->catalog->store, row->id, row->state = "failed", 0, c->now_ms, c->fault);
+}
+
 /* Into the row what the job has done. `counts`: the job was not overtaken by a new beginning. */
-static enum err note_job(struct call *c, const struct blob_job *job, bool counts, struct artifact_row *row)
+static enum err note_job(struct call *c, struct blob_job *job, bool counts, struct artifact_row *row)
 {
 	struct catalog *cat = c->s->catalog;
 	bool published = job->kind == BLOB_PUBLISH && job->result == ERR_OK;
 	enum err e = read_artifact(c, job->artifact, row);
 	if (e == ERR_OK && published && job->sha1[0] != '\0')
 		e = catalog_store_set_digests(cat->store, job->sha256, job->sha1, job->md5, c->fault);
+	if (e == ERR_OK && published && job->inspection != NULL) {
+		e = catalog_note_facts(c, row, job->inspection);
+		if (e == ERR_OK && job->inspection->state == FACTS_REFUSED)
+			return note_refused(c, job, row);
+		c->s->catalog->inspect_turn.is_over = false; /* a file that could not be mapped is read later */
+	}
 	if (e == ERR_OK && published)
 		return note_ready(c, row);
 	if (e == ERR_OK && counts && job->result == ERR_INVALID)
@@ -605,6 +691,7 @@ enum err catalog_end_job(struct call *c, struct blob_job *job, struct artifact_r
 		e = published ? catalog_store_add_garbage(cat->store, job->sha256, c->now_ms, c->fault) : ERR_OK;
 		*result = ERR_NOT_FOUND;
 	} else if (e == ERR_OK && job->result != ERR_OK) {
+		*result = job->result;
 		*c->fault = job->fault;
 	} else if (e == ERR_OK) {
 		note_received(cat, &row);

@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "service/access.h"
 #include "service/catalog.h"
+#include "service/inspect.h"
 #include "service/signing.h"
 
 #define DESCRIPTION_MAX 1024
@@ -178,6 +179,16 @@ static enum err component_fault(struct call *c, enum err e, size_t at, const cha
 	return fault_set(c->fault, e, pointer, "%s", detail);
 }
 
+/* Nobody should learn from bricked canaries what the server knows. */
+static enum err check_facts(struct call *c, const struct artifact_row *row)
+{
+	if (strcmp(row->facts_state, facts_state_text(FACTS_REFUSED)) == 0)
+		return fault_set(c->fault, ERR_CONFLICT, "", "artifact %lld (%s) is refused: %s", (long long)row->id, row->file_name, row->facts_error);
+	if (strcmp(row->facts_state, facts_state_text(FACTS_READING)) == 0)
+		return fault_set(c->fault, ERR_CONFLICT, "", "artifact %lld (%s) is still being read: try again", (long long)row->id, row->file_name);
+	return ERR_OK;
+}
+
 static enum err choose(struct call *c, const struct release_input *in, size_t at, struct chosen *all)
 {
 	const struct component_input *want = &in->components[at];
@@ -199,8 +210,12 @@ static enum err choose(struct call *c, const struct release_input *in, size_t at
 	struct artifact_row *artifacts = NULL;
 	size_t count = 0, ready = 0;
 	e = catalog_list_artifacts(c, &mine->version, &artifacts, &count);
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; e == ERR_OK && i < count; i++) {
 		ready += strcmp(artifacts[i].state, "ready") == 0;
+		e = check_facts(c, &artifacts[i]);
+	}
+	if (e == ERR_CONFLICT)
+		return component_fault(c, e, at, "version");
 	if (e == ERR_OK && ready == 0) {
 		fault_set(c->fault, ERR_CONFLICT, "", "version %s of model %s has no artifact that is ready", want->version, want->model);
 		return component_fault(c, ERR_CONFLICT, at, "version");

@@ -11,14 +11,14 @@
 #define VERSION_COLUMNS "id, model, version, precedence, notes, created_at"
 #define ARTIFACT_COLUMNS                                                                                               \
 	"a.id, a.version, a.hardware, a.file_name, a.size_bytes, a.sha256, a.state, a.received_bytes, a.created_at, a.updated_at, " \
-	"m.name, v.version, a.sha1, a.md5"
+	"m.name, v.version, a.sha1, a.md5, m.kind, a.variant, a.declared, a.facts_state, a.facts_summary, a.facts_error, a.requires"
 #define ARTIFACT_JOIN " FROM artifact a JOIN version v ON v.id = a.version JOIN model m ON m.id = v.model "
 
 enum {
 	INSERT_MODEL, FIND_MODEL, GET_MODEL, UPDATE_MODEL, DELETE_MODEL, LIST_MODELS_UP, LIST_MODELS_DOWN, COUNT_MODELS,
 	INSERT_VERSION, FIND_VERSION, DELETE_VERSION, LIST_VERSIONS_UP, LIST_VERSIONS_DOWN, COUNT_VERSIONS, VERSION_RELEASED,
 	INSERT_ARTIFACT, FIND_ARTIFACT, LIST_ARTIFACTS, SET_ARTIFACT, DELETE_ARTIFACT, ARTIFACT_RELEASED, STALE_ARTIFACTS,
-	SET_DIGESTS, UNDIGESTED,
+	SET_DIGESTS, UNDIGESTED, SET_FACTS, FACTS, UNREAD,
 	ADD_GARBAGE, LIST_GARBAGE, DROP_GARBAGE, BLOB_USED,
 	STATEMENT_COUNT
 };
@@ -43,8 +43,8 @@ static const struct statement statements[STATEMENT_COUNT] = {
 	[COUNT_VERSIONS] = {.sql = "SELECT count(*) FROM version WHERE model = ?1 AND deleted_at IS NULL"},
 	[VERSION_RELEASED] = {.sql = "SELECT 1 FROM release_component WHERE version = ?1 LIMIT 1"},
 
-	[INSERT_ARTIFACT] = {.sql = "INSERT INTO artifact (version, hardware, file_name, size_bytes, sha256, state, created_at, updated_at) "
-	                            "VALUES (?1, ?2, ?3, ?4, ?5, 'uploading', ?6, ?6)"},
+	[INSERT_ARTIFACT] = {.sql = "INSERT INTO artifact (version, hardware, file_name, size_bytes, sha256, state, created_at, updated_at, variant, declared) "
+	                            "VALUES (?1, ?2, ?3, ?4, ?5, 'uploading', ?6, ?6, ?7, ?8)"},
 	[FIND_ARTIFACT] = {.sql = "SELECT " ARTIFACT_COLUMNS ARTIFACT_JOIN "WHERE a.id = ?1"},
 	[LIST_ARTIFACTS] = {.sql = "SELECT " ARTIFACT_COLUMNS ARTIFACT_JOIN "WHERE a.version = ?1 ORDER BY a.hardware, a.id"},
 	[SET_ARTIFACT] = {.sql = "UPDATE artifact SET state = ?2, received_bytes = ?3, updated_at = ?4 WHERE id = ?1"},
@@ -53,6 +53,9 @@ static const struct statement statements[STATEMENT_COUNT] = {
 	[STALE_ARTIFACTS] = {.sql = "SELECT id FROM artifact WHERE state <> 'ready' AND updated_at < ?1 ORDER BY updated_at LIMIT ?2"},
 
 	[SET_DIGESTS] = {.sql = "UPDATE artifact SET sha1 = ?2, md5 = ?3 WHERE sha256 = ?1"},
+	[SET_FACTS] = {.sql = "UPDATE artifact SET facts_state = ?2, facts = ?3, facts_summary = ?4, facts_error = ?5, requires = ?6 WHERE id = ?1"},
+	[FACTS] = {.sql = "SELECT facts FROM artifact WHERE id = ?1"},
+	[UNREAD] = {.sql = "SELECT id FROM artifact WHERE facts_state = 'reading' AND id > ?1 ORDER BY id LIMIT 1"},
 	[UNDIGESTED] = {.sql = "SELECT sha256 FROM artifact WHERE sha1 IS NULL AND state = 'ready' ORDER BY id LIMIT 1"},
 
 	[ADD_GARBAGE] = {.sql = "INSERT INTO blob_garbage (sha256, added_at) VALUES (?1, ?2) ON CONFLICT (sha256) DO UPDATE SET added_at = ?2"},
@@ -170,6 +173,11 @@ static void read_version(struct stmt *q, struct arena *a, void *row)
 	v->created_at = stmt_int(q, 5);
 }
 
+static const char *text_or_null(struct stmt *q, int col, struct arena *a)
+{
+	return stmt_is_null(q, col) ? NULL : arena_strdup(a, stmt_text(q, col));
+}
+
 static void read_artifact(struct stmt *q, struct arena *a, void *row)
 {
 	struct artifact_row *r = row;
@@ -185,8 +193,15 @@ static void read_artifact(struct stmt *q, struct arena *a, void *row)
 	r->updated_at = stmt_int(q, 9);
 	r->model_name = arena_strdup(a, stmt_text(q, 10));
 	r->version_text = arena_strdup(a, stmt_text(q, 11));
-	r->sha1 = stmt_is_null(q, 12) ? NULL : arena_strdup(a, stmt_text(q, 12));
-	r->md5 = stmt_is_null(q, 13) ? NULL : arena_strdup(a, stmt_text(q, 13));
+	r->sha1 = text_or_null(q, 12, a);
+	r->md5 = text_or_null(q, 13, a);
+	r->model_kind = arena_strdup(a, stmt_text(q, 14));
+	r->variant = arena_strdup(a, stmt_text(q, 15));
+	r->declared = text_or_null(q, 16, a);
+	r->facts_state = arena_strdup(a, stmt_text(q, 17));
+	r->facts_summary = text_or_null(q, 18, a);
+	r->facts_error = text_or_null(q, 19, a);
+	r->requires = text_or_null(q, 20, a);
 }
 
 /* ---- models ---- */
@@ -322,6 +337,8 @@ enum err catalog_store_insert_artifact(struct catalog_store *s, struct artifact_
 	stmt_bind_int(q, 4, row->size_bytes);
 	stmt_bind_text(q, 5, row->sha256);
 	stmt_bind_int(q, 6, row->created_at);
+	stmt_bind_text(q, 7, row->variant ? row->variant : "");
+	stmt_bind_text(q, 8, row->declared);
 	enum err e = stmt_run(q, f);
 	if (e == ERR_OK)
 		row->id = db_last_id(s->db);
@@ -373,6 +390,43 @@ enum err catalog_store_undigested(struct catalog_store *s, char sha256[65], bool
 		memcpy(sha256, text, strlen(text) + 1); /* 64 digits: the table's CHECK */
 		stmt_reset(q);
 	}
+	return e;
+}
+
+enum err catalog_store_set_facts(struct catalog_store *s, int64_t id, const struct artifact_facts *facts, struct fault *f)
+{
+	struct stmt *q = s->stmt[SET_FACTS];
+	stmt_bind_int(q, 1, id);
+	stmt_bind_text(q, 2, facts->state);
+	stmt_bind_text(q, 3, facts->facts);
+	stmt_bind_text(q, 4, facts->summary);
+	stmt_bind_text(q, 5, facts->error);
+	stmt_bind_text(q, 6, facts->requires);
+	return stmt_run(q, f);
+}
+
+enum err catalog_store_facts(struct catalog_store *s, int64_t id, struct arena *a, const char **facts, struct fault *f)
+{
+	struct stmt *q = s->stmt[FACTS];
+	bool row = false;
+	stmt_bind_int(q, 1, id);
+	enum err e = stmt_step(q, &row, f);
+	if (e != ERR_OK || !row)
+		return e != ERR_OK ? e : ERR_NOT_FOUND;
+	*facts = text_or_null(q, 0, a);
+	stmt_reset(q);
+	return ERR_OK;
+}
+
+enum err catalog_store_unread(struct catalog_store *s, int64_t after, int64_t *id, struct fault *f)
+{
+	struct stmt *q = s->stmt[UNREAD];
+	bool row = false;
+	stmt_bind_int(q, 1, after);
+	enum err e = stmt_step(q, &row, f);
+	*id = e == ERR_OK && row ? stmt_int(q, 0) : 0;
+	if (e == ERR_OK && row)
+		stmt_reset(q);
 	return e;
 }
 

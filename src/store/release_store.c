@@ -8,7 +8,8 @@
 
 #define RELEASE_COLUMNS "id, name, description, config, created_at, is_draft, deleted_at"
 #define HELD_COLUMNS                                                                                                   \
-	"a.id, a.version, a.hardware, a.file_name, a.size_bytes, a.sha256, a.state, a.received_bytes, a.created_at, a.updated_at"
+	"a.id, a.version, a.hardware, a.file_name, a.size_bytes, a.sha256, a.state, a.received_bytes, a.created_at, a.updated_at, "  \
+	"a.variant, a.facts_state, a.requires"
 
 enum {
 	INSERT, FIND, GET, DELETE_MANIFESTS, DELETE_ARTIFACTS, DELETE_COMPONENTS, DELETE, LIST_ID_UP, LIST_ID_DOWN, LIST_NAME_UP,
@@ -96,7 +97,10 @@ static void read_artifact(struct stmt *q, struct arena *a, struct artifact_row *
 	r->created_at = stmt_int(q, 8);
 	r->updated_at = stmt_int(q, 9);
 	r->model_name = r->version_text = NULL; /* the caller holds the component */
-	r->sha1 = r->md5 = NULL;
+	r->sha1 = r->md5 = r->model_kind = r->declared = r->facts_summary = r->facts_error = NULL;
+	r->variant = arena_strdup(a, stmt_text(q, 10));
+	r->facts_state = arena_strdup(a, stmt_text(q, 11));
+	r->requires = stmt_is_null(q, 12) ? NULL : arena_strdup(a, stmt_text(q, 12));
 }
 
 /* Steps a query of which one row is wanted. */
