@@ -14,7 +14,7 @@
 #define STORM_EVERY_MS 60000     /* and the count of a storm */
 #define MEMORY_MS ((int64_t)3 * 86400000) /* older flapping is forgotten without a look */
 #define LIMIT_EVERY_MS 600000    /* how large a cohort is, is asked so often */
-#define SAMPLE_DEVICES 65536     /* and of so many devices */
+#define SAMPLE_DEVICES 8192      /* and of so many devices: each is a cache miss, and all of them one piece */
 #define LIVE_SLAB 1024           /* alerts in a slab */
 #define LOOK_AT_LEAST 256        /* alerts looked at in a piece, however late it is */
 
