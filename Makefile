@@ -280,6 +280,16 @@ bench-begin: $(B)/bench/begin_pieces ## longest piece of a stage's begin, a reve
 	@$< $(BEGIN)
 .PHONY: bench-begin
 
+# Health checks over a fleet, phase by phase, on stores and services alone; other sizes: HEALTH=100000.
+$(B)/bench/health_pieces: tests/bench/health_pieces.c $(wildcard tests/unit/service/*_world.h) $(call lib,service store core base)
+	@mkdir -p $(@D)
+	@echo "  BENCH $<"
+	@$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(PKG_LIBS) -lcmocka
+
+bench-health: $(B)/bench/health_pieces ## longest piece and memory of health checks over 1,000,000 devices (about three minutes)
+	@$< $(HEALTH)
+.PHONY: bench-health
+
 # Fleet drift on simulated cohorts: null and power; less of it: DRIFT='--hours 1000'.
 $(B)/bench/drift_sim: tests/bench/drift_sim.c tests/bench/drift_fleet.h $(call lib,core base)
 	@mkdir -p $(@D)

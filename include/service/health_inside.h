@@ -4,6 +4,7 @@
 
 #include "core/health.h"
 #include "service/alerts.h"
+#include "service/blocks.h"
 #include "service/health.h"
 #include "store/health_store.h"
 
@@ -41,8 +42,7 @@ struct health_check {
 	struct health_check_row row; /* texts are our own */
 	bool is_limit, is_excusable, is_hash;
 	struct health_context context;
-	struct health_state *states; /* by device_state.index */
-	uint32_t room;
+	struct blocks states; /* of struct health_state, by device_state.index */
 	struct health_cell (*cells)[HEALTH_CELLS]; /* by cohort */
 	size_t cells_room;
 	int64_t deleted_upto; /* device row */
@@ -87,14 +87,14 @@ struct health {
 	size_t count;
 	struct cohort_name *cohorts;
 	size_t cohort_count;
-	struct surroundings *around; /* by device_state.index */
-	uint32_t around_room;
+	struct blocks around; /* of struct surroundings, by device_state.index */
 	struct taken_report *reports;
 	size_t report_count, report_room;
 	struct taken_value *values;
 	size_t value_count, value_room;
 	struct metric_link links[HEALTH_LINKS];
 	struct change_list queue, uncommitted;
+	size_t queue_head; /* before it the queue is through */
 	uint64_t touched;
 	bool is_stale; /* the list of checks may differ from the rows */
 	uint32_t round_check, round_at;
@@ -102,7 +102,8 @@ struct health {
 
 struct health_check *health_find(struct health *h, int64_t id); /* NULL; those that are being deleted too */
 enum err health_load_checks(struct health *h, struct fault *f);
-struct health_state *health_state_of(struct health *h, struct health_check *k, const struct device_state *d); /* made when there is none */
+struct health_state *health_state_of(struct health_check *k, const struct device_state *d); /* made when there is none */
+struct health_state *health_state_find(const struct health_check *k, const struct device_state *d); /* NULL: there is none */
 const struct cohort_name *health_cohort(const struct health *h, uint16_t cohort);
 /* How the device does in a cell among its cohort. */
 struct health_judgement health_judge_state(const struct health_check *k, const struct health_state *st, unsigned cell);

@@ -60,6 +60,15 @@ bool spreads_have_check(const struct spreads *s, int64_t health_check)
 
 /* ---- who ---- */
 
+static uint64_t mix(uint64_t z)
+{
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+	return z ^ (z >> 31);
+}
+
+/* In random order where there is time, so that a rack or a region is not asked in one go, and no device at the same time after the beginning each time.
+ * Each one that is found changes places with one before it: that is as good as shuffling all of them, and no piece is long. */
 static enum err find_one(void *ctx, struct device_state *d)
 {
 	struct spreading *x = ctx;
@@ -69,32 +78,21 @@ static enum err find_one(void *ctx, struct device_state *d)
 		if (x->devices == NULL)
 			abort();
 	}
-	x->devices[x->count++] = d->row;
+	size_t at = x->row.spread_ms > 0 ? (size_t)(mix((uint64_t)x->row.id * 0x9e3779b97f4a7c15u + x->count) % (x->count + 1)) : x->count;
+	if (at < x->count)
+		x->devices[x->count] = x->devices[at];
+	x->devices[at] = d->row;
+	x->count++;
 	return ERR_OK;
 }
 
-static uint64_t mix(uint64_t z)
-{
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-	return z ^ (z >> 31);
-}
-
-/* Random order, so that a rack or a region is not asked in one go, and no device at the same time after the beginning each time. */
 static void begin_pace(struct spreading *x, int64_t now_ms)
 {
 	x->is_found = true;
 	x->last_ms = now_ms;
 	x->tokens = 1;
-	if (x->row.spread_ms <= 0)
-		return;
-	x->row.rate = fmin(fmax((double)x->count * 1000 / (double)x->row.spread_ms, 1), COMMAND_RATE_MAX);
-	for (size_t i = x->count; i-- > 1;) {
-		size_t j = (size_t)(mix((uint64_t)x->row.id * 0x9e3779b97f4a7c15u + i) % (i + 1));
-		int64_t other = x->devices[j];
-		x->devices[j] = x->devices[i];
-		x->devices[i] = other;
-	}
+	if (x->row.spread_ms > 0)
+		x->row.rate = fmin(fmax((double)x->count * 1000 / (double)x->row.spread_ms, 1), COMMAND_RATE_MAX);
 }
 
 /* Looks for the devices of one command, for a timebox. */

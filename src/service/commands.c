@@ -518,7 +518,7 @@ static enum err walk(struct call *c, struct commands *k)
 			e = x->state == COMMAND_QUEUED ? move(c, k, d, at, COMMAND_SENT, NULL) : ERR_OK;
 			writes++;
 			x->is_delivered = false;
-		} else if (x->next_ms <= c->now_ms && d->online) {
+		} else if ((x->next_ms <= c->now_ms || x->next_ms - c->now_ms > COMMAND_RETRY_MS) && d->online) { /* or the clock went back */
 			x->next_ms = c->now_ms + COMMAND_RETRY_MS;
 			errands_make_ready(&k->errands, at);
 		}

@@ -16,6 +16,7 @@
 #define ARENA_BYTES (16u << 20)
 #define PAGE 500
 #define WRITES_MAX 200           /* rows a tick writes because something changed */
+#define QUEUE_SLACK 10000        /* entries that are through and still in the queue */
 #define ROUND_LOOKS 2000         /* states a tick looks at in the round that brings counts into rows */
 #define ROUND_WRITES 20
 #define APPLIES_MS 3600000       /* how long a filter's answer is believed */
@@ -85,28 +86,21 @@ static uint16_t cohort_of(struct health *h, const char *hardware, const char *mo
 
 static struct surroundings *around_of(struct health *h, const struct device_state *d)
 {
-	if (d->index >= h->around_room) {
-		uint32_t room = d->index + d->index / 2 + 64;
-		h->around = grown(h->around, room, sizeof *h->around);
-		memset(h->around + h->around_room, 0, (room - h->around_room) * sizeof *h->around);
-		h->around_room = room;
-	}
-	struct surroundings *a = &h->around[d->index];
+	struct surroundings *a = blocks_at(&h->around, d->index, sizeof *a);
 	if (a->device != d->row)
 		*a = (struct surroundings){.device = d->row, .temperature_c = NAN, .battery = NAN, .rssi_dbm = NAN};
 	return a;
 }
 
-struct health_state *health_state_of(struct health *h, struct health_check *k, const struct device_state *d)
+struct health_state *health_state_find(const struct health_check *k, const struct device_state *d)
 {
-	(void)h;
-	if (d->index >= k->room) {
-		uint32_t room = d->index + d->index / 2 + 64;
-		k->states = grown(k->states, room, sizeof *k->states);
-		memset(k->states + k->room, 0, (room - k->room) * sizeof *k->states);
-		k->room = room;
-	}
-	struct health_state *st = &k->states[d->index];
+	struct health_state *st = blocks_find(&k->states, d->index);
+	return st != NULL && st->device == d->row ? st : NULL;
+}
+
+struct health_state *health_state_of(struct health_check *k, const struct device_state *d)
+{
+	struct health_state *st = blocks_at(&k->states, d->index, sizeof *st);
 	if (st->device != d->row)
 		*st = (struct health_state){.device = d->row};
 	return st;
@@ -267,7 +261,8 @@ static bool is_for(struct call *c, const struct health *h, const struct health_c
 		return false;
 	if (row->filter[0] == '\0')
 		return true;
-	if (c->now_ms >= st->applies_until_ms && *matches < MATCHES_MAX) {
+	bool is_believed = c->now_ms < st->applies_until_ms && st->applies_until_ms - c->now_ms <= APPLIES_MS;
+	if (!is_believed && *matches < MATCHES_MAX) {
 		bool applies = false;
 		(*matches)++;
 		if (registry_matches(c, d, row->filter, 0, &applies) != ERR_OK)
@@ -286,12 +281,13 @@ static void take_value(struct health *h, struct health_check *k, struct health_s
 	st->has_value = true;
 	if (!is_broken)
 		st->breach_ms = 0;
-	else if (st->breach_ms == 0)
+	else if (st->breach_ms == 0 || st->breach_ms > at_ms) /* it begins, or the clock went back behind its beginning */
 		st->breach_ms = at_ms;
 	if (is_broken && at_ms - st->breach_ms < row->window_ms)
 		return; /* not long enough to be a failure, no pass either */
 	int64_t every_ms = row->every_ms > 0 ? row->every_ms : HEALTH_EVERY_MS;
-	if (st->has_result && st->passed == !is_broken && at_ms - st->at_ms < every_ms && st->cohort == a->cohort)
+	bool is_soon = at_ms >= st->at_ms && at_ms - st->at_ms < every_ms;
+	if (st->has_result && st->passed == !is_broken && is_soon && st->cohort == a->cohort)
 		return;
 	note_result(h, k, st, a, !is_broken, at_ms);
 }
@@ -309,7 +305,7 @@ static void on_reports(struct call *c, void *ctx)
 		look_around(c, h, d, r, a);
 		for (size_t v = r->first; v < r->first + r->count; v++) {
 			struct health_check *k = h->checks[h->values[v].check];
-			struct health_state *st = health_state_of(h, k, d);
+			struct health_state *st = health_state_of(k, d);
 			if (is_for(c, h, k, d, a, st, &matches))
 				take_value(h, k, st, a, h->values[v].value, r->received_ms);
 		}
@@ -336,7 +332,7 @@ enum err health_answered(struct call *c, struct device_state *d, int64_t check, 
 	struct surroundings *around = around_of(h, d);
 	if (around->at_ms == 0) /* before its first telemetry */
 		around->cohort = cohort_of(h, registry_text(c->s->registry, d->hardware), k->row.model, registry_text(c->s->registry, d->release));
-	struct health_state *st = health_state_of(h, k, d);
+	struct health_state *st = health_state_of(k, d);
 	st->has_value = a->has_value;
 	st->value = (float)a->value;
 	note_result(h, k, st, around, has_passed(k, a), c->now_ms);
@@ -371,16 +367,17 @@ static struct health_state *state_at(struct health *h, const struct changed *x, 
 {
 	const struct device_state *d = registry_by_row(h->s->registry, x->device);
 	*k = health_find(h, x->check);
-	return d != NULL && *k != NULL && d->index < (*k)->room && (*k)->states[d->index].device == d->row ? &(*k)->states[d->index] : NULL;
+	return d != NULL && *k != NULL ? health_state_find(*k, d) : NULL;
 }
 
 static enum err write_changed(struct call *c, struct health *h, size_t *done)
 {
 	enum err e = ERR_OK;
 	struct timebox box = timebox_begin(TIMEBOX_NS);
-	for (*done = 0; e == ERR_OK && *done < h->queue.count && *done < WRITES_MAX && (*done % 16 != 0 || *done == 0 || !timebox_is_over(&box)); (*done)++) {
+	size_t waiting = h->queue.count - h->queue_head;
+	for (*done = 0; e == ERR_OK && *done < waiting && *done < WRITES_MAX && (*done % 16 != 0 || *done == 0 || !timebox_is_over(&box)); (*done)++) {
 		struct health_check *k;
-		struct health_state *st = state_at(h, &h->queue.items[*done], &k);
+		struct health_state *st = state_at(h, &h->queue.items[h->queue_head + *done], &k);
 		if (st != NULL && st->is_dirty && !k->row.is_deleted)
 			e = health_write(c, k, st, NULL);
 	}
@@ -394,14 +391,14 @@ static enum err write_round(struct call *c, struct health *h)
 	enum err e = ERR_OK;
 	int writes = 0;
 	for (int looks = 0; e == ERR_OK && h->count > 0 && looks < ROUND_LOOKS && writes < ROUND_WRITES; looks++) {
-		if (h->round_check >= h->count || h->round_at >= h->checks[h->round_check]->room) {
+		if (h->round_check >= h->count || h->round_at >= blocks_places(&h->checks[h->round_check]->states)) {
 			h->round_check = h->round_check + 1 < h->count ? h->round_check + 1 : 0;
 			h->round_at = 0;
 			continue;
 		}
 		struct health_check *k = h->checks[h->round_check];
-		struct health_state *st = &k->states[h->round_at++];
-		if (st->device == 0 || k->row.is_deleted || !(st->is_behind || health_is_untold(c, k, st)))
+		struct health_state *st = blocks_find(&k->states, h->round_at++);
+		if (st == NULL || st->device == 0 || k->row.is_deleted || !(st->is_behind || health_is_untold(c, k, st)))
 			continue;
 		writes++;
 		e = health_write(c, k, st, NULL);
@@ -459,7 +456,7 @@ static enum err work(struct call *c, struct health *h, size_t *done)
 		struct health_check *k = h->checks[i];
 		if (k->row.is_deleted)
 			e = health_delete_some(c, k);
-		else if (!k->is_limit && k->row.every_ms > 0 && c->now_ms >= k->row.next_at)
+		else if (!k->is_limit && k->row.every_ms > 0 && (c->now_ms >= k->row.next_at || k->row.next_at - c->now_ms > 2 * k->row.every_ms))
 			e = health_run_due(c, k);
 	}
 	return e;
@@ -477,9 +474,12 @@ enum err health_tick(struct call *c)
 		e = unit_end(c->s, work(c, h, &done), c->fault);
 	if (e != ERR_OK)
 		return e;
-	if (done > 0)
-		memmove(h->queue.items, h->queue.items + done, (h->queue.count - done) * sizeof *h->queue.items);
-	h->queue.count -= done;
+	h->queue_head += done;
+	if (h->queue_head == h->queue.count || h->queue_head > QUEUE_SLACK + h->queue.count / 2) { /* moved seldom: it may have an entry a device */
+		memmove(h->queue.items, h->queue.items + h->queue_head, (h->queue.count - h->queue_head) * sizeof *h->queue.items);
+		h->queue.count -= h->queue_head;
+		h->queue_head = 0;
+	}
 	return ERR_OK;
 }
 
@@ -500,7 +500,7 @@ static enum err load_states(struct health *h, struct health_check *k, struct fau
 			const struct device_state *d = registry_by_row(h->s->registry, row->device);
 			if (d == NULL)
 				continue;
-			struct health_state *st = health_state_of(h, k, d);
+			struct health_state *st = health_state_of(k, d);
 			st->at_ms = row->at;
 			st->value = (float)row->value;
 			st->has_value = row->has_value;
@@ -556,7 +556,7 @@ static void free_check(struct health_check *k)
 	const char *texts[] = {row->name, row->kind, row->hardware, row->model, row->filter, row->metric, row->op, row->severity};
 	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
 		free_text(texts[i]);
-	free(k->states);
+	blocks_free(&k->states);
 	free(k->cells);
 	free(k);
 }
@@ -577,7 +577,7 @@ void health_close(struct health *h)
 	health_store_close(h->store);
 	arena_free(h->arena);
 	free(h->cohorts);
-	free(h->around);
+	blocks_free(&h->around);
 	free(h->reports);
 	free(h->values);
 	free(h->queue.items);
@@ -620,10 +620,10 @@ enum err health_load_checks(struct health *h, struct fault *f)
 			if (old[j] == NULL || old[j]->row.id != rows[i].id)
 				continue;
 			struct health_check *k = h->checks[i];
-			k->states = old[j]->states, k->room = old[j]->room;
+			k->states = old[j]->states;
 			k->cells = old[j]->cells, k->cells_room = old[j]->cells_room;
 			k->deleted_upto = old[j]->deleted_upto;
-			old[j]->states = NULL, old[j]->cells = NULL;
+			old[j]->states = (struct blocks){.items = NULL}, old[j]->cells = NULL;
 		}
 	}
 	for (size_t j = 0; j < old_count; j++)
@@ -637,17 +637,18 @@ void health_forget(struct health *h, struct device_state *d)
 {
 	for (size_t i = 0; i < h->count; i++) {
 		struct health_check *k = h->checks[i];
-		if (d->index >= k->room || k->states[d->index].device != d->row)
+		struct health_state *st = health_state_find(k, d);
+		if (st == NULL)
 			continue;
-		tally(h, k, &k->states[d->index], -1);
-		k->states[d->index] = (struct health_state){.device = 0};
+		tally(h, k, st, -1);
+		*st = (struct health_state){.device = 0};
 	}
 }
 
 int64_t health_state_bytes(const struct health *h)
 {
-	int64_t bytes = (int64_t)(h->around_room * sizeof *h->around);
+	int64_t bytes = blocks_bytes(&h->around);
 	for (size_t i = 0; i < h->count; i++)
-		bytes += (int64_t)(h->checks[i]->room * sizeof(struct health_state));
+		bytes += blocks_bytes(&h->checks[i]->states);
 	return bytes;
 }

@@ -68,8 +68,8 @@ static bool is_found_by_another(const struct health *h, const struct health_chec
 {
 	for (size_t i = 0; k->is_hash && i < h->count; i++) {
 		const struct health_check *other = h->checks[i];
-		if (other != k && other->is_hash && !other->row.is_deleted && d->index < other->room && other->states[d->index].device == d->row &&
-		    other->states[d->index].wants)
+		const struct health_state *st = other != k && other->is_hash && !other->row.is_deleted ? health_state_find(other, d) : NULL;
+		if (st != NULL && st->wants)
 			return true;
 	}
 	return false;
@@ -78,6 +78,15 @@ static bool is_found_by_another(const struct health *h, const struct health_chec
 static bool is_open(struct call *c, const struct health_check *k, const struct device_state *d)
 {
 	return alert_is_open(c->s->alerts, kind_of(c, k), arena_printf(c->arena, "devices/%s", d->id));
+}
+
+/* For the storm guard: as many of the cohort as were heard in one cell, so that the registry is not asked, which takes long in a large fleet. */
+static uint32_t cohort_devices(const struct health_check *k, const struct health_state *st)
+{
+	int64_t most = 1;
+	for (int i = 0; st->cohort < k->cells_room && i < HEALTH_CELLS; i++)
+		most = k->cells[st->cohort][i].sums.devices > most ? k->cells[st->cohort][i].sums.devices : most;
+	return (uint32_t)most;
 }
 
 bool health_has_news(const struct health_state *st)
@@ -99,7 +108,7 @@ enum err health_tell(struct call *c, const struct health_check *k, struct health
 	bool is_over = st->level == ALERT_LEVEL_OVER, has_detail = detail != NULL && detail[0] != '\0';
 	struct alert_signal s = {.kind = kind_of(c, k), .check = k->row.name, .resource = arena_printf(c->arena, "devices/%s", d->id),
 		.severity = severity_of(k), .level = (enum alert_level)st->level, .value = st->has_value ? (double)st->value : NAN,
-		.expected = k->row.op[0] != '\0' ? k->row.threshold : NAN, .score = NAN, .policy = &policy};
+		.expected = k->row.op[0] != '\0' ? k->row.threshold : NAN, .score = NAN, .policy = &policy, .cohort_devices = cohort_devices(k, st)};
 	if (st->level == ALERT_LEVEL_UNDER && is_found_by_another(c->s->health, k, d))
 		return ERR_OK;
 	if (is_over) {

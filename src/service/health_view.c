@@ -110,8 +110,8 @@ enum err health_of_device(struct call *c, const struct device_state *d, struct b
 	enum err e = ERR_OK;
 	for (size_t i = 0; e == ERR_OK && i < h->count; i++) {
 		const struct health_check *k = h->checks[i];
-		const struct health_state *st = d->index < k->room ? &k->states[d->index] : NULL;
-		if (!k->row.is_deleted && st != NULL && st->device == d->row && st->has_result)
+		const struct health_state *st = health_state_find(k, d);
+		if (!k->row.is_deleted && st != NULL && st->has_result)
 			e = write_state(c, k, st, out);
 	}
 	return e;

@@ -46,6 +46,13 @@ static void answers_are_read(void **state)
 	assert_true(!a.is_done && !a.has_passed && !a.has_value && a.detail[0] == '\0');
 	assert_int_equal(parse("{\"state\":\"done\",\"pass\":true,\"id\":9007199254740992}", &a, &f), ERR_OK);
 	assert_true(a.passed);
+	assert_int_equal(parse("{\"state\":\"done\",\"id\":1,\"value\":-1e15,\"detail\":\"\"}", &a, &f), ERR_OK); /* the very bounds */
+	assert_true(a.has_value && a.value == -1e15 && a.detail[0] == '\0');
+	char text[ANSWER_BYTES + 1];
+	memset(text, ' ', sizeof text);
+	memcpy(text, "{\"state\":\"done\",\"id\":7}", 23);
+	assert_int_equal(answer_parse(&a, text, ANSWER_BYTES, &f), ERR_OK);
+	assert_int_equal(a.id, 7);
 }
 
 static void others_are_refused(void **state)

@@ -24,7 +24,10 @@ static void cells_by_three_limits(void **state)
 	assert_int_equal(health_cell(&none, 99, 0, -120), 0);
 	assert_string_equal(health_cell_name(0), "normal");
 	assert_string_equal(health_cell_name(HEALTH_HOT | HEALTH_BAD_LINK), "hot+bad_link");
-	assert_string_equal(health_cell_name(7), "hot+low_battery+bad_link");
+	static const char *const names[] = {"normal", "hot", "low_battery", "hot+low_battery", "bad_link", "hot+bad_link", "low_battery+bad_link",
+	                                    "hot+low_battery+bad_link"};
+	for (unsigned i = 0; i < HEALTH_CELLS; i++)
+		assert_string_equal(health_cell_name(i), names[i]);
 }
 
 static void counts_fade_and_sums_leave_nothing(void **state)
@@ -44,6 +47,33 @@ static void counts_fade_and_sums_leave_nothing(void **state)
 	assert_int_equal(c.results, 129);
 	assert_int_equal(c.failures, 33);
 	assert_int_equal(s.devices + s.results + s.failures + s.result_pairs + s.failure_pairs, 0);
+	health_add(&s, &(struct health_count){0, 0}); /* a device without results is none */
+	assert_int_equal(s.devices, 0);
+	health_remove(&s, &(struct health_count){0, 0});
+	assert_int_equal(s.devices, 0);
+}
+
+static void prior_is(const struct health_sums *s, double a, double b)
+{
+	struct health_prior p = health_prior(s);
+	assert_float_equal(p.a, a, 1e-9 * (1 + a));
+	assert_float_equal(p.b, b, 1e-9 * (1 + b));
+}
+
+/* By hand: mean with Jeffreys' half, precision of E[k (k - 1)] = n (n - 1) E[p^2], and what bounds it. */
+static void priors_by_hand(void **state)
+{
+	(void)state;
+	prior_is(&(struct health_sums){0}, 0.5, 0.5);
+	prior_is(&(struct health_sums){1, 1, 0, 0, 0}, 0.5, 1.5);
+	prior_is(&(struct health_sums){1, 2, 1, 2, 0}, 1.5, 1.5);  /* no more precise than the results behind it */
+	prior_is(&(struct health_sums){3, 6, 2, 6, 2}, 2.5 / 7, 4.5 / 7); /* all or nothing: as wide as it gets */
+	double variance = 2900.0 / 9000 - 0.25, precision = 0.25 / variance - 1;
+	prior_is(&(struct health_sums){100, 1000, 500, 9000, 2900}, precision / 2, precision / 2); /* half of them 2 of 10, half 8 of 10 */
+	prior_is(&(struct health_sums){1000, 100000, 50000, 100000000, 25000100}, 5000, 5000); /* and never more precise than that */
+	struct health_judgement j = health_judge(&(struct health_sums){1, 1, 0, 0, 0}, &(struct health_count){0, 0});
+	assert_true(j.rate == 0 && j.p == 1 && !j.is_suspicious);
+	assert_float_equal(j.cohort_rate, 0.25, 1e-12);
 }
 
 /* The mass by its definition: a product of ratios, no gamma function. */
@@ -140,6 +170,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(cells_by_three_limits),
 		cmocka_unit_test(counts_fade_and_sums_leave_nothing),
+		cmocka_unit_test(priors_by_hand),
 		cmocka_unit_test(tail_is_the_definition),
 		cmocka_unit_test(one_that_fails_among_the_sound_is_suspicious),
 		cmocka_unit_test(where_all_fail_nobody_is_suspicious),

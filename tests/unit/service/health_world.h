@@ -57,6 +57,24 @@ static inline struct device_state *device(struct fleet *t, const char *id, bool 
 	return d;
 }
 
+/* What the broker would be given now, as it acknowledges it; the number of messages. */
+static inline int deliver(struct fleet *t)
+{
+	int64_t id, row;
+	int messages = 0;
+	while (commands_next(t->w.s.commands, &id, &row)) {
+		struct buf b = BUF_INIT;
+		bool is_open;
+		assert_int_equal(commands_message(&t->w.c, id, row, &b, &is_open), ERR_OK);
+		if (is_open)
+			assert_non_null(strstr(b.data, "\"params\":{\"check\":"));
+		messages += is_open;
+		commands_delivered(t->w.s.commands, id, row);
+		buf_done(&b);
+	}
+	return messages;
+}
+
 static inline void answer(struct fleet *t, const char *id, int64_t number, const char *rest)
 {
 	char json[200];

@@ -23,24 +23,6 @@ static int64_t count(struct fleet *t, int64_t id, const char *state)
 	return n;
 }
 
-/* What the broker would be given now, as it acknowledges it; the number of messages. */
-static int deliver(struct fleet *t)
-{
-	int64_t id, row;
-	int messages = 0;
-	while (commands_next(t->w.s.commands, &id, &row)) {
-		struct buf b = BUF_INIT;
-		bool is_open;
-		assert_int_equal(commands_message(&t->w.c, id, row, &b, &is_open), ERR_OK);
-		if (is_open)
-			assert_non_null(strstr(b.data, "\"params\":{\"check\":"));
-		messages += is_open;
-		commands_delivered(t->w.s.commands, id, row);
-		buf_done(&b);
-	}
-	return messages;
-}
-
 static void queued_sent_answered(void **state)
 {
 	struct fleet *t = *state;

@@ -173,6 +173,51 @@ static void many_at_once_are_one(void **state)
 	assert_in_range(count, 40, 52); /* those before the storm, and the storm */
 }
 
+/* Stored bytes that differ are critical, whatever the check says; what was said of another version says nothing of this one; surroundings grow old. */
+static void versions_and_surroundings(void **state)
+{
+	struct fleet *t = *state;
+	int64_t number, hash;
+	char json[200];
+	limit(t);
+	hash = check(t, (struct health_spec){.name = "hash", .kind = "model_hash"});
+	DO(&t->w, health_run(&t->w.c, hash, "dev-1", NULL, NULL, &number));
+	world_commit(&t->w);
+	answer(t, "dev-1", number, "\"state\":\"done\",\"pass\":false");
+	HAS(t, 1, "\"severity\":\"critical\"");
+	for (int i = 1; i <= 5; i++)
+		report(t, "dev-1", i, 80, 75);
+	assert_true(shows(t, "dev-1", "\"cell\":\"hot\",\"pass\":0,\"fail\":5"));
+	snprintf(json, sizeof json, "{\"boot\":\"b\",\"seq\":6,\"model\":\"m\",\"version\":\"2.0.0\",\"metrics\":{\"latency_ms\":80,\"temperature_c\":75}}");
+	t->w.c.now_ms += 1000;
+	fleet_telemetry(t, "dev-1", json);
+	fleet_settle(t);
+	assert_true(shows(t, "dev-1", "\"cell\":\"hot\",\"pass\":0,\"fail\":1"));
+	pass(t, 2 * 3600000); /* two hours later nobody knows whether it is hot: the cell of its last result */
+	int64_t storage = check(t, (struct health_spec){.name = "room", .kind = "storage", .op = "lt", .threshold = 100});
+	DO(&t->w, health_run(&t->w.c, storage, "dev-1", NULL, NULL, &number));
+	world_commit(&t->w);
+	answer(t, "dev-1", number, "\"state\":\"done\",\"value\":1");
+	assert_true(shows(t, "dev-1", "\"check\":\"room\",\"kind\":\"storage\",\"pass\":false,\"cell\":\"normal\""));
+	pass(t, 100);
+	assert_int_equal(count_kind(t, "firing", "health.room"), 1);
+}
+
+/* A change is written within a tick, not by the round that brings counts. */
+static void a_change_does_not_wait_for_the_round(void **state)
+{
+	struct fleet *t = *state;
+	limit(t);
+	report(t, "dev-1", 1, 40, 25);
+	tick(t, 100);
+	restart(t);
+	assert_true(shows(t, "dev-1", "\"pass\":true"));
+	report(t, "dev-1", 2, 80, 75);
+	tick(t, 100);
+	restart(t);
+	assert_true(shows(t, "dev-1", "\"pass\":false"));
+}
+
 static void a_rule_that_comes_later_takes_it_over(void **state)
 {
 	struct fleet *t = *state;
@@ -186,9 +231,14 @@ static void a_rule_that_comes_later_takes_it_over(void **state)
 	assert_int_equal(slow(t), 1); /* not both */
 	HAS(t, 1, "\"resolved_by\":\"ended\"");
 	HAS(t, 2, "\"rule\":1");
+	report(t, "dev-1", 3, 40, 25);
+	pass(t, 100);
+	assert_int_equal(slow(t), 0); /* and ends as the rule's */
+	report(t, "dev-1", 4, 80, 25);
+	pass(t, 100);
 	DO(&t->w, alert_rule_delete(&t->w.c, id));
 	world_commit(&t->w);
-	for (int i = 0; i < 20 && !(slow(t) == 1 && count_kind(t, NULL, "health.slow") == 3); i++)
+	for (int i = 0; i < 20 && !(slow(t) == 1 && count_kind(t, NULL, "health.slow") == 4); i++)
 		pass(t, 100); /* without another result: the round sees that nothing is open */
 	assert_int_equal(slow(t), 1);
 }
@@ -229,6 +279,39 @@ static void without_results_it_times_out(void **state)
 	for (int i = 0; i < 5; i++)
 		pass(t, 1000);
 	assert_int_equal(slow(t), 0); /* and nobody says it again */
+	assert_int_equal(count_kind(t, NULL, "health.slow"), 1);
+}
+
+/* The server's clock goes back by a day: limits, schedules, repetitions go on at once, and no alert hangs. */
+static void a_clock_that_goes_back_stops_nothing(void **state)
+{
+	struct fleet *t = *state;
+	const int64_t day = 86400000;
+	device(t, "dev-1", true);
+	check(t, (struct health_spec){.name = "slow", .kind = "limit", .metric = "latency_ms", .op = "gt", .threshold = 50, .window_ms = 3000});
+	check(t, (struct health_spec){.name = "room", .kind = "storage", .op = "lt", .threshold = 100, .every_ms = 60000});
+	pass(t, 100), pass(t, 100), pass(t, 1000), pass(t, 1000);
+	assert_int_equal(commands_open_count(t->w.s.commands), 1);
+	assert_int_equal(deliver(t), 1);
+	pass(t, 100);
+	report(t, "dev-1", 1, 40, 25);
+	report(t, "dev-1", 2, 80, 25);
+	t->w.c.now_ms -= day;
+	pass(t, 100);
+	assert_int_equal(deliver(t), 1); /* said again */
+	for (int i = 3; i < 7; i++)
+		report(t, "dev-1", i, 80, 25);
+	pass(t, 100);
+	assert_int_equal(slow(t), 1);
+	report(t, "dev-1", 7, 40, 25);
+	pass(t, 100);
+	assert_int_equal(slow(t), 0);
+	answer(t, "dev-1", 1, "\"state\":\"done\",\"value\":500");
+	for (int i = 0; i < 5; i++)
+		pass(t, 1000);
+	struct buf b = BUF_INIT;
+	assert_int_equal(commands_show(&t->w.c, 2, &b), ERR_OK); /* the next run did not wait for a day */
+	buf_done(&b);
 }
 
 static void one_cause_of_two_checks(void **state)
@@ -265,6 +348,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_rule_that_comes_later_takes_it_over, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_end_that_waits_outlives_a_restart, setup, teardown),
 		cmocka_unit_test_setup_teardown(without_results_it_times_out, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_clock_that_goes_back_stops_nothing, setup, teardown),
+		cmocka_unit_test_setup_teardown(versions_and_surroundings, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_change_does_not_wait_for_the_round, setup, teardown),
 		cmocka_unit_test_setup_teardown(one_cause_of_two_checks, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
