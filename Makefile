@@ -316,6 +316,10 @@ bench-http: all $(B)/bench/seed_fleet $(BENCH_CLIENTS) ## processor time of REST
 	$(PYTHON) tests/bench/bench_http.py --build $(B) $(HTTP)
 .PHONY: bench-http
 
+bench-poll: all $(BENCH_CLIENTS) ## processor time of a DDI poll against a bare libmicrohttpd, 100,000 devices (about two minutes)
+	$(PYTHON) tests/bench/bench_poll.py --build $(B) $(POLL)
+.PHONY: bench-poll
+
 include ports/rules.mk
 
 # Choosing variants for a million devices.

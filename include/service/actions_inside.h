@@ -16,23 +16,24 @@
 #include "store/deployment_store.h"
 #include "store/device_store.h"
 
-/* One device, as its polls need it. */
+/* One device, as its polls need it: what each poll reads comes first, so that it costs one line of cache or two. */
+#define DDI_CHUNK 1024
+#define TOKEN_HERE 40 /* longer ones are kept elsewhere */
 struct ddi_state {
-	int64_t row;      /* whose it is; another one's: worked out anew */
-	char *token;      /* NULL: none */
-	size_t token_len;
-	int kind;         /* of struct action_offer */
-	int64_t action, installed, installed_at;
-	int64_t forced_at; /* of timeforced that is not yet; 0: forced or soft all along */
+	int64_t row;               /* whose it is; another one's: worked out anew */
 	struct maintenance *window; /* NULL: none */
-	int64_t window_begin, window_end; /* the present or next one */
-	bool withholds;   /* a closed window means that nothing is offered */
-	bool wants_attributes;
+	uint32_t settings;         /* generation that interval is of */
+	uint8_t token_len;         /* 0: none */
+	uint8_t kind;              /* of struct action_offer */
+	bool wants_attributes, withholds /* a closed window means that nothing is offered */, has_alert;
+	char token[TOKEN_HERE];
+	char *long_token;
 	struct ddi_interval interval;
-	uint32_t settings; /* generation that interval is of */
-	int64_t online_until;
+	int64_t action, installed, noted_at, online_until;
+	int64_t forced_at;         /* of timeforced that is not yet; 0: forced or soft all along */
+	int64_t window_begin, window_end; /* the present or next one */
+	int64_t installed_at;
 	int64_t downloads, downloads_of; /* since its last word, of that action */
-	bool has_alert;
 };
 
 struct actions {
@@ -40,8 +41,8 @@ struct actions {
 	const struct action_options *options;
 	struct action_store *store;
 	struct device_store *devices;
-	struct ddi_state **states; /* by the registry's dense number */
-	uint32_t state_room;
+	struct ddi_state **chunks; /* by the registry's dense number; addresses are stable */
+	uint32_t chunk_count;
 	uint32_t settings; /* generation; grows with each change */
 	struct ddi_polling polling;
 	char *polling_text;
@@ -55,6 +56,7 @@ struct actions {
 struct ddi_state *ddi_state_of(struct actions *x, const struct device_state *d); /* made when new; NULL for other protocols */
 /* Works it out anew where something has changed. */
 AVIARY_MUST_CHECK enum err ddi_refresh(struct call *c, struct device_state *d, struct ddi_state **out);
+const char *ddi_token(const struct ddi_state *st); /* token_len bytes */
 void ddi_changed(struct call *c, struct device_state *d);
 /* The window at now_ms; false: there is none any more. */
 bool ddi_window(struct ddi_state *st, int64_t now_ms, bool *is_open);

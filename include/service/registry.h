@@ -49,6 +49,7 @@ struct device_state {
 	uint32_t index;          /* dense number, < registry_span() */
 	uint32_t hardware;       /* interned: registry_text() */
 	uint32_t release;        /* interned name it said it runs; 0: unknown */
+	uint32_t kind;           /* of its likes: registry_kind() */
 	bool online;
 	bool is_ddi;             /* speaks hawkBit's DDI over HTTP (service/actions.h): nothing is sent to it */
 	bool is_stale;           /* of such a device: something changed since its poll was last worked out */
@@ -73,6 +74,11 @@ uint32_t registry_span(const struct registry *r); /* one above the highest index
 size_t registry_online(const struct registry *r); /* devices that are online */
 /* Text of an interned `hardware` or `release`; "" for 0. Lives as long as the registry. */
 const char *registry_text(const struct registry *r, uint32_t interned);
+/* Devices that are the same for questions about models share a kind. `class` 0: nothing is known of what they can do (service/compats.h). */
+struct fleet_kind;
+const struct fleet_kind *registry_kind(const struct registry *r, const struct device_state *d);
+/* Of all kinds that have devices: uint32_t at = 0; while ((k = registry_each_kind(r, &at))). */
+const struct fleet_kind *registry_each_kind(const struct registry *r, uint32_t *at);
 /* Number of a text, 0 when no device had it since the start. For comparisons without strings. */
 uint32_t registry_hardware_number(const struct registry *r, const char *hardware);
 uint32_t registry_release_number(const struct registry *r, const char *release);
@@ -89,6 +95,8 @@ void registry_resync(struct registry *r);
 /* ---- presence ---- */
 void registry_seen(struct registry *r, struct device_state *d, int64_t now_ms); /* any sign of life; memory only */
 void registry_set_online(struct registry *r, struct device_state *d, bool online, int64_t now_ms); /* memory only; also "seen" when true */
+/* A sign of life that is not worth a row: the store learns of it with the next one that is. Memory only. */
+void registry_seen_quietly(struct device_state *d, int64_t now_ms);
 /* Writes at most `max` waiting presences and acknowledged revisions (0: all), in one unit of work. Call every few seconds
  * with a maximum that keeps the loop short (2000), and with 0 at shutdown. */
 AVIARY_MUST_CHECK enum err registry_flush(struct call *c, size_t max);

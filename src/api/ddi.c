@@ -33,15 +33,23 @@ bool ddi_is_path(const char *path)
 	return root_of(path) != NULL;
 }
 
-/* Tenant and id of the path; *rest is what follows the id ("" or a path without its first slash). */
-static bool split(struct ddi *x, struct arena *a, const char *path, const char **tenant, const char **id, const char **rest)
+/* Tenant and id of the path, and `rest`, what follows the id ("" or a path without its first slash). false: none of ours. */
+struct place {
+	char tenant[DDI_ID_MAX + 1], id[DDI_ID_MAX + 1];
+	const char *rest;
+};
+static bool split(const struct ddi *x, const char *path, struct place *out)
 {
 	const char *root = root_of(path), *begin = root + sizeof ROOT - 1;
-	size_t len = strcspn(begin, "/");
-	*tenant = arena_strndup(a, path + 1, (size_t)(root - path) - 1);
-	*id = arena_strndup(a, begin, len < DDI_ID_MAX + 1 ? len : DDI_ID_MAX + 1);
-	*rest = begin[len] == '/' ? begin + len + 1 : "";
-	return strcasecmp(*tenant, x->api->options->ddi.tenant) == 0 && str_is_device_id(*id);
+	size_t len = strcspn(begin, "/"), tenant = (size_t)(root - path) - 1;
+	if (len > DDI_ID_MAX || tenant > DDI_ID_MAX)
+		return false;
+	memcpy(out->tenant, path + 1, tenant);
+	out->tenant[tenant] = '\0';
+	memcpy(out->id, begin, len);
+	out->id[len] = '\0';
+	out->rest = begin[len] == '/' ? begin + len + 1 : "";
+	return strcasecmp(out->tenant, x->api->options->ddi.tenant) == 0 && str_is_device_id(out->id);
 }
 
 static bool matches(const char *pattern, const char *path, struct arena *a, const char *param[DDI_PARAMS])
@@ -241,15 +249,17 @@ static struct ddi_request *request_new(struct ddi *x, struct http_request *http)
 void ddi_on_begin(struct http_request *http)
 {
 	struct ddi *x = ((struct api *)http_server_ctx(http))->ddi;
-	const char *tenant, *id, *rest;
-	bool is_known = split(x, http_arena(http), http_path(http), &tenant, &id, &rest);
+	struct place at;
+	bool is_known = split(x, http_path(http), &at);
 	loop_mark(x->api->loop, "ddi");
-	if (is_known && rest[0] == '\0' && strcmp(http_method(http), "GET") == 0 && poll_at_once(x, http, tenant, id))
+	if (is_known && at.rest[0] == '\0' && strcmp(http_method(http), "GET") == 0 && poll_at_once(x, http, at.tenant, at.id))
 		return;
 	struct ddi_request *rq = request_new(x, http);
-	rq->tenant = tenant;
-	rq->id = id;
-	enum err e = is_known ? find_route(rq, rest) : fault_set(&rq->fault, ERR_UNAUTHORIZED, "", "no such tenant or device");
+	if (is_known) {
+		rq->tenant = arena_strdup(rq->call.arena, at.tenant);
+		rq->id = arena_strdup(rq->call.arena, at.id);
+	}
+	enum err e = is_known ? find_route(rq, at.rest) : fault_set(&rq->fault, ERR_UNAUTHORIZED, "", "no such tenant or device");
 	if (e == ERR_OK && http_content_length(http) > BODY_MAX)
 		e = fault_set(&rq->fault, ERR_TOO_LARGE, "", "at most %d bytes", BODY_MAX);
 	if (e == ERR_OK)

@@ -123,6 +123,7 @@ static bool parse_length(struct http_request *req)
 	return *text == '\0';
 }
 
+/* Written where it is asked for first. */
 static void format_remote(struct http_request *req)
 {
 	const union MHD_ConnectionInfo *info = MHD_get_connection_info(req->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
@@ -142,7 +143,6 @@ int http_parse_head(struct http_request *req)
 	const union MHD_ConnectionInfo *size =
 	    MHD_get_connection_info(req->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
 	req->started_ns = clock_mono_ns();
-	format_remote(req);
 	bool is_length_good = parse_length(req);
 	if (req->is_target_too_long) return 414;
 	if (size && size->header_size > limits->max_header_bytes + limits->max_target_bytes) return 431;
@@ -196,6 +196,7 @@ int64_t http_content_length(const struct http_request *req)
 
 const char *http_remote(const struct http_request *req)
 {
+	if (req->remote[0] == '\0') format_remote((struct http_request *)(uintptr_t)req); /* most are never asked */
 	return req->remote;
 }
 

@@ -19,6 +19,7 @@
 #include "store/db.h"
 
 #define SWEEP_PIECE 20000 /* devices looked at a second, for those that do not poll any more: memory only */
+#define PRESENCE_MS 600000 /* signs of life closer together are not written: who is there says so again soon after any restart */
 #define STRETCH_MAX 8.0
 #define LAG_MS 250       /* a tick that comes later means that the loop is behind */
 #define DIGEST_BYTES (1 << 20)
@@ -27,31 +28,37 @@
 
 static void state_clear(struct ddi_state *st)
 {
-	free(st->token);
+	free(st->long_token);
 	free(st->window);
 	*st = (struct ddi_state){.row = 0};
+}
+
+/* Of a number; NULL: there was never one. */
+static struct ddi_state *state_at(const struct actions *x, uint32_t index)
+{
+	uint32_t chunk = index / DDI_CHUNK;
+	return chunk < x->chunk_count && x->chunks[chunk] ? &x->chunks[chunk][index % DDI_CHUNK] : NULL;
 }
 
 struct ddi_state *ddi_state_of(struct actions *x, const struct device_state *d)
 {
 	if (!d->is_ddi)
 		return NULL;
-	if (d->index >= x->state_room) {
-		uint32_t room = x->state_room ? x->state_room : 256;
-		while (room <= d->index)
-			room *= 2;
-		x->states = reallocarray(x->states, room, sizeof(struct ddi_state *));
-		if (!x->states)
+	uint32_t chunk = d->index / DDI_CHUNK;
+	if (chunk >= x->chunk_count) {
+		uint32_t count = chunk + 1;
+		x->chunks = reallocarray(x->chunks, count, sizeof(struct ddi_state *));
+		if (!x->chunks)
 			abort(); /* state is on disk */
-		memset(x->states + x->state_room, 0, (room - x->state_room) * sizeof(struct ddi_state *));
-		x->state_room = room;
+		memset(x->chunks + x->chunk_count, 0, (count - x->chunk_count) * sizeof(struct ddi_state *));
+		x->chunk_count = count;
 	}
-	struct ddi_state *st = x->states[d->index];
-	if (!st) {
-		st = x->states[d->index] = calloc(1, sizeof *st);
-		if (!st)
+	if (!x->chunks[chunk]) {
+		x->chunks[chunk] = calloc(DDI_CHUNK, sizeof *x->chunks[chunk]);
+		if (!x->chunks[chunk])
 			abort();
 	}
+	struct ddi_state *st = &x->chunks[chunk][d->index % DDI_CHUNK];
 	if (st->row != d->row) { /* the number was another device's */
 		state_clear(st);
 		st->row = d->row;
@@ -69,25 +76,37 @@ struct reading {
 	struct ddi_state *st;
 };
 
+static void keep_token(struct ddi_state *st, const char *text, size_t len)
+{
+	char *at = st->token;
+	if (len > sizeof st->token) {
+		at = st->long_token = malloc(len);
+		if (!at)
+			abort();
+	}
+	memcpy(at, text, len);
+	st->token_len = (uint8_t)len;
+}
+
+const char *ddi_token(const struct ddi_state *st)
+{
+	return st->long_token ? st->long_token : st->token;
+}
+
 static void read_device(void *ctx, const struct device_ddi *in)
 {
 	struct reading *r = ctx;
 	struct ddi_state *st = r->st;
-	free(st->token);
-	st->token = NULL;
+	free(st->long_token);
+	st->long_token = NULL;
 	st->token_len = 0;
-	if (in->token && in->token_len > CRYPTO_SEAL_BYTES) {
+	if (in->token && in->token_len > CRYPTO_SEAL_BYTES && in->token_len <= CRYPTO_SEAL_BYTES + ACTION_TOKEN_MAX) {
+		char text[ACTION_TOKEN_MAX];
 		size_t len = in->token_len - CRYPTO_SEAL_BYTES;
-		st->token = malloc(len + 1);
-		if (!st->token)
-			abort();
-		if (crypto_open(signing_target_key(catalog_signing(r->x->s->catalog)), in->token, in->token_len, (uint8_t *)st->token)) {
-			st->token[len] = '\0';
-			st->token_len = len;
-		} else { /* of another key: nobody proves to be this device until it gets a new one */
-			free(st->token);
-			st->token = NULL;
-		}
+		/* Sealed with another key: nobody proves to be this device until it gets a new token. */
+		if (crypto_open(signing_target_key(catalog_signing(r->x->s->catalog)), in->token, in->token_len, (uint8_t *)text))
+			keep_token(st, text, len);
+		explicit_bzero(text, sizeof text);
 	}
 	st->wants_attributes = in->wants_attributes;
 	st->installed = in->installed_action;
@@ -250,7 +269,7 @@ bool ddi_window(struct ddi_state *st, int64_t now_ms, bool *is_open)
 bool actions_is_ready(struct call *c, const struct device_state *d)
 {
 	const struct actions *x = c->s->actions;
-	const struct ddi_state *st = d->is_ddi && d->index < x->state_room ? x->states[d->index] : NULL;
+	const struct ddi_state *st = d->is_ddi ? state_at(x, d->index) : NULL;
 	return st && !d->is_stale && st->row == d->row && st->settings == x->settings && (!st->window || c->now_ms < st->window_end);
 }
 
@@ -285,6 +304,17 @@ static int64_t sleep_of(const struct actions *x, const struct device_state *d, c
 	return ddi_sleep_ms(&s);
 }
 
+/* Who polls each second need not be written each second. */
+static void note_presence(struct call *c, struct device_state *d, struct ddi_state *st)
+{
+	if (d->online && c->now_ms - st->noted_at < PRESENCE_MS) {
+		registry_seen_quietly(d, c->now_ms);
+		return;
+	}
+	st->noted_at = c->now_ms;
+	registry_set_online(c->s->registry, d, true, c->now_ms);
+}
+
 enum err actions_poll(struct call *c, struct device_state *d, struct action_offer *out)
 {
 	struct actions *x = c->s->actions;
@@ -305,7 +335,7 @@ enum err actions_poll(struct call *c, struct device_state *d, struct action_offe
 	if (out->installed == out->action)
 		out->installed = 0; /* only of an action that is over */
 	out->hash = ddi_link_hash(st->action, st->forced_at > 0 && c->now_ms >= st->forced_at, is_open);
-	registry_set_online(c->s->registry, d, true, c->now_ms);
+	note_presence(c, d, st);
 	assert(!is_ready || steps == db_steps(c->s->db)); /* memory only */
 	st->online_until = c->now_ms + 2 * out->sleep_ms + settings_ms(c->s->settings, SETTING_POLLING_OVERDUE);
 	return ERR_OK;
@@ -314,9 +344,9 @@ enum err actions_poll(struct call *c, struct device_state *d, struct action_offe
 bool actions_check_token(struct call *c, struct device_state *d, const char *text, size_t len)
 {
 	struct ddi_state *st;
-	if (!d->is_ddi || ddi_refresh(c, d, &st) != ERR_OK || !st->token || len != st->token_len)
+	if (!d->is_ddi || ddi_refresh(c, d, &st) != ERR_OK || !st->token_len || len != st->token_len)
 		return false;
-	return crypto_equal(st->token, text, len);
+	return crypto_equal(ddi_token(st), text, len);
 }
 
 /* ---- upkeep ---- */
@@ -325,14 +355,14 @@ static void sweep(struct call *c)
 {
 	struct actions *x = c->s->actions;
 	uint32_t span = registry_span(c->s->registry);
-	for (uint32_t n = 0; n < SWEEP_PIECE && n < x->state_room; n++) {
+	for (uint32_t n = 0; n < SWEEP_PIECE; n++) {
 		uint32_t at = x->sweep++;
-		if (at >= span || at >= x->state_room) {
+		if (at >= span || at / DDI_CHUNK >= x->chunk_count) {
 			x->sweep = 0;
 			break;
 		}
-		const struct ddi_state *st = x->states[at];
-		struct device_state *d = st ? registry_by_row(c->s->registry, st->row) : NULL;
+		const struct ddi_state *st = state_at(x, at);
+		struct device_state *d = st && st->row ? registry_by_row(c->s->registry, st->row) : NULL;
 		if (d && d->online && d->is_ddi && c->now_ms > st->online_until)
 			registry_set_online(c->s->registry, d, false, c->now_ms);
 	}
@@ -492,12 +522,12 @@ void actions_close(struct actions *x)
 {
 	if (!x)
 		return;
-	for (uint32_t i = 0; i < x->state_room; i++)
-		if (x->states[i]) {
-			state_clear(x->states[i]);
-			free(x->states[i]);
-		}
-	free(x->states);
+	for (uint32_t i = 0; i < x->chunk_count; i++) {
+		for (uint32_t k = 0; x->chunks[i] && k < DDI_CHUNK; k++)
+			state_clear(&x->chunks[i][k]);
+		free(x->chunks[i]);
+	}
+	free(x->chunks);
 	free(x->polling_text);
 	action_store_close(x->store);
 	device_store_close(x->devices);

@@ -36,8 +36,8 @@ enum err actions_token(struct call *c, const struct device_state *d, const char 
 	if (!d->is_ddi)
 		return ERR_OK;
 	enum err e = ddi_refresh(c, device, &st);
-	if (!e && st->token)
-		*text = arena_strdup(c->arena, st->token);
+	if (!e && st->token_len)
+		*text = arena_strndup(c->arena, ddi_token(st), st->token_len);
 	return e;
 }
 

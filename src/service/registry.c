@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "service/access.h"
+#include "service/compats.h"
 #include "service/registry_internal.h"
 #include "service/unit.h"
 #include "store/db.h"
@@ -34,6 +35,7 @@ static void mirror_fields(struct registry *r, struct device_state *d, const stru
 	d->is_stale = true;
 	d->hardware = fleet_intern(&r->fleet, FLEET_HARDWARE, m->hardware);
 	d->release = fleet_intern(&r->fleet, FLEET_RELEASE, m->release);
+	fleet_set_kind(&r->fleet, d, compats_known_class(r->s->compats, m->capability_class));
 	if (d->sent_rev > d->desired_rev || d->sent_rev < m->sent_rev)
 		d->sent_rev = m->sent_rev;
 }
@@ -148,6 +150,20 @@ const char *registry_text(const struct registry *r, uint32_t interned)
 	return fleet_name(&r->fleet, interned);
 }
 
+const struct fleet_kind *registry_kind(const struct registry *r, const struct device_state *d)
+{
+	return &r->fleet.kinds[d->kind];
+}
+
+const struct fleet_kind *registry_each_kind(const struct registry *r, uint32_t *at)
+{
+	while (++*at < r->fleet.kind_count) {
+		if (r->fleet.kinds[*at].devices > 0)
+			return &r->fleet.kinds[*at];
+	}
+	return NULL;
+}
+
 uint32_t registry_hardware_number(const struct registry *r, const char *hardware)
 {
 	return fleet_interned(&r->fleet, FLEET_HARDWARE, hardware);
@@ -199,6 +215,7 @@ struct device_state *registry_mirror_new(struct call *c, int64_t row, const char
 	struct device_state *d = fleet_add(&r->fleet, row, id);
 	d->created_at = c->now_ms;
 	d->hardware = hardware;
+	fleet_set_kind(&r->fleet, d, 0);
 	registry_touch(r, d);
 	return d;
 }
@@ -289,6 +306,12 @@ void registry_seen(struct registry *r, struct device_state *d, int64_t now_ms)
 		return;
 	d->last_seen_ms = now_ms;
 	registry_mark_dirty(r, d, REGISTRY_DIRTY_PRESENCE);
+}
+
+void registry_seen_quietly(struct device_state *d, int64_t now_ms)
+{
+	if (now_ms > d->last_seen_ms)
+		d->last_seen_ms = now_ms;
 }
 
 void registry_set_online(struct registry *r, struct device_state *d, bool online, int64_t now_ms)

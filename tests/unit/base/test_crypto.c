@@ -158,13 +158,50 @@ static void hmac_is_that_of_the_rfc(void **state)
 	assert_string_equal(hex, "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
 }
 
+static void test_file_digests(void **state)
+{
+	struct file_digest *h = file_digest_new();
+	struct file_digests d;
+	char hex[SHA256_HEX];
+	(void)state;
+	file_digest_update(h, "a", 1);
+	file_digest_update(h, "bc", 2);
+	file_digest_final(h, &d);
+	file_digest_free(h);
+	file_digest_free(NULL);
+	hex_encode(d.sha256, sizeof d.sha256, hex);
+	assert_string_equal(hex, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+	assert_string_equal(d.sha1, "a9993e364706816aba3e25717850c26c9cd0d89d"); /* FIPS 180-2, RFC 1321 */
+	assert_string_equal(d.md5, "900150983cd24fb0d6963f7d28e17f72");
+}
+
+static void test_sealed(void **state)
+{
+	uint8_t key[CRYPTO_SEAL_KEY_BYTES] = {1, 2, 3}, other[CRYPTO_SEAL_KEY_BYTES] = {1, 2, 4};
+	uint8_t sealed[5 + CRYPTO_SEAL_BYTES], again[5 + CRYPTO_SEAL_BYTES], text[5];
+	(void)state;
+	crypto_seal(key, "token", 5, sealed);
+	crypto_seal(key, "token", 5, again);
+	assert_memory_not_equal(sealed, again, sizeof sealed);
+	assert_true(crypto_open(key, sealed, sizeof sealed, text));
+	assert_memory_equal(text, "token", 5);
+	assert_false(crypto_open(other, sealed, sizeof sealed, text));
+	assert_false(crypto_open(key, sealed, sizeof sealed - 1, text));
+	assert_false(crypto_open(key, sealed, CRYPTO_SEAL_BYTES - 1, text));
+	for (size_t i = 0; i < sizeof sealed; i++) {
+		sealed[i] ^= 1;
+		assert_false(crypto_open(key, sealed, sizeof sealed, text));
+		sealed[i] ^= 1;
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(hmac_is_that_of_the_rfc),
 	    cmocka_unit_test(sha256_vectors), cmocka_unit_test(ed25519_keys),
 	    cmocka_unit_test(ed25519_signature_of_another_library), cmocka_unit_test(ed25519_refuses_what_was_changed),
-	    cmocka_unit_test(hex), cmocka_unit_test(base64), cmocka_unit_test(random_and_equal),
+	    cmocka_unit_test(hex), cmocka_unit_test(base64), cmocka_unit_test(random_and_equal), cmocka_unit_test(test_file_digests), cmocka_unit_test(test_sealed),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
