@@ -4,6 +4,8 @@ import json
 import random
 import re
 import socket
+import ssl
+import subprocess
 import time
 
 import pytest
@@ -877,3 +879,70 @@ def test_both_loopback_families(make_server, build):
         with socket.create_connection((host, int(fixed)), timeout=10) as sock:
             sock.sendall(f"GET /DEFAULT/controller/v1/dev1 HTTP/1.1\r\nHost: localhost:{fixed}\r\nAuthorization: TargetToken {TOKEN}\r\n\r\n".encode())
             assert read_reply(sock).json()["_links"]["configData"]["href"] == f"http://localhost:{fixed}/DEFAULT/controller/v1/dev1/configData"
+
+
+# ---- TLS client certificates ----
+
+def certificates(folder):
+    def run(*args):
+        subprocess.run(["openssl", *args], cwd=folder, check=True, capture_output=True)
+    for ca in ("ca", "other"):
+        run("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", f"/CN={ca}", "-keyout", f"{ca}.key", "-out", f"{ca}.pem")
+    for name, ca in (("localhost", "ca"), ("dev1", "ca"), ("fresh", "ca"), ("forged", "other")):
+        subject = "dev1" if name == "forged" else name
+        run("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", f"/CN={subject}", "-keyout", f"{name}.key", "-out", f"{name}.csr")
+        run("x509", "-req", "-in", f"{name}.csr", "-CA", f"{ca}.pem", "-CAkey", f"{ca}.key", "-CAcreateserial", "-days", "2", "-out", f"{name}.pem")
+    return subprocess.run(["openssl", "x509", "-in", "dev1.pem", "-noout", "-issuer_hash"], cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_client_certificates(make_server, tmp_path):
+    issuer = certificates(tmp_path)
+    server = make_server(config={"http": {"listen_tls": "127.0.0.1:0", "tls_certificate": tmp_path / "localhost.pem", "tls_key": tmp_path / "localhost.key",
+                                          "tls_client_ca": tmp_path / "ca.pem"}})
+    port = int(server.ports.read_text().split()[1].rsplit(":", 1)[1])
+    register(server)
+    settings(server, **{"authentication.header.enabled": True, "authentication.header.authority": issuer.upper()})
+
+    def poll(device, certificate=None, headers=()):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        if certificate:
+            context.load_cert_chain(tmp_path / f"{certificate}.pem", tmp_path / f"{certificate}.key")
+        d = Ddi(server, device, headers=headers)
+        with context.wrap_socket(socket.create_connection(("127.0.0.1", port), timeout=20)) as sock:
+            return d.raw("GET", "", [("Host", f"127.0.0.1:{port}")], sock=sock)
+    reply = poll("dev1", "dev1")
+    assert reply.status == 200 and reply.json()["_links"]["configData"]["href"].startswith(f"https://127.0.0.1:{port}/DEFAULT/")
+    assert poll("fresh", "fresh").status == 200 and server.get("/devices/fresh")["protocol"] == "ddi", "it registers, too"
+    for device, certificate in (("dev1", None), ("dev1", "fresh"), ("dev1", "forged")):
+        try:
+            empty(poll(device, certificate), 401)
+        except (ssl.SSLError, ConnectionError):
+            assert certificate == "forged", "a certificate of nobody we know may end the handshake"
+    settings(server, **{"authentication.header.authority": "12345678"})
+    empty(poll("dev1", "dev1"), 401)
+
+
+# ---- a canary of DDI devices ----
+
+def test_a_canary_is_reverted_by_failures(fleet):
+    """Ten devices, two of them first; these fail to install, and whoever has installed goes back."""
+    devices = {f"d{i:02}": register(fleet, f"d{i:02}", "t") for i in range(10)}
+    start(fleet)
+    for d in devices.values():
+        assert d.install()
+    wait_for(lambda: fleet.get("/rollouts")["items"][0]["status"] == "finished", 20, lambda: "the first is done", 0.1)
+    rollout = start(fleet, "2.0.0", stages=[{"count": 4}, {"percent": 100}], error={"percent": 40, "min_count": 2, "action": "revert"})
+    wait_for(lambda: len([d for d in devices.values() if "deploymentBase" in d.links()]) == 4, 20, lambda: "four are offered it", 0.1)
+    chosen = [d for d in devices.values() if "deploymentBase" in d.links()]
+    for n, d in enumerate(chosen):
+        path = d.wait_link("deploymentBase")
+        action = d.get(path).json()["id"]
+        empty(d.feedback(action, "closed", "success" if n < 2 else "failure"))
+    for d in chosen[:2]:
+        document = d.get(d.wait_link("deploymentBase")).json()
+        assert document["deployment"]["chunks"][0]["version"] == "1.0.0" and document["deployment"]["update"] == "forced"
+        empty(d.feedback(document["id"], "closed", "success"))
+    fleet.wait_rollout(rollout, ("reverted",), 20)
+    assert fleet.running() == {"app-1.0.0": 10}
+    assert not [d.device for d in devices.values() if "deploymentBase" in d.links()]
