@@ -161,6 +161,7 @@ static void limits_page_in_the_normal_cell_only(void **state)
 	report(t, "cool", 3, 80, 75); /* it still fails, and heat explains nothing that was there before */
 	tick(t, 100);
 	assert_int_equal(firing(t), 1);
+	assert_true(shows(t, "cool", "\"firing\":true,"));
 	report(t, "cool", 4, 40, 75);
 	tick(t, 100);
 	assert_int_equal(firing(t), 0);

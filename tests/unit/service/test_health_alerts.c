@@ -314,6 +314,27 @@ static void a_clock_that_goes_back_stops_nothing(void **state)
 	buf_done(&b);
 }
 
+/* The alert has the name of its cause; the rule that is about the check takes it all the same. */
+static void a_rule_finds_the_hash_by_its_check(void **state)
+{
+	struct fleet *t = *state;
+	int64_t number, hash;
+	device(t, "dev-1", true);
+	hash = check(t, (struct health_spec){.name = "hash", .kind = "model_hash"});
+	rule(t, (struct alert_rule){.subject = "hash", .for_ms = 60000});
+	DO(&t->w, health_run(&t->w.c, hash, "dev-1", NULL, NULL, &number));
+	world_commit(&t->w);
+	answer(t, "dev-1", number, "\"state\":\"done\",\"pass\":false");
+	assert_int_equal(count_kind(t, "pending", "model_hash_mismatch"), 1);
+	assert_int_equal(count_kind(t, NULL, "model_hash_mismatch"), 1);
+	pass(t, 60000);
+	assert_int_equal(count_kind(t, "firing", "model_hash_mismatch"), 1);
+	DO(&t->w, health_delete(&t->w.c, hash));
+	for (int i = 0; i < 3; i++)
+		pass(t, 100);
+	assert_int_equal(count_kind(t, "firing", "model_hash_mismatch"), 0);
+}
+
 static void one_cause_of_two_checks(void **state)
 {
 	struct fleet *t = *state;
@@ -351,6 +372,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_clock_that_goes_back_stops_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(versions_and_surroundings, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_change_does_not_wait_for_the_round, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_rule_finds_the_hash_by_its_check, setup, teardown),
 		cmocka_unit_test_setup_teardown(one_cause_of_two_checks, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
