@@ -20,6 +20,7 @@ struct access;
 struct registry;
 struct groups;
 struct catalog;
+struct compats;
 struct rollouts;
 struct ingest;
 struct alerts;
@@ -29,6 +30,8 @@ struct commands;
 struct health;
 struct detect;
 struct actions;
+struct profiles;
+struct selection;
 struct settings;
 struct targets;
 
@@ -49,6 +52,7 @@ struct services {
 	struct registry *registry;   /* devices, twins */
 	struct groups *groups;
 	struct catalog *catalog;     /* models, versions, artifacts, releases, manifests */
+	struct compats *compats;     /* which devices can run which release; NULL in tests without it */
 	struct rollouts *rollouts;
 	struct telemetry *telemetry; /* telemetry.db: writer, queries, retention */
 	struct ingest *ingest;       /* what arrives from devices */
@@ -59,6 +63,8 @@ struct services {
 	struct detect *detect;       /* anomalies and their causes; NULL: off */
 	struct actions *actions;     /* attempts of deployments as DDI devices know them; NULL in tests without it */
 	struct targets *targets;     /* devices as hawkBit's Management API shows them; NULL in tests without it */
+	struct selection *selection; /* which variant a device gets; NULL in tests without it: by hardware alone */
+	struct profiles *profiles;   /* what variants cost on classes of hardware; likewise */
 	struct settings *settings;   /* what operators change while the server runs; NULL in tests without it */
 	const struct offload *offload; /* work off the loop; NULL: at once (pure tests) */
 	const struct ip_networks *notify_allow; /* which addresses besides public ones receivers may have; NULL: none */

@@ -30,6 +30,13 @@ struct fleet_table {
 	uint32_t mask, used;
 };
 
+/* Devices that are the same for questions about models: hardware, release in use, capability class. Numbers are used again: `serial` tells. */
+struct fleet_kind {
+	uint32_t hardware, release, class;
+	uint32_t devices; /* 0: a free place; `class` is the next one then */
+	uint64_t serial;
+};
+
 struct fleet_id_piece {
 	struct fleet_id_piece *next;
 };
@@ -44,6 +51,10 @@ struct fleet_index {
 	struct fleet_id_piece *free_ids[FLEET_ID_CLASSES];
 	char **chunks; /* id memory */
 	size_t chunk_count, chunk_used;
+	struct fleet_kind *kinds; /* [0] is nobody's */
+	uint32_t kind_count, kind_room, kind_free;
+	uint64_t kind_serial;
+	struct fleet_table by_kind;
 	char **names; /* by number; [0] is "" */
 	uint32_t name_next[FLEET_NAME_KINDS];
 };
@@ -56,6 +67,8 @@ void fleet_remove(struct fleet_index *x, struct device_state *d);
 struct device_state *fleet_find(const struct fleet_index *x, const char *id, size_t len);
 struct device_state *fleet_by_row(const struct fleet_index *x, int64_t row);
 struct device_state *fleet_at(const struct fleet_index *x, uint32_t index); /* NULL: free */
+/* After its hardware or release changed, or with another capability class: the device counts among its likes. */
+void fleet_set_kind(struct fleet_index *x, struct device_state *d, uint32_t class);
 /* Number of a text, made when new; 0 for "" and NULL, and for a new text when there is no number left for its kind. */
 uint32_t fleet_intern(struct fleet_index *x, enum fleet_name kind, const char *text);
 uint32_t fleet_interned(const struct fleet_index *x, enum fleet_name kind, const char *text); /* 0: not known */

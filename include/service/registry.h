@@ -147,6 +147,9 @@ AVIARY_MUST_CHECK enum err registry_model(struct call *c, const struct device_st
 AVIARY_MUST_CHECK enum err registry_capabilities(struct call *c, const struct device_state *d, const char **json);
 AVIARY_MUST_CHECK enum err registry_firmware(struct call *c, const struct device_state *d, const char **firmware);
 
+/* What it can do, as a class of service/compats.h. */
+AVIARY_MUST_CHECK enum err registry_set_class(struct call *c, struct device_state *d, uint32_t class);
+
 /* ---- credentials ---- */
 /* A new secret: 64 hex digits, shown once; the store keeps SHA-256 of the text. Audited without it. */
 AVIARY_MUST_CHECK enum err registry_make_secret(struct call *c, struct device_state *d, char secret[65]);

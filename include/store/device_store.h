@@ -27,6 +27,7 @@ struct device_mirror {
 	int64_t last_seen_at, created_at;
 	int64_t deployment; /* active one, 0: none */
 	bool online, can_shadow, is_ddi;
+	int64_t capability_class;
 };
 /* Every device, in order of row; reads the whole table. */
 AVIARY_MUST_CHECK enum err device_store_load(struct device_store *s, void (*fn)(void *ctx, const struct device_mirror *m), void *ctx, struct fault *f);
@@ -47,6 +48,8 @@ struct device_record {
 };
 AVIARY_MUST_CHECK enum err device_store_get(struct device_store *s, int64_t row, struct arena *a, struct device_record *out, struct fault *f);
 
+/* What it can do, as far as models are matched against it: row of capability_class, 0: nothing is known. */
+AVIARY_MUST_CHECK enum err device_store_set_class(struct device_store *s, int64_t row, int64_t class, struct fault *f);
 AVIARY_MUST_CHECK enum err device_store_insert(struct device_store *s, const char *device_id, const char *name, const char *hardware, int64_t now_ms,
                                                int64_t *row, struct fault *f);
 /* Name and hardware; the revision grows by one. */

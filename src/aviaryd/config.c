@@ -131,6 +131,9 @@ static const struct key keys[] = {
 	{"notify", "allow", KEY_TEXT, AT(notify_allow), "", 0, 0, true,
 		"Networks that receivers of notifications may be in besides the public internet, as 10.0.0.0/8, ::1."},
 
+	{"models", "unknown", KEY_TEXT, AT(compats.unknown), "refuse", 0, 0, false,
+		"Devices that did not tell what a model asks for: refuse, or allow them to get it. What they told and is too little is always refused."},
+
 	{"detect", "state", KEY_TEXT, AT(detect.state), "compact", 0, 0, false,
 		"What is kept of each metric of a device for its anomaly score: compact (56 bytes), full (192, knows hours of the day), or off: no detection."},
 	{"detect", "budget", KEY_INT, AT(detect.budget), "1000", 10, 100000, false,
@@ -425,6 +428,8 @@ static void check_whole(struct reading *r)
 		problem(r, "tenant and hardware in [ddi]: 1 to 64 of A-Z a-z 0-9 . _ - are wanted");
 	if (strcmp(c->actions.closed_window, "skip") != 0 && strcmp(c->actions.closed_window, "withhold") != 0)
 		problem(r, "closed_window in [ddi]: skip or withhold is wanted");
+	if (strcmp(c->compats.unknown, "refuse") != 0 && strcmp(c->compats.unknown, "allow") != 0)
+		problem(r, "unknown in [models]: refuse or allow is wanted");
 	if (!detect_is_state(c->detect.state))
 		problem(r, "state in [detect]: compact, full or off is wanted");
 }

@@ -15,6 +15,7 @@
 #include "service/access.h"
 #include "service/actions.h"
 #include "service/catalog.h"
+#include "service/compats.h"
 #include "service/detect.h"
 #include "service/ingest.h"
 #include "service/telemetry.h"
@@ -45,6 +46,7 @@ struct config {
 	struct telemetry_options telemetry;
 	struct ingest_limits ingest;
 	struct detect_options detect;
+	struct compat_options compats;
 	struct action_options actions;
 	const char *notify_allow; /* networks, checked */
 	int64_t report_interval_ms; /* 0: devices' own */

@@ -17,6 +17,7 @@
 #include "service/alerts.h"
 #include "service/catalog.h"
 #include "service/commands.h"
+#include "service/compats.h"
 #include "service/detect.h"
 #include "service/groups.h"
 #include "service/health.h"
@@ -48,6 +49,17 @@ static enum err open_databases(struct daemon *d, struct fault *f)
 	return d->s.telemetry != NULL ? ERR_OK : ERR_UNAVAILABLE;
 }
 
+static enum err settle_compats(struct services *s, struct fault *f)
+{
+	struct arena *a = arena_new(1 << 20);
+	struct call c = {.s = s, .arena = a, .fault = f, .who = &principal_server, .now_ms = clock_wall_ms()};
+	enum err e = unit_begin(s, f);
+	if (e == ERR_OK)
+		e = unit_end(s, compats_settle(&c), f);
+	arena_free(a);
+	return e;
+}
+
 /* The order is that of who needs whom: books, catalog, devices, then what watches and moves devices. */
 static enum err open_services(struct daemon *d, struct fault *f)
 {
@@ -62,7 +74,11 @@ static enum err open_services(struct daemon *d, struct fault *f)
 	if (e == ERR_OK)
 		e = catalog_open(s->db, s->state_dir, &d->config->catalog, &s->catalog, f);
 	if (e == ERR_OK)
+		e = compats_open(s, &d->config->compats, &s->compats, f);
+	if (e == ERR_OK)
 		e = registry_open(s, &s->registry, f);
+	if (e == ERR_OK)
+		e = settle_compats(s, f);
 	if (e == ERR_OK)
 		e = groups_open(s, &s->groups, f);
 	if (e == ERR_OK)
@@ -99,6 +115,7 @@ static void close_services(struct services *s)
 	targets_close(s->targets);
 	groups_close(s->groups);
 	registry_close(s->registry);
+	compats_close(s->compats);
 	catalog_close(s->catalog);
 	settings_close(s->settings);
 	access_close(s->access);

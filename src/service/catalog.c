@@ -12,6 +12,7 @@
 #include "core/names.h"
 #include "core/semver.h"
 #include "service/access.h"
+#include "service/compats.h"
 #include "service/inspect.h"
 #include "service/signing.h"
 #include "store/module_store.h"
@@ -626,6 +627,7 @@ static const char *copy_of(struct call *c, const char *text)
 enum err catalog_note_facts(struct call *c, struct artifact_row *row, const struct inspection *found)
 {
 	bool is_refused = found->state == FACTS_REFUSED;
+	compats_forget(c->s->compats);
 	row->facts_state = facts_state_text(found->state);
 	row->facts_summary = copy_of(c, found->summary);
 	row->facts_error = is_refused ? copy_of(c, found->error) : NULL;

@@ -124,6 +124,63 @@ static void id_free(struct fleet_index *x, const char *id)
 	x->free_ids[class] = piece;
 }
 
+/* ---- kinds ---- */
+
+static uint32_t hash_kind(uint32_t hardware, uint32_t release, uint32_t class)
+{
+	uint64_t h = ((uint64_t)hardware << 32 | release) * UINT64_C(0x9e3779b97f4a7c15);
+	h = (h ^ (h >> 29) ^ class) * UINT64_C(0xbf58476d1ce4e5b9);
+	return (uint32_t)(h >> 32);
+}
+
+static uint32_t kind_take(struct fleet_index *x)
+{
+	uint32_t at = x->kind_free;
+	if (at != 0) {
+		x->kind_free = x->kinds[at].class;
+		return at;
+	}
+	if (x->kind_count == x->kind_room) {
+		x->kind_room = x->kind_room == 0 ? 64 : 2 * x->kind_room;
+		x->kinds = must_grow(x->kinds, x->kind_room, sizeof *x->kinds);
+	}
+	return x->kind_count++;
+}
+
+static uint32_t kind_of(struct fleet_index *x, uint32_t hardware, uint32_t release, uint32_t class)
+{
+	uint32_t hash = hash_kind(hardware, release, class);
+	for (uint32_t i = hash & x->by_kind.mask; x->by_kind.slots[i].value != 0; i = (i + 1) & x->by_kind.mask) {
+		const struct fleet_kind *k = &x->kinds[x->by_kind.slots[i].value];
+		if (k->hardware == hardware && k->release == release && k->class == class)
+			return x->by_kind.slots[i].value;
+	}
+	uint32_t at = kind_take(x);
+	x->kinds[at] = (struct fleet_kind){.hardware = hardware, .release = release, .class = class, .serial = ++x->kind_serial};
+	table_add(&x->by_kind, hash, at);
+	return at;
+}
+
+static void kind_leave(struct fleet_index *x, struct device_state *d)
+{
+	struct fleet_kind *k = &x->kinds[d->kind];
+	if (d->kind == 0 || --k->devices > 0)
+		return;
+	table_remove(&x->by_kind, hash_kind(k->hardware, k->release, k->class), d->kind);
+	*k = (struct fleet_kind){.class = x->kind_free};
+	x->kind_free = d->kind;
+}
+
+void fleet_set_kind(struct fleet_index *x, struct device_state *d, uint32_t class)
+{
+	uint32_t kind = kind_of(x, d->hardware, d->release, class);
+	if (kind == d->kind)
+		return;
+	x->kinds[kind].devices++;
+	kind_leave(x, d);
+	d->kind = kind;
+}
+
 /* ---- the index ---- */
 
 void fleet_init(struct fleet_index *x)
@@ -131,6 +188,11 @@ void fleet_init(struct fleet_index *x)
 	memset(x, 0, sizeof *x);
 	table_resize(&x->by_id, TABLE_START);
 	table_resize(&x->by_row, TABLE_START);
+	table_resize(&x->by_kind, TABLE_START);
+	x->kinds = must_grow(NULL, 64, sizeof *x->kinds);
+	x->kind_room = 64;
+	x->kind_count = 1;
+	x->kinds[0] = (struct fleet_kind){0};
 	x->names = calloc(NAME_NUMBERS, sizeof *x->names);
 	if (x->names == NULL)
 		abort();
@@ -156,6 +218,8 @@ void fleet_done(struct fleet_index *x)
 	free(x->free_indices);
 	free(x->by_id.slots);
 	free(x->by_row.slots);
+	free(x->by_kind.slots);
+	free(x->kinds);
 	memset(x, 0, sizeof *x);
 }
 
@@ -208,6 +272,7 @@ void fleet_remove(struct fleet_index *x, struct device_state *d)
 	}
 	x->free_indices[x->free_count++] = d->index;
 	id_free(x, d->id);
+	kind_leave(x, d);
 	*d = (struct device_state){.index = d->index};
 	x->size--;
 }

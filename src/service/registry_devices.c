@@ -278,6 +278,7 @@ static enum err write_change(struct call *c, struct device_state *d, const struc
 		return e;
 	registry_touch(c->s->registry, d);
 	d->hardware = number;
+	fleet_set_kind(&c->s->registry->fleet, d, registry_kind(c->s->registry, d)->class);
 	return registry_bump_desired(c, d); /* another variant may be the right one */
 }
 

@@ -6,6 +6,7 @@
 #include "core/report.h"
 #include "service/access.h"
 #include "service/catalog.h"
+#include "service/compats.h"
 #include "service/detect.h"
 #include "service/outbox.h"
 #include "service/registry_internal.h"
@@ -151,6 +152,26 @@ static enum err canonical(struct call *c, struct slice text, const char **json)
 	return e;
 }
 
+enum err registry_set_class(struct call *c, struct device_state *d, uint32_t class)
+{
+	struct registry *r = c->s->registry;
+	bool is_same = registry_kind(r, d)->class == class;
+	registry_touch(r, d);
+	fleet_set_kind(&r->fleet, d, class);
+	return is_same ? ERR_OK : device_store_set_class(r->store, d->row, class, c->fault);
+}
+
+/* After its capabilities, its firmware or its release changed. */
+static enum err settle_class(struct call *c, struct device_state *d)
+{
+	struct device_record record;
+	uint32_t class = 0;
+	enum err e = device_store_get(c->s->registry->store, d->row, c->arena, &record, c->fault);
+	if (e == ERR_OK)
+		e = compats_class(c, record.capabilities, record.firmware, &class);
+	return e == ERR_OK ? registry_set_class(c, d, class) : e;
+}
+
 static enum err apply_running(struct call *c, struct device_state *d, const struct device_report *report)
 {
 	struct registry *r = c->s->registry;
@@ -171,7 +192,7 @@ static enum err apply_running(struct call *c, struct device_state *d, const stru
 	registry_touch(r, d);
 	d->release = fleet_intern(&r->fleet, FLEET_RELEASE, release);
 	d->running_counter = report->running.counter;
-	return ERR_OK;
+	return settle_class(c, d);
 }
 
 /* Whether a release can run beside the device's own (docs/protocol.md): true and nothing else. */
@@ -202,7 +223,7 @@ static enum err apply_capabilities(struct call *c, struct device_state *d, const
 		return e;
 	registry_touch(c->s->registry, d);
 	d->can_shadow = can;
-	return ERR_OK;
+	return settle_class(c, d);
 }
 
 enum err registry_apply_report(struct call *c, struct device_state *d, const struct device_report *report, bool *is_new)
@@ -259,7 +280,7 @@ enum err registry_set_running(struct call *c, struct device_state *d, const stru
 	registry_touch(r, d);
 	d->release = fleet_intern(&r->fleet, FLEET_RELEASE, running->release);
 	d->running_counter = 0;
-	return ERR_OK;
+	return settle_class(c, d);
 }
 
 /* ---- tokens of ddi devices ---- */

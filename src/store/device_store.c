@@ -22,6 +22,7 @@ enum {
 	S_SET_REPORT,
 	S_SET_RUNNING,
 	S_SET_CAPABILITIES,
+	S_SET_CLASS,
 	S_BUMP,
 	S_DESIRED,
 	S_REPORTED,
@@ -43,7 +44,7 @@ enum {
 
 #define MIRROR_COLUMNS                                                                                                    \
 	"SELECT d.id, d.device_id, d.hardware, d.running_release, d.running_counter, d.desired_rev, d.sent_rev, "         \
-	"d.last_seen_at, d.created_at, coalesce(a.deployment, 0), d.online, d.can_shadow, d.protocol = 'ddi' "                                              \
+	"d.last_seen_at, d.created_at, coalesce(a.deployment, 0), d.online, d.can_shadow, d.protocol = 'ddi', d.capability_class "                                              \
 	"FROM device d LEFT JOIN active_deployment a ON a.device = d.id "
 
 #define DDI_COLUMNS "SELECT id, target_token, wants_attributes, auto_confirm, installed_at, installed_action FROM device "
@@ -67,6 +68,7 @@ static const struct statement statements[S_COUNT] = {
 	                   "reported_revision = reported_revision + 1, updated_at = ?6 WHERE id = ?1", false},
 	[S_SET_CAPABILITIES] = {"UPDATE device SET capabilities = ?2, reported_revision = reported_revision + 1, updated_at = ?3, can_shadow = ?4 "
 	                        "WHERE id = ?1", false},
+	[S_SET_CLASS] = {"UPDATE device SET capability_class = ?2 WHERE id = ?1", false},
 	[S_BUMP] = {"UPDATE device SET desired_rev = desired_rev + 1 WHERE id = ?1", false},
 	[S_DESIRED] = {"SELECT desired, desired_revision FROM device WHERE id = ?1", false},
 	[S_REPORTED] = {"SELECT reported, reported_revision FROM device WHERE id = ?1", false},
@@ -133,6 +135,7 @@ static void read_mirror(struct stmt *q, struct device_mirror *m)
 		.running_counter = stmt_int(q, 4), .desired_rev = stmt_int(q, 5), .sent_rev = stmt_int(q, 6),
 		.last_seen_at = stmt_int(q, 7), .created_at = stmt_int(q, 8), .deployment = stmt_int(q, 9), .online = stmt_int(q, 10) != 0,
 		.can_shadow = stmt_int(q, 11) != 0, .is_ddi = stmt_int(q, 12) != 0,
+		.capability_class = stmt_int(q, 13),
 	};
 }
 
@@ -223,6 +226,14 @@ enum err device_store_delete(struct device_store *s, int64_t row, struct fault *
 {
 	stmt_bind_int(s->s[S_DELETE], 1, row);
 	return stmt_run(s->s[S_DELETE], f);
+}
+
+enum err device_store_set_class(struct device_store *s, int64_t row, int64_t class, struct fault *f)
+{
+	struct stmt *q = s->s[S_SET_CLASS];
+	stmt_bind_int(q, 1, row);
+	stmt_bind_int(q, 2, class);
+	return stmt_run(q, f);
 }
 
 /* ---- attributes, tags, models ---- */
