@@ -1,6 +1,6 @@
 # Completion of aviaryctl for bash; written by `aviaryctl completion bash`.
 
-_aviaryctl_groups() { echo "device group model version artifact release rollout telemetry alert rule receiver check command token audit events stats health backup restore judge detect completion help"; }
+_aviaryctl_groups() { echo "device group model version artifact release rollout telemetry alert rule receiver check command token audit events stats health backup restore import judge detect completion help"; }
 _aviaryctl_global() { echo "--url --token-file --ca --config --timeout --idempotency-key --json --quiet --colour --help --version"; }
 
 _aviaryctl_values() {
@@ -44,6 +44,7 @@ _aviaryctl_commands() {
 	health) commands="" ;;
 	backup) commands="" ;;
 	restore) commands="" ;;
+	import) commands="hawkbit" ;;
 	judge) commands="" ;;
 	detect) commands="" ;;
 	completion) commands="" ;;
@@ -157,6 +158,7 @@ _aviaryctl_of_command() {
 	"health ") options="" args="" ;;
 	"backup ") options="" args="" ;;
 	"restore ") options="--check --replace" args="BACKUP_DIR [STATE_DIR]" ;;
+	"import hawkbit") options="--user --password-file --what --state --page --attempts --dry-run --hardware" args="URL" ;;
 	"judge ") options="--scores --integer --paired --kind --worse --margin --ni-margin --weight --scale --alpha --beta --hold-p --alpha-look" args="FILE" ;;
 	"detect ") options="--compact --age-after" args="" ;;
 	"completion ") options="" args="SHELL" ;;
@@ -394,6 +396,13 @@ _aviaryctl_of_command() {
 	"events  --resource") wants="RESOURCE" choices="" ;;
 	"events  --after") wants="ID" choices="" ;;
 	"events  --count") wants="N" choices="" ;;
+	"import hawkbit --user") wants="NAME" choices="" ;;
+	"import hawkbit --password-file") wants="FILE" choices="" ;;
+	"import hawkbit --what") wants="LIST" choices="" ;;
+	"import hawkbit --state") wants="FILE" choices="" ;;
+	"import hawkbit --page") wants="N" choices="" ;;
+	"import hawkbit --attempts") wants="N" choices="" ;;
+	"import hawkbit --hardware") wants="CLASS" choices="" ;;
 	"judge  --kind") wants="[METRIC=]KIND" choices="" ;;
 	"judge  --worse") wants="[METRIC=]WAY" choices="" ;;
 	"judge  --margin") wants="[METRIC=]X" choices="" ;;

@@ -198,6 +198,8 @@ static enum err update(struct api_request *rq)
 		e = actions_force(&rq->call, d, v.id);
 	if (e == ERR_OK)
 		e = find(rq, &d, &v);
+	if (e == ERR_CONFLICT)
+		return mgmt_refuse_as(rq, MGMT_CONSTRAINT, e);
 	return e == ERR_OK ? put_action(rq, &v) : e == ERR_METHOD ? mgmt_refuse_as(rq, MGMT_NOT_CANCELABLE, e) : e;
 }
 

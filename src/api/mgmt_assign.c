@@ -36,6 +36,7 @@ struct assigning {
 	int64_t already, assigned;
 	struct device_state **devices; /* all that were assigned: whose actions are told */
 	int64_t *rows;                 /* and their rows, as a device may be deleted meanwhile */
+	struct bunch **bunch_of;
 	size_t device_count;
 };
 
@@ -105,7 +106,7 @@ static const char *key_of(struct arena *a, const struct json *how)
 	return text;
 }
 
-static void add(struct assigning *a, const struct json *how, const char *device)
+static struct bunch *add(struct assigning *a, const struct json *how, const char *device)
 {
 	const char *key = key_of(a->arena, how);
 	struct bunch *b = a->bunches;
@@ -124,6 +125,7 @@ static void add(struct assigning *a, const struct json *how, const char *device)
 		b->room = room;
 	}
 	b->devices[b->count++] = device;
+	return b;
 }
 
 /* A target that is not there is left out, as in hawkBit; one that has the set already is counted. */
@@ -146,9 +148,9 @@ static enum err take(struct api_request *rq, struct assigning *a, const struct j
 		a->already++;
 		return ERR_OK;
 	}
+	a->bunch_of[a->device_count] = add(a, how, d->id);
 	a->rows[a->device_count] = d->row;
 	a->devices[a->device_count++] = d;
-	add(a, how, d->id);
 	return ERR_OK;
 }
 
@@ -208,19 +210,32 @@ static enum err plan(struct api_request *rq, struct assigning *a, const struct t
 	return in_their_words(rq, e);
 }
 
+/* The number that the device has been told by this assignment; 0: not yet, or it speaks another protocol, or something else took it since. */
+static enum err action_of(struct api_request *rq, const struct assigning *a, size_t at, bool *is_ddi, int64_t *action)
+{
+	int64_t rollout = 0;
+	const struct device_state *d = registry_by_row(rq->call.s->registry, a->rows[at]);
+	*action = 0;
+	*is_ddi = d != NULL && d == a->devices[at] && d->is_ddi;
+	if (!*is_ddi || d->deployment == 0)
+		return ERR_OK;
+	enum err e = rollouts_of_device(&rq->call, d->row, &rollout);
+	if (e != ERR_OK || rollout != a->bunch_of[at]->rollout)
+		return e;
+	return actions_of_deployment(&rq->call, d->deployment, action);
+}
+
 /* Whether every device of DDI that was assigned has been told. */
 static enum err are_offered(struct api_request *rq, struct assigning *a, bool *are)
 {
 	*are = true;
 	for (size_t i = 0; i < a->device_count && *are; i++) {
-		int64_t action = 0;
-		const struct device_state *d = registry_by_row(rq->call.s->registry, a->rows[i]);
-		if (d == NULL || d != a->devices[i] || !d->is_ddi)
-			continue;
-		enum err e = d->deployment != 0 ? actions_of_deployment(&rq->call, d->deployment, &action) : ERR_OK;
+		int64_t action;
+		bool is_ddi;
+		enum err e = action_of(rq, a, i, &is_ddi, &action);
 		if (e != ERR_OK)
 			return e;
-		*are = action != 0;
+		*are = action != 0 || !is_ddi;
 	}
 	return ERR_OK;
 }
@@ -263,16 +278,14 @@ static enum err finish(struct api_request *rq, void *state)
 	json_key(out, "assignedActions");
 	json_open_array(out);
 	for (size_t i = 0; i < a->device_count && e == ERR_OK; i++) {
-		int64_t action = 0;
-		const struct device_state *d = registry_by_row(rq->call.s->registry, a->rows[i]);
-		if (d == NULL || d != a->devices[i])
-			continue;
-		e = d->deployment != 0 ? actions_of_deployment(&rq->call, d->deployment, &action) : ERR_OK;
-		if (action == 0)
+		int64_t action;
+		bool is_ddi;
+		e = action_of(rq, a, i, &is_ddi, &action);
+		if (e != ERR_OK || action == 0)
 			continue;
 		json_open_object(out);
 		json_int(out, "id", action);
-		mgmt_self(rq, mgmt_href(rq, "targets/%s/actions/%lld", d->id, (long long)action));
+		mgmt_self(rq, mgmt_href(rq, "targets/%s/actions/%lld", a->devices[i]->id, (long long)action));
 		json_close_object(out);
 	}
 	json_close_array(out);
@@ -295,6 +308,7 @@ static struct assigning *assigning_new(const struct set_row *set, size_t room)
 	a->bunches = arena_array(a->arena, room + 1, sizeof *a->bunches);
 	a->devices = arena_array(a->arena, room + 1, sizeof(struct device_state *));
 	a->rows = arena_array(a->arena, room + 1, sizeof *a->rows);
+	a->bunch_of = arena_array(a->arena, room + 1, sizeof(struct bunch *));
 	return a;
 }
 

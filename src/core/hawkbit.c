@@ -176,8 +176,7 @@ static bool put_placeholder(struct writer *w, const char *at, size_t len, const 
 /* One value or a list in parentheses. */
 static size_t put_value(struct writer *w, const char *at, const char *overdue)
 {
-	size_t len = strspn(at, " \t");
-	put(w, at, len);
+	size_t len = strspn(at, " \t"); /* blanks around an operator mean nothing */
 	if (at[len] == '(') {
 		size_t end = len;
 		while (at[end] != '\0' && at[end] != ')')
@@ -214,7 +213,7 @@ bool hawkbit_filter(const struct hawkbit_field *fields, size_t count, const char
 			return !w.is_full;
 		len = strcspn(text, "=!<>();,'\" \t");
 		if (!put_selector(&w, fields, count, text, len)) {
-			snprintf(bad, HAWKBIT_SELECTOR_MAX, "%.*s", (int)(len < 100 ? len : 100), len > 0 ? text : "?");
+			snprintf(bad, HAWKBIT_SELECTOR_MAX, "%.*s", len == 0 ? 1 : (int)(len < 100 ? len : 100), len > 0 ? text : "?");
 			return false;
 		}
 		text += len;
