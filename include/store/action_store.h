@@ -58,5 +58,10 @@ struct file_row {
 };
 AVIARY_MUST_CHECK enum err action_files(struct action_store *s, int64_t release, int64_t version, const char *hardware, struct file_row **rows,
 	size_t *count, struct arena *a, struct fault *f);
+/* What hawkBit's clients are shown of a version: the names that it was given, where they are none of ours. Untouched where there is none. */
+AVIARY_MUST_CHECK enum err action_title(struct action_store *s, int64_t version, const char **name, const char **label, struct arena *a,
+	struct fault *f);
+/* A release by the names that hawkBit's distribution sets have; 0: none. */
+AVIARY_MUST_CHECK enum err action_find_set(struct action_store *s, const char *title, const char *label, int64_t *release, struct fault *f);
 
 #endif

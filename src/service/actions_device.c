@@ -202,7 +202,11 @@ enum err ddi_installed(struct call *c, struct device_state *d, int64_t release, 
 /* By its name, or by name and version as hawkBit writes them. */
 static enum err find_set(struct call *c, const char *name, const char *version, struct release_row *row)
 {
-	enum err e = releases_find(c, name, row);
+	int64_t id;
+	enum err e = action_find_set(c->s->actions->store, name, version, &id, c->fault);
+	if (e || id)
+		return e ? e : releases_get(c, id, row);
+	e = releases_find(c, name, row);
 	return e == ERR_NOT_FOUND ? releases_find(c, arena_printf(c->arena, "%.64s-%.64s", name, version), row) : e;
 }
 

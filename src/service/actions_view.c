@@ -199,7 +199,9 @@ static enum err read_chunks(struct call *c, const struct device_state *d, int64_
 		struct action_chunk *k = &out->chunks[i];
 		*k = (struct action_chunk){.part = strcmp(rows[i].kind, "firmware") == 0 ? "os" : "bApp", .name = rows[i].model,
 			.version = rows[i].version_text, .module = rows[i].version};
-		e = read_files(c, d, release, k->module, &k->files, &k->count);
+		e = action_title(c->s->actions->store, k->module, &k->name, &k->version, c->arena, c->fault);
+		if (!e)
+			e = read_files(c, d, release, k->module, &k->files, &k->count);
 	}
 	return e;
 }

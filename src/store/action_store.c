@@ -28,6 +28,8 @@ enum {
 	ST_BUSY_ACTIVE,
 	ST_BUSY_CANCELLING,
 	ST_FILES,
+	ST_TITLE,
+	ST_FIND_SET,
 	ST_COUNT
 };
 
@@ -56,6 +58,8 @@ static const struct statement statements[ST_COUNT] = {
 	[ST_BUSY_CANCELLING] = {"SELECT device FROM deployment WHERE cancelling IS NOT NULL", true},
 	[ST_FILES] = {FILE_COLUMNS "FROM release_artifact r JOIN artifact a ON a.id = r.artifact WHERE r.release = ?1 AND a.version = ?2 AND "
 		"a.hardware = ?3 ORDER BY a.id", false},
+	[ST_TITLE] = {"SELECT coalesce(m.title, m.name), coalesce(v.label, v.version) FROM version v JOIN model m ON m.id = v.model WHERE v.id = ?1", false},
+	[ST_FIND_SET] = {"SELECT id FROM release WHERE title = ?1 AND label = ?2 ORDER BY deleted_at IS NOT NULL, id DESC LIMIT 1", true},
 };
 
 struct action_store {
@@ -277,4 +281,27 @@ enum err action_files(struct action_store *s, int64_t release, int64_t version, 
 	}
 	*rows = items;
 	return e;
+}
+
+enum err action_title(struct action_store *s, int64_t version, const char **name, const char **label, struct arena *a, struct fault *f)
+{
+	struct stmt *st = s->st[ST_TITLE];
+	bool found;
+	stmt_bind_int(st, 1, version);
+	enum err e = stmt_step(st, &found, f);
+	if (!e && found) {
+		*name = arena_strdup(a, stmt_text(st, 0));
+		*label = arena_strdup(a, stmt_text(st, 1));
+		stmt_reset(st);
+	}
+	return e;
+}
+
+enum err action_find_set(struct action_store *s, const char *title, const char *label, int64_t *release, struct fault *f)
+{
+	struct stmt *st = s->st[ST_FIND_SET];
+	*release = 0;
+	stmt_bind_text(st, 1, title);
+	stmt_bind_text(st, 2, label);
+	return stmt_read_int(st, release, f);
 }

@@ -56,7 +56,7 @@ static const struct statement statements[STATEMENT_COUNT] = {
 	[SET_FACTS] = {.sql = "UPDATE artifact SET facts_state = ?2, facts = ?3, facts_summary = ?4, facts_error = ?5, requires = ?6 WHERE id = ?1"},
 	[FACTS] = {.sql = "SELECT facts FROM artifact WHERE id = ?1"},
 	[UNREAD] = {.sql = "SELECT id FROM artifact WHERE facts_state = 'reading' AND id > ?1 ORDER BY id LIMIT 1"},
-	[UNDIGESTED] = {.sql = "SELECT sha256 FROM artifact WHERE sha1 IS NULL AND state = 'ready' ORDER BY id LIMIT 1"},
+	[UNDIGESTED] = {.sql = "SELECT sha256 FROM artifact WHERE sha1 IS NULL AND state = 'ready' ORDER BY id LIMIT 1", .scans = true}, /* of a partial index: only those */
 
 	[ADD_GARBAGE] = {.sql = "INSERT INTO blob_garbage (sha256, added_at) VALUES (?1, ?2) ON CONFLICT (sha256) DO UPDATE SET added_at = ?2"},
 	[LIST_GARBAGE] = {.sql = "SELECT sha256 FROM blob_garbage WHERE added_at < ?1 ORDER BY added_at LIMIT ?2"},
