@@ -105,7 +105,7 @@ static void on_telemetry(void *ctx)
 
 bool device_is_connected(const struct device *d)
 {
-	return d->mqtt && mqtt_is_connected(d->mqtt);
+	return d->mqtt && mqtt_is_connected(d->mqtt) && (!d->ddi || ddi_is_answered(d->ddi));
 }
 
 static void on_subscribed(void *ctx, const char *filter, bool is_granted)
@@ -115,6 +115,14 @@ static void on_subscribed(void *ctx, const char *filter, bool is_granted)
 		return; /* the last of the two */
 	agent_on_mqtt_connected(&d->agent);
 	device_wake(d);
+}
+
+/* Of a DDI device: it sends telemetry, and is told nothing here. */
+static void on_connect(void *ctx, bool session_present)
+{
+	struct device *d = ctx;
+	(void)session_present;
+	agent_on_mqtt_connected(&d->agent);
 }
 
 static void on_disconnect(void *ctx, const char *reason)
@@ -150,8 +158,10 @@ static void on_published(void *ctx, uint64_t token)
 
 static void make_mqtt(struct device *d)
 {
-	static const struct mqtt_handler handler = {
+	static const struct mqtt_handler of_agent = {
 		.on_subscribed = on_subscribed, .on_disconnect = on_disconnect, .on_message = on_message, .on_published = on_published};
+	static const struct mqtt_handler of_ddi = {
+		.on_connect = on_connect, .on_disconnect = on_disconnect, .on_message = on_message, .on_published = on_published};
 	char client_id[80];
 	snprintf(client_id, sizeof client_id, "aviary-%s", d->id);
 	struct mqtt_config config = {.host = d->sim->options.broker_host,
@@ -160,16 +170,18 @@ static void make_mqtt(struct device *d)
 		.clean_session = true,
 		.username = d->sim->options.username,
 		.password = d->sim->options.password,
-		.will_topic = d->topic_status,
+		.will_topic = d->ddi ? NULL : d->topic_status, /* DDI devices are there while they poll */
 		.will_payload = AGENT_WILL,
 		.will_retain = true,
 		.backoff_min_ms = 500,
 		.backoff_max_ms = 5000};
 	struct fault f = {{0}, {0}};
-	if (mqtt_new(d->sim->loop, &config, &handler, d, &d->mqtt, &f)) {
+	if (mqtt_new(d->sim->loop, &config, d->ddi ? &of_ddi : &of_agent, d, &d->mqtt, &f)) {
 		fprintf(stderr, "aviary-sim: %s\n", f.detail);
 		exit(1);
 	}
+	if (d->ddi)
+		return;
 	mqtt_subscribe(d->mqtt, d->topic_command, 1); /* before it says that it is online: then they come */
 	mqtt_subscribe(d->mqtt, d->topic_desired, 1);
 }
@@ -186,12 +198,20 @@ static void boot(struct device *d)
 		fprintf(stderr, "aviary-sim: %s does not boot\n", d->id);
 		exit(1);
 	}
-	if (device_is_connected(d))
+	if (d->mqtt && mqtt_is_connected(d->mqtt))
 		agent_on_mqtt_connected(&d->agent);
 	device_wake(d);
+	if (d->ddi)
+		ddi_boot(d->ddi);
 }
 
-static void brick(struct device *d)
+void device_reboot(struct device *d)
+{
+	d->sim->totals.boots++;
+	boot(d);
+}
+
+void device_brick(struct device *d)
 {
 	d->is_bricked = true;
 	d->sim->totals.bricked++;
@@ -202,6 +222,8 @@ static void brick(struct device *d)
 	if (d->fetch)
 		fetch_cancel(d->fetch);
 	d->fetch = NULL;
+	if (d->ddi)
+		ddi_stop(d->ddi);
 	mqtt_stop(d->mqtt);
 }
 
@@ -228,7 +250,7 @@ static void on_test(void *ctx)
 		return;
 	}
 	if (faults_hit(f, FAULT_BRICK, d->seed, model, version)) {
-		brick(d);
+		device_brick(d);
 		return;
 	}
 	bool fails = faults_hit(f, FAULT_CRASHLOOP, d->seed, model, version) != NULL;
@@ -323,6 +345,13 @@ static void name_device(struct device *d, uint32_t number)
 	agent_topic_name(AGENT_TOPIC_TELEMETRY, d->id, d->topic_telemetry, sizeof d->topic_telemetry);
 }
 
+/* Spread evenly, so that any first part of the fleet has its share. */
+static bool speaks_ddi(const struct options *o, uint32_t number)
+{
+	uint64_t before = (uint64_t)(number - 1) * o->ddi / o->devices, now = (uint64_t)number * o->ddi / o->devices;
+	return now > before;
+}
+
 void device_init(struct device *d, struct sim *s, uint32_t number)
 {
 	d->sim = s;
@@ -348,6 +377,8 @@ void device_init(struct device *d, struct sim *s, uint32_t number)
 	d->test = loop_timer_new(s->loop, on_test, d);
 	d->fault = loop_timer_new(s->loop, on_fault, d);
 	d->check = loop_timer_new(s->loop, on_check, d);
+	if (speaks_ddi(&s->options, number))
+		d->ddi = ddi_new(d);
 	make_mqtt(d);
 }
 
@@ -355,6 +386,8 @@ void device_start(struct device *d)
 {
 	const struct faults *f = &d->sim->options.faults;
 	boot(d);
+	if (d->ddi)
+		ddi_start(d->ddi);
 	mqtt_start(d->mqtt);
 	loop_timer_start(d->telemetry, (int64_t)(rng_uniform(&d->rng) * (double)interval_ms(d)), 0);
 	if (faults_hit(f, FAULT_OFFLINE, d->seed, NULL, NULL) || faults_hit(f, FAULT_FLAPPING, d->seed, NULL, NULL))
@@ -370,6 +403,7 @@ void device_done(struct device *d)
 	loop_timer_free(d->check);
 	if (d->fetch)
 		fetch_cancel(d->fetch);
+	ddi_free(d->ddi);
 	mqtt_free(d->mqtt);
 	device_return_memory(d);
 	storage_done(&d->storage);

@@ -26,7 +26,9 @@
 	X(ROT, "rot", "a stored byte of the model reads wrong: the model_hash check fails")                                \
 	X(SWAPPED, "swapped", "runs other bytes than the released model's, and says their hash")                           \
 	X(NAN, "nan", "its model's confidence is no number")                                                               \
-	X(HOT, "hot", "40 degrees hotter, half as fast; the inference check fails")
+	X(HOT, "hot", "40 degrees hotter, half as fast; the inference check fails")                                        \
+	X(STUCK, "stuck", "begins an installation and never says how it went")                                             \
+	X(REDOWNLOAD, "redownload", "a DDI device downloads again and again and says nothing")
 
 enum fault_kind {
 #define X(name, word, text) FAULT_##name,

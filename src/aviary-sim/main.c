@@ -170,6 +170,7 @@ int main(int argc, char **argv)
 	raise_limits(s->options.devices);
 	s->loop = loop_new();
 	s->fetch = fetch_pool_new(s->loop, 64);
+	s->talk = fetch_pool_new(s->loop, 64);
 	s->log = open_log(s->options.log_file);
 	s->ack_log = open_log(s->options.ack_log_file);
 	if (!(s->options.key_file ? read_key(s) : ask_key(s))) {
@@ -189,6 +190,7 @@ int main(int argc, char **argv)
 	for (uint32_t i = 0; i < s->options.devices; i++)
 		device_done(&s->devices[i]);
 	fetch_pool_free(s->fetch);
+	fetch_pool_free(s->talk);
 	loop_free(s->loop);
 	if (s->log)
 		fclose(s->log);

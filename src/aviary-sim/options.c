@@ -33,6 +33,10 @@ static void fail(const char *fmt, ...)
 	X("shadow", 'w', "LIST", "classes that run releases in shadow; all, none [all but nrf52]")                        \
 	X("enrol", 'e', "TOKEN", "enrolment token")                                                                       \
 	X("key", 'k', "FILE", "pinned public key, 64 hex digits [asked from the server]")                                 \
+	X("ddi", 'D', "N|P%", "so many devices, or a share of them, speak hawkBit's DDI [0]")                             \
+	X("tenant", 'T', "NAME", "in the paths of DDI [DEFAULT]")                                                         \
+	X("api-token", 'o', "TOKEN", "registers DDI devices by the REST API")                                             \
+	X("gateway", 'g', "TOKEN", "gateway token with which DDI devices register themselves")                            \
 	X("factory-release", 'f', "NAME", "what devices run before their first update")                                   \
 	X("factory-model", 'm', "NAME=VERSION", "the model in it")                                                        \
 	X("factory-counter", 'C', "N", "its manifest counter [0]")                                                        \
@@ -128,6 +132,10 @@ static void take(struct options *o, int letter, char *arg)
 	case 'w': o->shadow = arg; break;
 	case 'e': o->enrol_token = arg; break;
 	case 'k': o->key_file = arg; break;
+	case 'D': o->ddi_text = arg; break;
+	case 'T': o->tenant = arg; break;
+	case 'o': o->api_token = arg; break;
+	case 'g': o->gateway_token = arg; break;
 	case 'f': o->factory_release = arg; break;
 	case 'm': o->factory_model = arg; break;
 	case 'C': o->factory_counter = number("factory-counter", arg, 0, INT64_MAX); break;
@@ -153,6 +161,19 @@ static void take(struct options *o, int letter, char *arg)
 	}
 }
 
+/* "120" or "30%". */
+static void ddi(struct options *o)
+{
+	char *end;
+	double share = strtod(o->ddi_text, &end);
+	if (end != o->ddi_text && strcmp(end, "%") == 0 && share >= 0 && share <= 100)
+		o->ddi = (uint32_t)(share / 100 * o->devices + 0.5);
+	else
+		o->ddi = (uint32_t)number("ddi", o->ddi_text, 0, o->devices);
+	if (o->api_token && o->gateway_token)
+		fail("--api-token and --gateway: one of them");
+}
+
 void options_parse(struct options *o, int argc, char **argv)
 {
 	static const struct option table[] = {
@@ -161,7 +182,7 @@ void options_parse(struct options *o, int argc, char **argv)
 #undef X
 		{NULL, 0, NULL, 0}};
 	static char default_classes[] = "esp32s3:60,nrf52:30,jetson:10";
-	*o = (struct options){.broker_host = "127.0.0.1", .broker_port = 1883, .http_url = "http://127.0.0.1:8080", .devices = 10, .prefix = "sim-",
+	*o = (struct options){.broker_host = "127.0.0.1", .broker_port = 1883, .http_url = "http://127.0.0.1:8080", .tenant = "DEFAULT", .devices = 10, .prefix = "sim-",
 		.seed = 1, .report_retry_ms = 10000, .self_test_ms = 300, .connects_per_second = 500};
 	classes(o, default_classes);
 	int letter;
@@ -171,4 +192,6 @@ void options_parse(struct options *o, int argc, char **argv)
 		fail("not an option: %s", argv[optind]);
 	if (o->factory_model && !strchr(o->factory_model, '='))
 		fail("--factory-model: NAME=VERSION is wanted");
+	if (o->ddi_text)
+		ddi(o);
 }

@@ -11,14 +11,14 @@
 
 void device_wake(struct device *d)
 {
-	if (!d->is_bricked)
+	if (!d->is_bricked && !d->ddi)
 		loop_timer_start(d->wake, 0, 0);
 }
 
 /* ---- storage ---- */
 
 /* A power cut happens at a write: nothing after it reaches the flash, and the device starts again a little later. */
-static bool is_power_off(struct device *d)
+bool device_loses_power(struct device *d)
 {
 	if (d->is_cut)
 		return true;
@@ -39,19 +39,19 @@ static bool state_read(void *host, int copy, void *out, size_t size)
 static bool state_write(void *host, int copy, const void *data, size_t size)
 {
 	struct device *d = host;
-	return !is_power_off(d) && storage_state_write(&d->storage, copy, data, size);
+	return !device_loses_power(d) && storage_state_write(&d->storage, copy, data, size);
 }
 
 static bool part_begin(void *host, int slot, int part, uint64_t size_bytes, const uint8_t *sha256)
 {
 	struct device *d = host;
-	return !is_power_off(d) && storage_part_begin(&d->storage, slot, part, size_bytes, sha256);
+	return !device_loses_power(d) && storage_part_begin(&d->storage, slot, part, size_bytes, sha256);
 }
 
 static bool part_write(void *host, int slot, int part, uint64_t offset, const void *data, size_t len)
 {
 	struct device *d = host;
-	return !is_power_off(d) && storage_part_write(&d->storage, slot, part, offset, data, len);
+	return !device_loses_power(d) && storage_part_write(&d->storage, slot, part, offset, data, len);
 }
 
 static bool part_read(void *host, int slot, int part, uint64_t offset, void *out, size_t len)
@@ -109,12 +109,16 @@ static int64_t mono_ms(void *host)
 	return clock_mono_ms();
 }
 
-static int64_t wall_ms(void *host)
+int64_t device_wall_ms(const struct device *d)
 {
-	struct device *d = host;
 	if (faults_hit(&d->sim->options.faults, FAULT_WRONGCLOCK, d->seed, NULL, NULL))
 		return d->seed & 1 ? clock_mono_ms() : 4102444800000 + clock_mono_ms(); /* 1970 or 2100 */
 	return clock_wall_ms();
+}
+
+static int64_t wall_ms(void *host)
+{
+	return device_wall_ms(host);
 }
 
 static void sha_init(void *host, union agent_sha *h)
@@ -269,6 +273,8 @@ static void http_cancel(void *host, uint32_t id)
 const char *device_model(const struct device *d, const char **version)
 {
 	const struct agent_release *r = agent_running(&d->agent);
+	if (d->ddi)
+		return ddi_model(d->ddi, version);
 	for (unsigned i = 0; i < r->component_count; i++)
 		if (!r->components[i].is_firmware) {
 			*version = r->components[i].version;
@@ -290,8 +296,10 @@ static enum agent_activation activate(void *host, int slot, bool trial)
 static bool self_test_start(void *host, int slot)
 {
 	struct device *d = host;
+	const char *version, *model = device_model(d, &version);
 	(void)slot;
-	loop_timer_start(d->test, d->sim->options.self_test_ms, 0);
+	if (!faults_hit(&d->sim->options.faults, FAULT_STUCK, d->seed, model, version))
+		loop_timer_start(d->test, d->sim->options.self_test_ms, 0);
 	return true;
 }
 

@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "agent/agent.h"
+#include "ddi.h"
 #include "faults.h"
 #include "net/fetch.h"
 #include "net/loop.h"
@@ -46,6 +47,11 @@ struct options {
 	int64_t connects_per_second;
 	const char *status_file, *log_file, *ack_log_file;
 	bool is_quiet;
+	uint32_t ddi;            /* so many of the devices, spread evenly, speak DDI */
+	const char *ddi_text;
+	const char *tenant;      /* in their paths */
+	const char *api_token;   /* they are registered with it; NULL: they are known, or a gateway vouches for them */
+	const char *gateway_token;
 	struct faults faults;
 };
 /* Exits with a message on standard error when the command line is wrong. */
@@ -53,12 +59,13 @@ void options_parse(struct options *o, int argc, char **argv);
 
 struct totals {
 	uint64_t telemetry_sent, telemetry_acknowledged, reports_sent, downloads, bytes_downloaded, answers_sent, confirmed, fell_back, rejected, bricked, boots, cuts, shadows;
+	uint64_t polls, resumed, cancelled; /* of DDI devices */
 };
 
 struct sim {
 	struct options options;
 	struct loop *loop;
-	struct fetch_pool *fetch;
+	struct fetch_pool *fetch, *talk; /* downloads, and requests that must not wait for them */
 	struct device *devices;
 	uint8_t key[32];
 	struct agent_release factory;
@@ -82,6 +89,7 @@ struct device {
 	struct storage storage;
 	struct physics physics;
 	struct mqtt *mqtt;
+	struct ddi *ddi; /* speaks DDI: of its agent only the boot id and the writer of telemetry are used. NULL: an agent */
 	struct loop_timer *wake, *telemetry, *test, *fault, *check;
 	bool check_passes; /* what the check that runs will say */
 	struct fetch *fetch;
@@ -104,11 +112,15 @@ void device_init(struct device *d, struct sim *s, uint32_t number);
 void device_start(struct device *d); /* connects and boots */
 void device_done(struct device *d);
 bool device_is_connected(const struct device *d);
+void device_brick(struct device *d);
+void device_reboot(struct device *d);
 /* ports.c */
 const struct agent_ports *device_ports(const struct device *d); /* some can run a release in shadow, some cannot */
 void device_wake(struct device *d);
 void device_forget_shadow(struct device *d); /* it ended, or went with the power */
 void device_return_memory(struct device *d); /* power was cut while the agent held some */
+bool device_loses_power(struct device *d);   /* at this write, or before: it starts again a little later */
+int64_t device_wall_ms(const struct device *d); /* as its clock says */
 const char *device_model(const struct device *d, const char **version); /* first model of the running release, or NULL */
 /* status.c */
 void status_write(struct sim *s);

@@ -51,6 +51,9 @@ static void put_totals(struct buf *b, const struct sim *s)
 	json_int(b, "shadows", (int64_t)t->shadows);
 	json_int(b, "boots", (int64_t)t->boots);
 	json_int(b, "power_cuts", (int64_t)t->cuts);
+	json_int(b, "ddi_polls", (int64_t)t->polls);
+	json_int(b, "ddi_resumed", (int64_t)t->resumed);
+	json_int(b, "ddi_cancelled", (int64_t)t->cancelled);
 	json_int(b, "rss_kib", usage.ru_maxrss);
 	json_int(b, "cpu_ms", usage.ru_utime.tv_sec * 1000 + usage.ru_utime.tv_usec / 1000 + usage.ru_stime.tv_sec * 1000 + usage.ru_stime.tv_usec / 1000);
 	json_int(b, "shared_bytes", (int64_t)storage_shared_bytes());
@@ -66,10 +69,10 @@ static unsigned put_fleet(struct buf *b, const struct sim *s)
 		if (d->is_bricked)
 			continue;
 		connected += device_is_connected(d);
-		tally_add(releases, &release_count, agent_running(&d->agent)->name);
+		tally_add(releases, &release_count, d->ddi ? ddi_release(d->ddi) : agent_running(&d->agent)->name);
 		if (d->shadow_release[0])
 			tally_add(shadows, &shadow_count, d->shadow_release);
-		tally_add(states, &state_count, agent_state_name(agent_state(&d->agent)));
+		tally_add(states, &state_count, d->ddi ? ddi_state_name(d->ddi) : agent_state_name(agent_state(&d->agent)));
 	}
 	json_int(b, "devices", s->options.devices);
 	json_int(b, "connected", connected);
