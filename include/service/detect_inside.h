@@ -9,6 +9,7 @@
 #include "core/signature.h"
 #include "core/watch.h"
 #include "service/detect.h"
+#include "service/state_pages.h"
 #include "service/symbols.h"
 #include "store/report_log.h"
 #include "store/telemetry_store.h"
@@ -162,8 +163,9 @@ struct detect {
 	struct stored_detect *rows;
 	size_t row_room;
 	struct buf bytes;
-	int64_t *gone;
-	size_t gone_count;
+	struct buf state;     /* of one device, on its way into a page */
+	struct state_pages *pages;
+	struct state_pace pace;
 	int64_t round_at_ms, round_batch;
 	uint32_t round_place, round_end; /* a round writes what has changed of these places; equal: there is none */
 	/* counters since the start */
@@ -200,5 +202,6 @@ AVIARY_MUST_CHECK enum err detect_read(struct detect *d, struct telemetry *t, st
 struct detect *detect_new(const struct detect_options *o);
 void detect_seal(void *d, int64_t settled, int64_t now_ms, struct stored_batch *b);
 void detect_load_row(void *d, const struct stored_detect *row);
+void detect_load_page(void *d, const struct stored_page *page);
 
 #endif

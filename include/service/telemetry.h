@@ -73,6 +73,7 @@ struct telemetry_counters telemetry_counters(const struct telemetry *t);
 /* ---- what else is a function of the log: service/detect.h ---- */
 struct log_report;      /* store/report_log.h */
 struct stored_batch;    /* store/telemetry_store.h */
+struct stored_page;
 struct telemetry_companion {
 	void *ctx;
 	void (*prefetch)(void *ctx, int64_t device);                  /* a report of this device comes soon */
@@ -86,7 +87,7 @@ struct telemetry_companion {
 void telemetry_accompany(struct telemetry *t, const struct telemetry_companion *c); /* one; NULL: none; after the open, before anything comes */
 /* For the companion's start: its rows, then the log from where they end (begin and report are called). */
 AVIARY_MUST_CHECK enum err telemetry_companion_load(struct telemetry *t, void (*row)(void *ctx, const struct stored_detect *row),
-	void (*rows_end)(void *ctx), struct fault *f);
+	void (*page)(void *ctx, const struct stored_page *page), void (*rows_end)(void *ctx), struct fault *f);
 const struct symbols *telemetry_symbols(const struct telemetry *t);
 
 /* ---- queries ---- */

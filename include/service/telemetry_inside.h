@@ -4,6 +4,7 @@
 
 #include <stdatomic.h>
 
+#include "service/state_pages.h"
 #include "service/symbols.h"
 #include "service/telemetry.h"
 #include "service/tracks.h"
@@ -39,8 +40,8 @@ struct telemetry {
 	int64_t round_at_ms; /* when the next one begins */
 	int64_t round_batch; /* every state is at least as new as this batch when it ends */
 	size_t round_left;
-	int64_t *gone; /* devices whose rows are to be deleted */
-	size_t gone_count;
+	struct state_pages *pages;
+	struct state_pace pace;
 	struct pending_window *pending;
 	size_t pending_count;
 	int64_t newest_ms; /* last_ms of the newest settled batch */

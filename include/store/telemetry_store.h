@@ -23,19 +23,31 @@ struct stored_symbol {
 	const char *kind; /* "metric" "version" */
 	const char *model, *text;
 };
-struct stored_state {
-	int64_t device;
-	int64_t batch;    /* the state holds every report up to this one */
-	const void *data; /* NULL: the device is gone, delete its row */
+/* States of devices, many in a row (service/state_pages.h). */
+enum stored_page_kind { PAGE_TRACKS, PAGE_DETECT, PAGE_KINDS };
+struct stored_page {
+	int64_t id;       /* 2 x number + kind */
+	int64_t batch;    /* the states hold every report up to this one */
+	const void *data; /* NULL: no page */
+	size_t len;
+};
+struct stored_pages {
+	struct stored_page page;
+	const int64_t *dead; /* ids of pages that go */
+	size_t dead_count;
+};
+struct stored_state { /* of a database from before there were pages: a row a device */
+	int64_t device, batch;
+	const void *data;
 	size_t len;
 };
 /* A row of what detection remembers (service/detect.h). */
-enum stored_detect_kind { DETECT_DEVICE, DETECT_COHORT, DETECT_BUDGET, DETECT_VIEW, DETECT_EVENT };
+enum stored_detect_kind { DETECT_COHORT = 1, DETECT_BUDGET, DETECT_VIEW, DETECT_EVENT };
 struct stored_detect {
 	enum stored_detect_kind kind;
-	int64_t key;          /* device, or number of the cohort */
+	int64_t key;          /* number of the cohort; device of an event */
 	int64_t batch;        /* the state holds every report up to this one; DETECT_VIEW: holds from this one on; DETECT_EVENT: time of receipt */
-	const void *data;     /* NULL: delete it */
+	const void *data;
 	size_t len;
 	int64_t metric;       /* the last three: of DETECT_EVENT */
 	double score, value;
@@ -47,9 +59,8 @@ struct stored_batch {
 	size_t len;
 	const struct stored_symbol *symbols;
 	size_t symbol_count;
-	const struct stored_state *states;
-	size_t state_count;
-	int64_t states_batch; /* > 0: now every state on disk holds every report up to this batch */
+	struct stored_pages pages[PAGE_KINDS];
+	int64_t states_batch; /* > 0: now every track on disk holds every report up to this batch */
 	const struct stored_detect *detects;
 	size_t detect_count;
 	int64_t detect_batch; /* > 0: the same of detection's states */
@@ -77,6 +88,10 @@ struct db *telemetry_store_db(struct telemetry_store *s); /* for the test of que
 AVIARY_MUST_CHECK enum err telemetry_store_last(struct telemetry_store *s, int64_t *batch, int64_t *states_batch, struct fault *f);
 AVIARY_MUST_CHECK enum err telemetry_store_each_symbol(struct telemetry_store *s, void (*fn)(void *ctx, const struct stored_symbol *symbol),
 	void *ctx, struct fault *f);
+/* Pages of that kind, in order of id. */
+AVIARY_MUST_CHECK enum err telemetry_store_each_page(struct telemetry_store *s, enum stored_page_kind kind,
+	void (*fn)(void *ctx, const struct stored_page *page), void *ctx, struct fault *f);
+/* Of an older database; they go with the first states_batch that is written. */
 AVIARY_MUST_CHECK enum err telemetry_store_each_state(struct telemetry_store *s, void (*fn)(void *ctx, const struct stored_state *state), void *ctx,
 	struct fault *f);
 /* Detection's states and views (no events), views of a cohort in order; and the batch from which on its log is to be read. */

@@ -48,6 +48,7 @@ struct detect *detect_new(const struct detect_options *o)
 	d->findings = must(calloc(d->finding_room, sizeof *d->findings));
 	d->event_room = EVENTS_ROOM;
 	d->events = must(calloc(d->event_room, sizeof *d->events));
+	d->pages = state_pages_new(PAGE_DETECT);
 	return d;
 }
 
@@ -73,7 +74,8 @@ void detect_close(struct detect *d)
 	free(d->views);
 	free(d->past);
 	free(d->rows);
-	free(d->gone);
+	buf_done(&d->state);
+	state_pages_free(d->pages);
 	buf_done(&d->bytes);
 	free(d);
 }

@@ -63,8 +63,8 @@ void detect_forget(void *ctx, int64_t device)
 {
 	struct detect *d = ctx;
 	detect_drop(d, device);
-	d->gone = must(realloc(d->gone, (d->gone_count + 1) * sizeof *d->gone));
-	d->gone[d->gone_count++] = device;
+	if (device > 0)
+		state_pages_forget(d->pages, device);
 }
 
 /* ---- sealing ---- */
@@ -119,18 +119,39 @@ static uint32_t next_dirty(const struct detect *d, uint32_t at, uint32_t end)
 	return at < end ? at : end;
 }
 
-static void seal_devices(struct detect *d, int64_t settled, struct stored_batch *b)
+static void mark_outdated(void *ctx, int64_t device)
 {
+	struct detect *d = ctx;
+	uint32_t place = device < d->place_room ? d->place_of[device] : 0;
+	if (place != 0)
+		detect_dirty(d, place - 1);
+}
+
+static void begin_round(struct detect *d, int64_t settled, int64_t now_ms)
+{
+	state_pages_outdated(d->pages, mark_outdated, d);
+	d->round_place = 0;
+	d->round_end = d->used;
+	d->round_batch = settled;
+	d->round_at_ms = now_ms + d->o.checkpoint_ms;
+}
+
+static void seal_devices(struct detect *d, int64_t now_ms, struct stored_batch *b)
+{
+	const uint32_t layout = LAYOUT;
 	uint32_t at = d->round_place;
-	for (int64_t left = d->o.states_a_batch; left > 0; left--) {
+	for (int64_t left = d->o.states_a_batch; left > 0 && state_pace_left(&d->pace, now_ms) > 0; left--) {
 		at = next_dirty(d, at, d->round_end);
 		if (at == d->round_end)
 			break;
 		const struct detect_state *k = detect_at(d, at);
 		d->dirty[at / 64] &= ~((uint64_t)1 << at % 64);
 		d->dirty_count--;
-		(void)add_row(d, b, DETECT_DEVICE, k->head.row, settled);
-		buf_append(&d->bytes, k, d->stride);
+		buf_clear(&d->state);
+		buf_append(&d->state, &layout, sizeof layout);
+		buf_append(&d->state, k, d->stride);
+		state_pages_put(d->pages, k->head.row, d->state.data, d->state.len);
+		state_pace_spend(&d->pace, d->state.len, now_ms);
 		at++;
 	}
 	d->round_place = next_dirty(d, at, d->round_end);
@@ -150,7 +171,7 @@ static void seal_views(struct detect *d, struct stored_batch *b)
 static bool is_round_due(const struct detect *d, int64_t now_ms)
 {
 	bool is_time = now_ms >= d->round_at_ms || now_ms < d->round_at_ms - 2 * d->o.checkpoint_ms; /* or the clock went back */
-	return d->round_place < d->round_end || (is_time && d->dirty_count > 0);
+	return (d->round_place < d->round_end || (is_time && d->dirty_count > 0)) && state_pace_is_due(&d->pace, now_ms);
 }
 
 /* The bytes moved while they were gathered: now each row learns where its own are. */
@@ -171,44 +192,37 @@ void detect_seal(void *ctx, int64_t settled, int64_t now_ms, struct stored_batch
 	struct detect *d = ctx;
 	b->detect_count = 0;
 	d->bytes.len = 0;
-	for (size_t i = 0; i < d->gone_count; i++) { /* first: a device that came back under the same row has a state below */
-		(void)add_row(d, b, DETECT_DEVICE, d->gone[i], settled);
-		d->bytes.len = 0;
-		d->rows[b->detect_count - 1].len = 0;
-	}
 	for (size_t i = 0; i < d->event_count; i++) {
 		struct stored_detect *row = add_row(d, b, DETECT_EVENT, 0, 0);
 		d->bytes.len = 0;
 		*row = d->events[i];
 	}
 	size_t without = b->detect_count;
-	d->gone_count = d->event_count = 0;
+	d->event_count = 0;
 	b->detects = d->rows;
 	/* What was found but not told yet has to be found again after a kill. */
-	if (!is_round_due(d, now_ms) || d->finding_count > 0 || (d->s != NULL && alerts_owe_scores(d->s)))
-		return;
-	if (d->round_place == d->round_end) {
-		d->round_place = 0;
-		d->round_end = d->used;
-		d->round_batch = settled;
-		d->round_at_ms = now_ms + d->o.checkpoint_ms;
+	bool is_due = is_round_due(d, now_ms) && d->finding_count == 0 && (d->s == NULL || !alerts_owe_scores(d->s));
+	if (is_due) {
+		if (d->round_place == d->round_end)
+			begin_round(d, settled, now_ms);
+		seal_views(d, b);
+		for (uint32_t i = 0; i < d->cohort_count; i++)
+			seal_cohort(d, d->cohorts[i], settled, b);
+		seal_devices(d, now_ms, b);
+		point_rows(d, b, without);
 	}
-	seal_views(d, b);
-	for (uint32_t i = 0; i < d->cohort_count; i++)
-		seal_cohort(d, d->cohorts[i], settled, b);
-	seal_devices(d, settled, b);
-	point_rows(d, b, without);
+	state_pages_seal(d->pages, settled, &b->pages[PAGE_DETECT]);
 }
 
 /* ---- reading back ---- */
 
-static const uint8_t *body_of(const struct stored_detect *row, size_t size)
+static const uint8_t *body_of(const void *data, size_t len, size_t size)
 {
 	uint32_t layout = 0;
-	if (row->data == NULL || row->len < sizeof layout)
+	if (data == NULL || len < sizeof layout)
 		return NULL;
-	memcpy(&layout, row->data, sizeof layout);
-	return layout == LAYOUT && row->len == sizeof layout + size ? (const uint8_t *)row->data + sizeof layout : NULL;
+	memcpy(&layout, data, sizeof layout);
+	return layout == LAYOUT && len == sizeof layout + size ? (const uint8_t *)data + sizeof layout : NULL;
 }
 
 static void note_loaded(struct detect *d, uint32_t place, int64_t batch)
@@ -224,23 +238,30 @@ static void note_loaded(struct detect *d, uint32_t place, int64_t batch)
 	d->loaded_of[place] = batch;
 }
 
-static void load_device(struct detect *d, const struct stored_detect *row)
+static void load_device(void *ctx, int64_t device, int64_t batch, const void *data, size_t len)
 {
+	struct detect *d = ctx;
 	/* in the other form only the series are of no use */
 	const size_t known = sizeof(struct detect_state), other = known + DETECT_SERIES * (d->is_full ? sizeof(struct novelty_compact) : sizeof(struct novelty_full));
-	const uint8_t *same = body_of(row, d->stride), *bytes = same != NULL ? same : body_of(row, other);
-	struct detect_state *k = bytes != NULL ? detect_get(d, row->key) : NULL;
+	const uint8_t *same = body_of(data, len, d->stride), *bytes = same != NULL ? same : body_of(data, len, other);
+	struct detect_state *k = bytes != NULL ? detect_get(d, device) : NULL;
 	if (k == NULL)
 		return; /* of another layout: learned anew from the log's end on */
 	memcpy((void *)k, bytes, same != NULL ? d->stride : known);
-	k->head.row = (uint32_t)row->key;
+	k->head.row = (uint32_t)device;
 	k->head.cohort = k->head.cohort <= DETECT_COHORTS ? k->head.cohort : 0;
-	note_loaded(d, d->place_of[row->key] - 1, row->batch);
+	note_loaded(d, d->place_of[device] - 1, batch);
+}
+
+void detect_load_page(void *ctx, const struct stored_page *page)
+{
+	struct detect *d = ctx;
+	state_pages_load(d->pages, page, load_device, d);
 }
 
 static void load_cohort(struct detect *d, const struct stored_detect *row)
 {
-	const uint8_t *bytes = body_of(row, sizeof(struct detect_hot));
+	const uint8_t *bytes = body_of(row->data, row->len, sizeof(struct detect_hot));
 	if (bytes == NULL || row->key != (int64_t)d->cohort_count + 1 || d->cohort_count == DETECT_COHORTS)
 		return;
 	struct detect_cohort *c = must(calloc(1, sizeof *c));
@@ -257,7 +278,7 @@ static void load_cohort(struct detect *d, const struct stored_detect *row)
 static void load_budget(struct detect *d, const struct stored_detect *row)
 {
 	struct detect_cohort *c = row->key >= 1 && row->key <= d->cohort_count ? d->cohorts[row->key - 1] : NULL;
-	const uint8_t *bytes = body_of(row, sizeof c->budget + sizeof c->drift);
+	const uint8_t *bytes = body_of(row->data, row->len, sizeof c->budget + sizeof c->drift);
 	if (bytes == NULL || c == NULL)
 		return;
 	memcpy(&c->budget, bytes, sizeof c->budget);
@@ -268,7 +289,7 @@ static void load_budget(struct detect *d, const struct stored_detect *row)
 
 static void load_view(struct detect *d, const struct stored_detect *row)
 {
-	const uint8_t *bytes = body_of(row, sizeof(struct detect_view));
+	const uint8_t *bytes = body_of(row->data, row->len, sizeof(struct detect_view));
 	if (bytes == NULL)
 		return;
 	if (d->past_count == d->past_room) {
@@ -284,8 +305,8 @@ static void load_view(struct detect *d, const struct stored_detect *row)
 void detect_load_row(void *ctx, const struct stored_detect *row)
 {
 	static void (*const load[])(struct detect *, const struct stored_detect *) = {
-		[DETECT_DEVICE] = load_device, [DETECT_COHORT] = load_cohort, [DETECT_BUDGET] = load_budget, [DETECT_VIEW] = load_view};
-	if (row->kind <= DETECT_VIEW)
+		[DETECT_COHORT] = load_cohort, [DETECT_BUDGET] = load_budget, [DETECT_VIEW] = load_view};
+	if (row->kind >= DETECT_COHORT && row->kind <= DETECT_VIEW)
 		load[row->kind](ctx, row);
 }
 
@@ -323,7 +344,7 @@ void detect_start(struct detect *d, struct telemetry *t)
 
 enum err detect_read(struct detect *d, struct telemetry *t, struct fault *f)
 {
-	enum err e = telemetry_companion_load(t, detect_load_row, after_rows, f);
+	enum err e = telemetry_companion_load(t, detect_load_row, detect_load_page, after_rows, f);
 	see_past(d, INT64_MAX);
 	detect_drop_loaded(d);
 	free(d->past);

@@ -10,15 +10,13 @@
 #include "service/metrics.h"
 #include "service/telemetry_inside.h"
 
-#define STATES_PER_BATCH 500 /* device states that go with one batch: some milliseconds of the loop and of the writer */
 #define DAY_MS 86400000
 
 struct telemetry_batch {
 	struct telemetry_store *store;
 	struct stored_batch b;
-	struct buf data, state_data;
+	struct buf data;
 	struct stored_symbol *symbols;
-	struct stored_state *states;
 	_Atomic int64_t *failures; /* of the telemetry it belongs to */
 	int64_t commit_ns;
 };
@@ -57,11 +55,25 @@ static void load_symbol(void *ctx, const struct stored_symbol *row)
 	symbols_load(((struct telemetry *)ctx)->symbols, row);
 }
 
-static void load_state(void *ctx, const struct stored_state *row)
+static void load_state(void *ctx, int64_t device, int64_t batch, const void *bytes, size_t len)
 {
 	struct telemetry *t = ctx;
-	struct track *k = tracks_get(t->tracks, row->device);
-	k->batch = track_decode(t->tracks, k, row->data, row->len, telemetry_model_of, t->symbols) ? row->batch : 0;
+	struct track *k = tracks_get(t->tracks, device);
+	k->batch = track_decode(t->tracks, k, bytes, len, telemetry_model_of, t->symbols) ? batch : 0;
+}
+
+static void load_page(void *ctx, const struct stored_page *page)
+{
+	struct telemetry *t = ctx;
+	state_pages_load(t->pages, page, load_state, t);
+}
+
+/* Of a database from before there were pages: written into one with the first round. */
+static void load_row(void *ctx, const struct stored_state *row)
+{
+	struct telemetry *t = ctx;
+	load_state(t, row->device, row->batch, row->data, row->len);
+	tracks_mark_dirty(t->tracks, tracks_get(t->tracks, row->device));
 }
 
 /* The metric of which this one is the shadow's. */
@@ -117,7 +129,9 @@ static enum err load(struct telemetry *t, int64_t now_ms, struct fault *f)
 	if (e == ERR_OK)
 		e = telemetry_store_each_symbol(t->store, load_symbol, t, f);
 	if (e == ERR_OK)
-		e = telemetry_store_each_state(t->store, load_state, t, f);
+		e = telemetry_store_each_state(t->store, load_row, t, f);
+	if (e == ERR_OK)
+		e = telemetry_store_each_page(t->store, PAGE_TRACKS, load_page, t, f);
 	if (e == ERR_OK)
 		e = telemetry_store_each_batch(t->store, states_batch, replay, t, f);
 	if (e == ERR_OK)
@@ -136,6 +150,7 @@ struct telemetry *telemetry_open(const struct telemetry_options *o, int64_t now_
 	t->symbols = symbols_new();
 	t->tracks = tracks_new(o->baseline_ms);
 	tracks_pair_by(t->tracks, pair_of, t);
+	t->pages = state_pages_new(PAGE_TRACKS);
 	enum err e = telemetry_store_open(t->path, &t->store, f);
 	if (e == ERR_OK)
 		e = load(t, now_ms, f);
@@ -153,7 +168,7 @@ void telemetry_close(struct telemetry *t)
 	tracks_free(t->tracks);
 	symbols_free(t->symbols);
 	buf_done(&t->open);
-	free(t->gone);
+	state_pages_free(t->pages);
 	free(t->pending);
 	free(t->path);
 	free(t);
@@ -214,7 +229,9 @@ size_t telemetry_pending(const struct telemetry *t)
 static bool is_round_due(const struct telemetry *t, int64_t now_ms)
 {
 	bool is_time = now_ms >= t->round_at_ms || now_ms < t->round_at_ms - 2 * t->o.checkpoint_ms; /* or the clock went back */
-	return t->round_left > 0 || t->gone_count > 0 || (is_time && tracks_dirty_count(t->tracks) > 0);
+	if (state_pages_has_dead(t->pages))
+		return true;
+	return (t->round_left > 0 || (is_time && tracks_dirty_count(t->tracks) > 0)) && state_pace_is_due(&t->pace, now_ms);
 }
 
 bool telemetry_is_due(const struct telemetry *t, const struct ingest_limits *l, int64_t now_ms)
@@ -239,8 +256,17 @@ static void seal_symbols(struct telemetry *t, struct telemetry_batch *b)
 	b->b.symbols = b->symbols;
 }
 
+static void mark_outdated(void *ctx, int64_t device)
+{
+	struct telemetry *t = ctx;
+	struct track *k = tracks_find(t->tracks, device);
+	if (k != NULL)
+		tracks_mark_dirty(t->tracks, k);
+}
+
 static void begin_round(struct telemetry *t, int64_t now_ms)
 {
+	state_pages_outdated(t->pages, mark_outdated, t);
 	t->round_left = tracks_dirty_count(t->tracks);
 	t->round_batch = t->settled;
 	t->round_at_ms = now_ms + t->o.checkpoint_ms;
@@ -250,33 +276,28 @@ static void begin_round(struct telemetry *t, int64_t now_ms)
  * of the batch that it goes with: both land in one transaction. */
 static void seal_states(struct telemetry *t, struct telemetry_batch *b, int64_t now_ms)
 {
-	if (!is_round_due(t, now_ms) || t->pending_count > 0) /* a window whose past could not be read must not go out as complete */
-		return;
-	if (t->round_left == 0 && tracks_dirty_count(t->tracks) > 0)
-		begin_round(t, now_ms);
-	size_t count = t->round_left < STATES_PER_BATCH ? t->round_left : STATES_PER_BATCH;
-	b->states = must(calloc(count + t->gone_count + 1, sizeof *b->states));
-	size_t *ends = must(calloc(count + 1, sizeof *ends));
-	size_t gone = t->gone_count, made = 0;
-	for (size_t i = 0; i < gone; i++) /* first: a device that came back under the same row has a state below */
-		b->states[i] = (struct stored_state){.device = t->gone[i]};
-	t->gone_count = 0;
-	for (struct track *k; made < count && (k = tracks_next_dirty(t->tracks)) != NULL; made++) {
-		track_encode(t->tracks, k, &b->state_data);
-		ends[made] = b->state_data.len;
-		b->states[gone + made] = (struct stored_state){.device = k->device, .batch = t->settled};
+	struct buf bytes = BUF_INIT;
+	struct track *k;
+	bool wrote = false;
+	if (is_round_due(t, now_ms) && t->pending_count == 0) { /* a window whose past could not be read must not go out as complete */
+		if (t->round_left == 0 && tracks_dirty_count(t->tracks) > 0)
+			begin_round(t, now_ms);
+		while (t->round_left > 0 && state_pace_left(&t->pace, now_ms) > 0) {
+			k = tracks_next_dirty(t->tracks);
+			t->round_left = k != NULL ? t->round_left - 1 : 0;
+			if (k == NULL)
+				break;
+			buf_clear(&bytes);
+			track_encode(t->tracks, k, &bytes);
+			state_pages_put(t->pages, k->device, bytes.data, bytes.len);
+			state_pace_spend(&t->pace, bytes.len, now_ms);
+			wrote = true;
+		}
 	}
-	for (size_t i = 0; i < made; i++) { /* the buffer moves no more */
-		size_t start = i > 0 ? ends[i - 1] : 0;
-		b->states[gone + i].data = b->state_data.data + start;
-		b->states[gone + i].len = ends[i] - start;
-	}
-	t->round_left = made < count ? 0 : t->round_left - made;
-	if (made > 0 && t->round_left == 0)
+	buf_done(&bytes);
+	state_pages_seal(t->pages, t->settled, &b->b.pages[PAGE_TRACKS]);
+	if (wrote && t->round_left == 0)
 		b->b.states_batch = t->round_batch;
-	b->b.states = b->states;
-	b->b.state_count = gone + made;
-	free(ends);
 }
 
 static void seal_companion(struct telemetry *t, struct telemetry_batch *b, int64_t now_ms);
@@ -398,10 +419,13 @@ static void replay_companion(void *ctx, const struct stored_batch *b)
 		t->companion.report(t->companion.ctx, &r);
 }
 
-enum err telemetry_companion_load(struct telemetry *t, void (*row)(void *, const struct stored_detect *), void (*rows_end)(void *), struct fault *f)
+enum err telemetry_companion_load(struct telemetry *t, void (*row)(void *, const struct stored_detect *), void (*page)(void *, const struct stored_page *),
+	void (*rows_end)(void *), struct fault *f)
 {
 	int64_t from = 0;
 	enum err e = telemetry_store_each_detect(t->store, &from, row, t->companion.ctx, f);
+	if (e == ERR_OK)
+		e = telemetry_store_each_page(t->store, PAGE_DETECT, page, t->companion.ctx, f);
 	if (e != ERR_OK)
 		return e;
 	rows_end(t->companion.ctx);
@@ -444,9 +468,7 @@ static void apply(struct telemetry *t, const struct stored_batch *b)
 static void free_batch(struct telemetry_batch *b)
 {
 	buf_done(&b->data);
-	buf_done(&b->state_data);
 	free(b->symbols);
-	free(b->states);
 	free(b);
 }
 
@@ -510,8 +532,7 @@ void telemetry_forget_device(struct telemetry *t, int64_t device)
 	if (k == NULL)
 		return;
 	tracks_drop(t->tracks, k);
-	t->gone = must(realloc(t->gone, (t->gone_count + 1) * sizeof *t->gone));
-	t->gone[t->gone_count++] = device;
+	state_pages_forget(t->pages, device);
 }
 
 void telemetry_forget_unknown(struct telemetry *t, bool (*is_known)(void *ctx, int64_t device), void *ctx)

@@ -20,9 +20,9 @@
 	" sum = sum + excluded.sum, min = min(min, excluded.min), max = max(max, excluded.max), sketch = sketch_add(sketch, excluded.sketch)"
 
 enum {
-	S_LAST, S_GET, S_SET, S_SYMBOL_ADD, S_SYMBOLS, S_STATE_PUT, S_STATE_DELETE, S_STATES, S_RAW_ADD, S_RAW_AFTER, S_RAW_OLDEST,
+	S_LAST, S_GET, S_SET, S_SYMBOL_ADD, S_SYMBOLS, S_PAGE_PUT, S_PAGE_DELETE, S_PAGES, S_STATES, S_STATES_DROP, S_RAW_ADD, S_RAW_AFTER, S_RAW_OLDEST,
 	S_RAW_DELETE, S_MINUTE_ADD, S_MINUTE_FIRST, S_MINUTE_DELETE, S_HOUR_ADD, S_HOUR_PART, S_HOUR_FIRST, S_HOUR_DELETE, S_METRIC_AFTER, S_SIZE,
-	S_DETECT_PUT, S_DETECT_DELETE, S_DETECTS, S_VIEW_PUT, S_VIEWS, S_VIEW_DROP, S_EVENT_PUT, S_EVENT_DELETE,
+	S_DETECT_PUT, S_DETECTS, S_VIEW_PUT, S_VIEWS, S_VIEW_DROP, S_EVENT_PUT, S_EVENT_DELETE,
 	S_COUNT
 };
 static const struct statement statements[S_COUNT] = {
@@ -31,10 +31,11 @@ static const struct statement statements[S_COUNT] = {
 	[S_SET] = {"UPDATE progress SET value = ?2 WHERE name = ?1", false},
 	[S_SYMBOL_ADD] = {"INSERT INTO symbol (id, kind, model, text) VALUES (?1, ?2, ?3, ?4)", false},
 	[S_SYMBOLS] = {"SELECT id, kind, model, text FROM symbol ORDER BY id", true}, /* at start */
-	[S_STATE_PUT] = {"INSERT INTO device_state (device, batch, state) VALUES (?1, ?2, ?3)"
-	                 " ON CONFLICT (device) DO UPDATE SET batch = excluded.batch, state = excluded.state", false},
-	[S_STATE_DELETE] = {"DELETE FROM device_state WHERE device = ?1", false},
-	[S_STATES] = {"SELECT device, batch, state FROM device_state ORDER BY device", true}, /* at start */
+	[S_PAGE_PUT] = {"INSERT INTO state_page (id, batch, data) VALUES (?1, ?2, ?3)", false},
+	[S_PAGE_DELETE] = {"DELETE FROM state_page WHERE id = ?1", false},
+	[S_PAGES] = {"SELECT id, batch, data FROM state_page WHERE id % 2 = ?1 ORDER BY id", true}, /* at start */
+	[S_STATES] = {"SELECT device, batch, state FROM device_state ORDER BY device", true}, /* at the start of an older database */
+	[S_STATES_DROP] = {"DELETE FROM device_state", true},
 	[S_RAW_ADD] = {"INSERT INTO raw (id, first_ms, last_ms, reports, data) VALUES (?1, ?2, ?3, ?4, ?5)", false},
 	[S_RAW_AFTER] = {"SELECT id, first_ms, last_ms, reports, data FROM raw WHERE id > ?1 ORDER BY id", false},
 	[S_RAW_OLDEST] = {"SELECT id, last_ms FROM raw WHERE id > 0 ORDER BY id LIMIT 1", false},
@@ -55,7 +56,6 @@ static const struct statement statements[S_COUNT] = {
 	            " (SELECT page_size FROM pragma_page_size)", true}, /* of the pragmas' single rows */
 	[S_DETECT_PUT] = {"INSERT INTO detect_state (id, batch, state) VALUES (?1, ?2, ?3)"
 	                  " ON CONFLICT (id) DO UPDATE SET batch = excluded.batch, state = excluded.state", false},
-	[S_DETECT_DELETE] = {"DELETE FROM detect_state WHERE id = ?1", false},
 	[S_DETECTS] = {"SELECT id, batch, state FROM detect_state ORDER BY id", true}, /* at start */
 	[S_VIEW_PUT] = {"INSERT OR REPLACE INTO detect_view (cohort, batch, view) VALUES (?1, ?2, ?3)", false},
 	[S_VIEWS] = {"SELECT cohort, batch, view FROM detect_view ORDER BY cohort, batch", true}, /* at start */
@@ -70,6 +70,7 @@ struct telemetry_store {
 	struct stmt *s[S_COUNT];
 	struct rollup *open; /* batches above rolled_batch */
 	struct regroup *regroup;
+	bool has_old_states; /* there were rows of device_state at the start */
 	int64_t last_batch, rolled_batch, states_batch, detect_batch, hours_before;
 	int64_t hour, hour_metric; /* the hour that is being rolled up, and the metric up to which it is */
 };
@@ -214,12 +215,10 @@ static enum err write_detect(struct telemetry_store *s, const struct stored_dete
 		return stmt_run(st, f);
 	}
 	bool is_view = d->kind == DETECT_VIEW;
-	st = s->s[is_view ? S_VIEW_PUT : d->data != NULL ? S_DETECT_PUT : S_DETECT_DELETE];
+	st = s->s[is_view ? S_VIEW_PUT : S_DETECT_PUT];
 	stmt_bind_int(st, 1, is_view ? d->key : 4 * d->key + d->kind);
-	if (d->data != NULL) {
-		stmt_bind_int(st, 2, d->batch);
-		stmt_bind_blob(st, 3, d->data, d->len);
-	}
+	stmt_bind_int(st, 2, d->batch);
+	stmt_bind_blob(st, 3, d->data, d->len);
 	return stmt_run(st, f);
 }
 
@@ -235,21 +234,33 @@ static enum err write_detects(struct telemetry_store *s, const struct stored_bat
 	return e == ERR_OK ? stmt_run(s->s[S_VIEW_DROP], f) : e;
 }
 
+static enum err write_pages(struct telemetry_store *s, const struct stored_pages *p, struct fault *f)
+{
+	enum err e = ERR_OK;
+	struct stmt *st = s->s[S_PAGE_PUT];
+	if (p->page.data != NULL) {
+		stmt_bind_int(st, 1, p->page.id);
+		stmt_bind_int(st, 2, p->page.batch);
+		stmt_bind_blob(st, 3, p->page.data, p->page.len);
+		e = stmt_run(st, f);
+	}
+	for (size_t i = 0; i < p->dead_count && e == ERR_OK; i++) {
+		stmt_bind_int(s->s[S_PAGE_DELETE], 1, p->dead[i]);
+		e = stmt_run(s->s[S_PAGE_DELETE], f);
+	}
+	return e;
+}
+
 static enum err write_states(struct telemetry_store *s, const struct stored_batch *b, struct fault *f)
 {
 	enum err e = ERR_OK;
-	for (size_t i = 0; i < b->state_count && e == ERR_OK; i++) {
-		const struct stored_state *state = &b->states[i];
-		struct stmt *st = s->s[state->data != NULL ? S_STATE_PUT : S_STATE_DELETE];
-		stmt_bind_int(st, 1, state->device);
-		if (state->data != NULL) {
-			stmt_bind_int(st, 2, state->batch);
-			stmt_bind_blob(st, 3, state->data, state->len);
-		}
-		e = stmt_run(st, f);
-	}
-	if (e == ERR_OK && b->states_batch > 0)
-		e = set_progress(s, "states_batch", b->states_batch, f);
+	for (int kind = 0; kind < PAGE_KINDS && e == ERR_OK; kind++)
+		e = write_pages(s, &b->pages[kind], f);
+	if (e != ERR_OK || b->states_batch <= 0)
+		return e;
+	e = set_progress(s, "states_batch", b->states_batch, f);
+	if (e == ERR_OK && s->has_old_states)
+		e = stmt_run(s->s[S_STATES_DROP], f);
 	return e;
 }
 
@@ -294,8 +305,10 @@ enum err telemetry_store_write(struct telemetry_store *s, const struct stored_ba
 		s->rolled_batch = s->last_batch;
 	}
 	s->last_batch = b->id;
-	if (b->states_batch > 0)
+	if (b->states_batch > 0) {
 		s->states_batch = b->states_batch;
+		s->has_old_states = false;
+	}
 	if (b->detect_batch > s->detect_batch)
 		s->detect_batch = b->detect_batch;
 	rollup_add(s->open, b->data, b->len, b->first_ms);
@@ -519,7 +532,24 @@ enum err telemetry_store_each_state(struct telemetry_store *s, void (*fn)(void *
 			return e;
 		struct stored_state state = {.device = stmt_int(st, 0), .batch = stmt_int(st, 1)};
 		state.data = stmt_blob(st, 2, &state.len);
+		s->has_old_states = true;
 		fn(ctx, &state);
+	}
+}
+
+enum err telemetry_store_each_page(struct telemetry_store *s, enum stored_page_kind kind, void (*fn)(void *, const struct stored_page *), void *ctx,
+	struct fault *f)
+{
+	struct stmt *st = s->s[S_PAGES];
+	stmt_bind_int(st, 1, kind);
+	for (;;) {
+		bool row = false;
+		enum err e = stmt_step(st, &row, f);
+		if (e != ERR_OK || !row)
+			return e;
+		struct stored_page page = {.id = stmt_int(st, 0), .batch = stmt_int(st, 1)};
+		page.data = stmt_blob(st, 2, &page.len);
+		fn(ctx, &page);
 	}
 }
 
