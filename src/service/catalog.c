@@ -453,7 +453,7 @@ enum err catalog_declare_artifact(struct call *c, const struct model_row *model,
 		.sha256 = in->sha256, .state = "uploading", .created_at = c->now_ms, .updated_at = c->now_ms, .model_name = model->name,
 		.version_text = version->version, .model_kind = model->kind, .variant = variant, .declared = declared, .facts_state = "none"};
 	for (size_t i = 0; i < count; i++) {
-		bool is_same = in->is_one_of_several ? strcmp(there[i].file_name, in->file_name) == 0 : 
+		bool is_same = in->is_one_of_several ? strcmp(there[i].file_name, in->file_name) == 0 :
 			strcmp(there[i].hardware, in->hardware) == 0 && strcmp(there[i].variant, variant) == 0;
 		if (is_same)
 			return fault_set(c->fault, ERR_CONFLICT, in->is_one_of_several ? "/file_name" : "/hardware",
