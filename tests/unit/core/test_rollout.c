@@ -310,6 +310,24 @@ static void an_error_may_pause(void **state)
 	expect_move(ROLLOUT_PAUSED, ROLLOUT_REASON_ERROR_CONDITION, 0);
 }
 
+/* Assignments: whatever fails, the others go on, and the rollout ends when nothing is left to do. */
+static void errors_may_change_nothing(void **state)
+{
+	(void)state;
+	start(2);
+	in.error_action = ROLLOUT_ON_PROMOTE;
+	in.stages[0].success_percent = 100;
+	counts(0, 0, 4, 0, 6);
+	decide();
+	expect(ROLLOUT_REASON_WAITS_DEPLOYMENTS, 0);
+	assert_false(d.moves);
+	counts(0, 0, 0, 0, 10);
+	decide();
+	expect(ROLLOUT_REASON_STAGE_ACCEPTED, 0);
+	expect_stage(0, 0, STAGE_BAKING);
+	assert_false(d.moves);
+}
+
 static void a_paused_rollout_still_reverts(void **state)
 {
 	(void)state;
@@ -792,6 +810,7 @@ int main(void)
 		cmocka_unit_test(success_condition),
 		cmocka_unit_test(error_condition),
 		cmocka_unit_test(an_error_may_pause),
+		cmocka_unit_test(errors_may_change_nothing),
 		cmocka_unit_test(a_paused_rollout_still_reverts),
 		cmocka_unit_test(soak_and_gates),
 		cmocka_unit_test(verdicts),
