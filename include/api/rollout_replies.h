@@ -11,6 +11,7 @@ extern const struct field deployment_reply_fields[];
 extern const struct field look_reply_fields[];
 extern const struct field block_reply_fields[];
 extern const struct field happening_reply_fields[];
+extern const struct field compat_row_fields[]; /* also of releases */
 extern const struct field plan_reply_fields[]; /* of dryRun */
 
 #endif

@@ -106,8 +106,17 @@ const char *compat_table_words(struct call *c, const struct compat_table *t);
 /* ---- one device ---- */
 /* Whether the device may be given the release now; else *why says all reasons with what it has. */
 AVIARY_MUST_CHECK enum err compats_may_run(struct call *c, int64_t release, const struct device_state *d, bool *may, const char **why);
+/* One artifact of a release alone; `why` (may be NULL) as above. */
+AVIARY_MUST_CHECK enum err compats_artifact(struct call *c, int64_t release, const struct device_state *d, int64_t artifact, enum compat *verdict,
+	const char **why);
+bool compats_allow_unknown(const struct compats *x); /* whether COMPAT_UNKNOWN is enough */
 /* The artifact of a component for this device: the first variant for its hardware that it can run, else the first one (releases_pick_artifact). */
 AVIARY_MUST_CHECK enum err compats_pick(struct call *c, int64_t release, const struct component_row *component, const struct device_state *d,
 	struct artifact_row *out);
+
+/* Whether the device can run the variant of this release that an artifact belongs to: the worst of its files; an unknown that is allowed is a yes.
+ * *why: all reasons with what it has, "" where there are none; `why` may be NULL. An artifact that the release does not have: no. */
+AVIARY_MUST_CHECK enum err compats_variant(struct call *c, int64_t release, const struct device_state *d, int64_t artifact, enum compat *verdict,
+	const char **why);
 
 #endif

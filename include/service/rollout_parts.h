@@ -27,6 +27,7 @@
 #include "core/rate.h"
 #include "core/rollout.h"
 #include "core/window.h"
+#include "service/compats.h"
 #include "service/rollout_spec.h"
 #include "service/rollouts.h"
 #include "service/silence_history.h"
@@ -149,6 +150,8 @@ struct rollout_targets {
 	struct plan_device *devices; /* compatible, not yet on the release, free */
 	size_t count;
 	int64_t matched, already, busy, incompatible, online, no_baseline;
+	int64_t excluded;    /* have hardware that it has something for, and cannot run that */
+	struct compat_table exclusions; /* why, by hardware */
 	int64_t can_shadow, no_release; /* able to run it in shadow, online or not; run a release that is unknown here */
 	int64_t shadow_ready;           /* able and online */
 	int64_t with_metric[JUDGE_GATES_MAX]; /* devices that report the gate's metric */
@@ -305,6 +308,8 @@ void rollout_let_go_undone(struct rollout_live *live); /* what was done since th
 /* ---- rollout_deploy.c ---- */
 /* Of a shadow or a sham: its device is told to stop, if it has begun, and takes part no more. */
 AVIARY_MUST_CHECK enum err deployment_let_go(struct call *c, struct deployment_row *d, bool is_revert);
+/* Its device cannot run what it would be given: the deployment ends without counting for or against anything. */
+AVIARY_MUST_CHECK enum err deployment_exclude(struct call *c, struct rollout_live *live, struct deployment_row *d, const char *why);
 /* Moves one deployment and writes it, with event and desired revision. Does nothing when the table does not allow it. */
 AVIARY_MUST_CHECK enum err deployment_set(struct call *c, struct deployment_row *d, enum deployment_status to, const char *reason);
 AVIARY_MUST_CHECK enum err deployment_offer(struct call *c, struct rollout_live *live, struct deployment_row *d);

@@ -73,6 +73,8 @@ AVIARY_MUST_CHECK enum err rollouts_desired(struct call *c, int64_t device, stru
 /* A device's word about its deployment (protocol.md, /report); unknown, old or doubled ones change nothing. `state` as in the message. */
 AVIARY_MUST_CHECK enum err rollouts_on_progress(struct call *c, int64_t device, int64_t deployment, int64_t attempt, const char *state,
 	int64_t progress, const char *reason);
+/* What the device can do, or what is known of the release, may have changed: what it cannot run any more is not offered to it any longer. */
+AVIARY_MUST_CHECK enum err rollouts_recheck_device(struct call *c, int64_t device);
 /* A device is about to be deleted: its part in rollouts is cancelled; says in plain words what was done ("" = nothing). */
 AVIARY_MUST_CHECK enum err rollouts_forget_device(struct call *c, int64_t device, struct buf *what);
 /* Whether the device takes part in a rollout that has not ended; its id, or 0. */

@@ -11,10 +11,12 @@
 #include "base/str.h"
 #include "net/http.h"
 #include "service/catalog.h"
+#include "service/compats.h"
 #include "service/registry.h"
 #include "service/releases.h"
 #include "service/rollouts.h"
 #include "service/signing.h"
+#include "service/unit.h"
 
 #define DEVICE "/device/v1/{device}"
 #define DOCUMENT_BYTES_MAX 65536 /* docs/protocol.md: devices keep it in one buffer */
@@ -66,13 +68,12 @@ static enum err put_artifacts(struct api_request *rq, const struct device_state 
 {
 	struct component_row *components = NULL;
 	size_t count = 0;
-	const char *hardware = registry_text(rq->call.s->registry, d->hardware);
 	enum err e = releases_components(&rq->call, release, &components, &count);
 	json_key(&rq->out, "artifacts");
 	json_open_array(&rq->out);
 	for (size_t i = 0; e == ERR_OK && i < count; i++) {
 		struct artifact_row artifact;
-		e = releases_pick_artifact(&rq->call, release, components[i].version, hardware, &artifact);
+		e = compats_pick(&rq->call, release, &components[i], d, &artifact);
 		if (e == ERR_OK)
 			put_artifact(rq, &artifact);
 		else if (e == ERR_NOT_FOUND)
@@ -154,6 +155,15 @@ static enum err put_document(struct api_request *rq, const struct device_state *
 	return e;
 }
 
+/* What it can do may have changed since it was offered something. */
+static enum err recheck(struct api_request *rq, const struct device_state *d)
+{
+	if (d->deployment == 0)
+		return ERR_OK;
+	enum err e = unit_begin(rq->call.s, rq->call.fault);
+	return e == ERR_OK ? unit_end(rq->call.s, rollouts_recheck_device(&rq->call, d->row), rq->call.fault) : e;
+}
+
 static enum err get_desired(struct api_request *rq)
 {
 	struct device_state *d = NULL;
@@ -161,6 +171,9 @@ static enum err get_desired(struct api_request *rq)
 	if (e != ERR_OK)
 		return e;
 	char etag[DESIRED_ETAG_SIZE];
+	e = recheck(rq, d);
+	if (e != ERR_OK)
+		return e;
 	registry_desired_etag(d, etag);
 	const char *quoted = arena_printf(rq->call.arena, "\"%s\"", etag);
 	const char *known = http_header(rq->http, "If-None-Match");
@@ -182,7 +195,7 @@ static enum err find_in_release(struct api_request *rq, const struct device_stat
 	size_t count = 0;
 	enum err e = release != 0 ? releases_components(&rq->call, release, &components, &count) : ERR_OK;
 	for (size_t i = 0; e == ERR_OK && i < count && !*is_found; i++) {
-		e = releases_pick_artifact(&rq->call, release, components[i].version, registry_text(rq->call.s->registry, d->hardware), out);
+		e = compats_pick(&rq->call, release, &components[i], d, out);
 		*is_found = e == ERR_OK && strcmp(out->sha256, sha256) == 0;
 		e = e == ERR_NOT_FOUND ? ERR_OK : e;
 	}

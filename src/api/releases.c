@@ -1,10 +1,16 @@
 /* /releases: what is deployed together, and its signed manifest. */
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "api/rollout_replies.h"
 #include "api/route.h"
 #include "base/crypto.h"
+#include "service/compats.h"
+#include "service/groups.h"
+#include "service/registry.h"
 #include "service/releases.h"
+#include "service/timebox.h"
 
 #define RELEASES "/api/v1/releases"
 #define RELEASE RELEASES "/{release}"
@@ -31,6 +37,7 @@ static const struct field release_body[] = {
 
 struct release_view {
 	struct release_row row;
+	const char *left_out; /* JSON; NULL in lists */
 	struct json_objects components; /* struct component_row */
 	int64_t counter;
 };
@@ -48,6 +55,8 @@ static const struct field release_reply[] = {
 	{"config", FIELD_DOC, offsetof(struct release_view, row.config), .doc = "Configuration that devices activate with it."},
 	{"counter", FIELD_INT, offsetof(struct release_view, counter), .flags = FIELD_OMIT_ZERO, .doc = "Counter of its newest manifest."},
 	{"created_at", FIELD_INT, offsetof(struct release_view, row.created_at), .doc = "When it was made."},
+	{"left_out", FIELD_ANY, offsetof(struct release_view, left_out),
+	 .doc = "Of a single one: devices of the fleet as it is now that cannot run it, by hardware and verdict, with reasons; as in /check."},
 	{0},
 };
 
@@ -73,7 +82,26 @@ static const struct route_query releases_query[] = {
 	{0},
 };
 
-static enum err put_release(struct api_request *rq, const struct release_row *row)
+/* Kind by kind over the whole fleet: no device is looked at. */
+static enum err find_left_out(struct api_request *rq, int64_t release, const char **json)
+{
+	struct compat_view *v;
+	struct compat_table table;
+	struct buf b = BUF_INIT;
+	enum err e = compat_view_new(&rq->call, release, &v);
+	if (e == ERR_OK)
+		e = compat_view_count_fleet(&rq->call, v);
+	if (e == ERR_OK) {
+		compat_view_table(&rq->call, v, &table);
+		compat_table_write(&table, true, &b);
+		*json = arena_strdup(rq->call.arena, buf_cstr(&b));
+	}
+	buf_done(&b);
+	compat_view_free(v);
+	return e;
+}
+
+static enum err put_release(struct api_request *rq, const struct release_row *row, bool is_single)
 {
 	struct release_view view = {.row = *row};
 	struct component_row *components = NULL;
@@ -86,6 +114,9 @@ static enum err put_release(struct api_request *rq, const struct release_row *ro
 	else if (e != ERR_NOT_FOUND) /* the key was changed since: signed again when it is needed */
 		return e;
 	view.components.items = components;
+	e = is_single ? find_left_out(rq, row->id, &view.left_out) : ERR_OK;
+	if (e != ERR_OK)
+		return e;
 	json_encode(release_reply, &view, &rq->out);
 	return ERR_OK;
 }
@@ -121,7 +152,7 @@ static enum err list_releases(struct api_request *rq)
 		return e;
 	api_list_open(rq);
 	for (size_t i = 0; e == ERR_OK && i < count; i++)
-		e = put_release(rq, &rows[i]);
+		e = put_release(rq, &rows[i], false);
 	const char *last = count == 0 ? NULL : by_name ? rows[count - 1].name : arena_printf(rq->call.arena, "%lld", (long long)rows[count - 1].id);
 	api_list_close(rq, more ? api_cursor_of_text(rq, last) : NULL, total);
 	return e;
@@ -137,14 +168,14 @@ static enum err create_release(struct api_request *rq)
 	if (e != ERR_OK)
 		return e;
 	rq->location = arena_printf(rq->call.arena, RELEASES "/%s", row.name);
-	return put_release(rq, &row);
+	return put_release(rq, &row, true);
 }
 
 static enum err get_release(struct api_request *rq)
 {
 	struct release_row row;
 	enum err e = releases_find(&rq->call, rq->param[0], &row);
-	return e == ERR_OK ? put_release(rq, &row) : e;
+	return e == ERR_OK ? put_release(rq, &row, true) : e;
 }
 
 static enum err delete_release(struct api_request *rq)
@@ -176,6 +207,95 @@ static enum err get_manifest(struct api_request *rq)
 	return ERR_OK;
 }
 
+/* ---- check ---- */
+
+struct checking {
+	struct release_row release;
+	struct compat_view *view;
+	struct registry_scan *scan;
+	struct call *c; /* of the step that is running */
+	int64_t devices;
+};
+
+static enum err check_one(void *ctx, struct device_state *d)
+{
+	struct checking *k = ctx;
+	k->devices++;
+	return compat_view_count(k->c, k->view, d);
+}
+
+static enum err check_step(struct api_request *rq, void *state, const struct timebox *box, bool *is_done)
+{
+	struct checking *k = state;
+	k->c = &rq->call;
+	return registry_scan_step(&rq->call, k->scan, box, check_one, k, is_done);
+}
+
+static enum err check_finish(struct api_request *rq, void *state)
+{
+	struct checking *k = state;
+	struct compat_table table;
+	compat_view_table(&rq->call, k->view, &table);
+	json_open_object(&rq->out);
+	json_str(&rq->out, "release", rq->param[0]);
+	json_int(&rq->out, "devices", k->devices);
+	json_int(&rq->out, "yes", table.devices[COMPAT_YES]);
+	json_int(&rq->out, "no", table.devices[COMPAT_NO]);
+	json_int(&rq->out, "unknown", table.devices[COMPAT_UNKNOWN]);
+	json_int(&rq->out, "excluded", table.excluded);
+	json_key(&rq->out, "classes");
+	compat_table_write(&table, false, &rq->out);
+	json_close_object(&rq->out);
+	return ERR_OK;
+}
+
+static void check_free(void *state)
+{
+	struct checking *k = state;
+	compat_view_free(k->view);
+	registry_scan_free(k->scan);
+	free(k);
+}
+
+static const struct field check_reply[] = {
+	{.name = "release", .type = FIELD_STR, .doc = "name"},
+	{.name = "devices", .type = FIELD_INT, .doc = "that were looked at"},
+	{.name = "yes", .type = FIELD_INT, .doc = "devices that can run it"},
+	{.name = "no", .type = FIELD_INT, .doc = "devices that cannot"},
+	{.name = "unknown", .type = FIELD_INT, .doc = "devices that did not tell enough"},
+	{.name = "excluded", .type = FIELD_INT, .doc = "devices that no rollout gives it to: no, and unknown but where [models] unknown = allow"},
+	{.name = "classes", .type = FIELD_OBJECTS, .fields = compat_row_fields, .doc = "by hardware class and verdict, most devices first"},
+	{0},
+};
+static const struct route_query check_query[] = {
+	{"filter", "Devices that are asked about, in RSQL (docs/filters.md); absent: all."},
+	{"group", "Name of a group, instead or besides."},
+	{0},
+};
+
+static enum err check_release(struct api_request *rq)
+{
+	static const struct api_steps steps = {check_step, check_finish, check_free};
+	struct group_row group = {0};
+	struct release_row row;
+	enum err e = releases_find(&rq->call, rq->param[0], &row);
+	const char *name = api_query(rq, "group");
+	if (e == ERR_OK && name != NULL)
+		e = groups_find(&rq->call, name, &group);
+	if (e != ERR_OK)
+		return e;
+	struct checking *k = calloc(1, sizeof *k);
+	if (k == NULL)
+		abort();
+	e = compat_view_new(&rq->call, row.id, &k->view);
+	if (e == ERR_OK)
+		e = registry_scan_new(&rq->call, api_query(rq, "filter"), group.id, &k->scan);
+	if (e == ERR_OK)
+		return api_in_steps(rq, &steps, k);
+	check_free(k);
+	return e;
+}
+
 const struct route routes_releases[] = {
 	{.method = "GET", .path = RELEASES, .role = ROLE_VIEWER, .tag = "releases", .summary = "List releases", .reply = release_reply,
 	 .reply_is_list = true, .query = releases_query, .handle = list_releases},
@@ -186,6 +306,9 @@ const struct route routes_releases[] = {
 	 .handle = get_release},
 	{.method = "DELETE", .path = RELEASE, .role = ROLE_OPERATOR, .flags = ROUTE_WRITE | ROUTE_NO_CONTENT, .tag = "releases",
 	 .summary = "Delete a release that no rollout names and no device runs", .handle = delete_release},
+	{.method = "GET", .path = RELEASE "/check", .role = ROLE_VIEWER, .tag = "releases",
+	 .summary = "Which devices could run it, by hardware class, with reasons (docs/models.md)", .reply = check_reply, .query = check_query,
+	 .handle = check_release},
 	{.method = "GET", .path = RELEASE "/manifest", .role = ROLE_VIEWER, .tag = "releases", .summary = "The newest signed manifest",
 	 .reply = manifest_reply, .handle = get_manifest},
 	{.method = NULL},

@@ -134,6 +134,19 @@ static const struct field gap_fields[] = {
 	{.name = "missing", .type = FIELD_STR, .doc = "component without an artifact for it"},
 	{.name = "devices", .type = FIELD_INT, .doc = "of this class"},
 	END};
+static const struct field compat_reason_fields[] = {
+	{.name = "model", .type = FIELD_STR, .doc = "component"},
+	{.name = "variant", .type = FIELD_STR, .doc = "of it; empty: there is one"},
+	{.name = "reason", .type = FIELD_STR, .doc = "what it needs that the devices do not have, or did not tell"},
+	{.name = "devices", .type = FIELD_INT, .doc = "for which it is so"},
+	END};
+const struct field compat_row_fields[] = {
+	{.name = "hardware", .type = FIELD_STR, .doc = "class"},
+	{.name = "verdict", .type = FIELD_ENUM, .choices = "no unknown yes", .doc = "unknown: the devices did not tell enough"},
+	{.name = "devices", .type = FIELD_INT, .doc = "of this class with this verdict"},
+	{.name = "reasons", .type = FIELD_OBJECTS, .fields = compat_reason_fields, .doc = "most devices first; a device may have several"},
+	{.name = "other", .type = FIELD_INT, .doc = "devices times reasons that found no room"},
+	END};
 static const struct field target_fields[] = {
 	{.name = "matched", .type = FIELD_INT, .doc = "devices of filter and group"},
 	{.name = "devices", .type = FIELD_INT, .doc = "that would get it"},
@@ -147,6 +160,8 @@ static const struct field target_fields[] = {
 		.doc = "of those: what they run is unknown here; as controls they re-install nothing, and no revert brings it back"},
 	{.name = "incompatible", .type = FIELD_OBJECTS, .fields = gap_fields,
 		.doc = "hardware that the release has nothing for"},
+	{.name = "excluded", .type = FIELD_INT, .doc = "devices that cannot run what the release has for their hardware"},
+	{.name = "excluded_by", .type = FIELD_OBJECTS, .fields = compat_row_fields, .doc = "the same by hardware and verdict, with reasons"},
 	END};
 static const struct field planned_fields[] = {
 	{.name = "name", .type = FIELD_STR, .doc = "for people"},

@@ -741,6 +741,14 @@ static void tell_plan_aside(const struct json *plan)
 			(long long)count_of(t, "unknown_release"));
 }
 
+static void tell_reason(const struct json *r)
+{
+	printf("  %lld: %s%s%s: ", (long long)count_of(r, "devices"), text_of(r, "model"), text_of(r, "variant")[0] != '\0' ? " " : "",
+		text_of(r, "variant"));
+	print_clean(text_of(r, "reason"), 0);
+	putchar('\n');
+}
+
 void plan_print(const struct ctl *c, const struct json *plan)
 {
 	const struct json *t = json_get(plan, "target"), *j = json_get(plan, "judge");
@@ -753,6 +761,12 @@ void plan_print(const struct ctl *c, const struct json *plan)
 		printf("%lld devices of hardware %s are left out: %s has no file for them.\n",
 			(long long)count_of(i, "devices"), text_of(i, "hardware"),
 		       text_of(i, "missing"));
+	for (const struct json *i = json_first(json_get(t, "excluded_by")); i != NULL; i = json_next(i)) {
+		printf("%lld devices of hardware %s are left out: ", (long long)count_of(i, "devices"), text_of(i, "hardware"));
+		puts(strcmp(text_of(i, "verdict"), "unknown") == 0 ? "they did not tell whether they can run it." : "they cannot run it.");
+		for (const struct json *r = json_first(json_get(i, "reasons")); r != NULL; r = json_next(r))
+			tell_reason(r);
+	}
 	tell_plan_aside(plan);
 	putchar('\n');
 	print_items(c, plan_stages, json_get(plan, "stages"));

@@ -270,7 +270,7 @@ static enum err judge_kind(struct call *c, struct compat_view *v, uint32_t numbe
 	own.arena = v->scratch;
 	arena_reset(v->scratch);
 	enum err e = load_caps(&own, v, kind);
-	v->caps_kind = number;
+	v->caps_kind = e == ERR_OK ? number : 0;
 	v->caps_serial = kind->serial;
 	*fit = (struct compat_fit){.serial = kind->serial, .verdict = COMPAT_YES, .hardware = kind->hardware};
 	for (size_t i = 0; e == ERR_OK && i < v->part_count; i++) {
@@ -357,19 +357,54 @@ static const char *text_of(struct call *c, const struct compat_view *v, const st
 	return "";
 }
 
+/* Of the device's kind, where it is not the last one that was judged. */
+static enum err know_caps(struct call *c, struct compat_view *v, const struct device_state *d)
+{
+	const struct fleet_kind kind = *registry_kind(c->s->registry, d);
+	struct call own = *c;
+	if (v->caps_kind == d->kind && v->caps_serial == kind.serial)
+		return ERR_OK;
+	own.arena = v->scratch;
+	arena_reset(v->scratch);
+	v->caps_kind = d->kind;
+	v->caps_serial = kind.serial;
+	enum err e = load_caps(&own, v, &kind);
+	v->caps_kind = e == ERR_OK ? v->caps_kind : 0;
+	return e;
+}
+
+enum err compat_view_artifact(struct call *c, struct compat_view *v, const struct device_state *d, int64_t artifact, enum compat *verdict,
+	const char **why)
+{
+	struct compat_result result;
+	struct buf b = BUF_INIT;
+	enum err e = know_caps(c, v, d);
+	for (size_t i = 0; e == ERR_OK && i < v->part_count; i++) {
+		const struct compat_asked asked = {.model = v->parts[i].model};
+		for (size_t k = 0; k < v->parts[i].count; k++) {
+			const struct piece *p = &v->parts[i].pieces[k];
+			if (p->id != artifact || p->requires == NULL)
+				continue;
+			*verdict = compat_match(p->requires, v->caps, &asked, why != NULL ? &result : NULL);
+			for (unsigned n = 0; why != NULL && n < result.count && b.len < WHY_BYTES; n++) {
+				char text[COMPAT_TEXT_BYTES];
+				compat_reason_format(&result.reasons[n], p->requires, v->caps, text);
+				buf_printf(&b, "%s%s", n > 0 ? "; " : "", text);
+			}
+		}
+	}
+	if (why != NULL)
+		*why = arena_strdup(c->arena, buf_cstr(&b));
+	buf_done(&b);
+	return e;
+}
+
 enum err compat_view_why(struct call *c, struct compat_view *v, const struct device_state *d, const char **why)
 {
 	struct compat_fit *fit;
 	enum err e = compat_view_fit(c, v, d, &fit);
-	const struct fleet_kind kind = *registry_kind(c->s->registry, d);
-	if (e == ERR_OK && (v->caps_kind != d->kind || v->caps_serial != kind.serial)) {
-		struct call own = *c;
-		own.arena = v->scratch;
-		arena_reset(v->scratch);
-		e = load_caps(&own, v, &kind);
-		v->caps_kind = d->kind;
-		v->caps_serial = kind.serial;
-	}
+	if (e == ERR_OK)
+		e = know_caps(c, v, d);
 	if (e != ERR_OK)
 		return e;
 	struct buf b = BUF_INIT;
@@ -383,8 +418,8 @@ enum err compat_view_why(struct call *c, struct compat_view *v, const struct dev
 			buf_str(&b, "; ...");
 			break;
 		}
-		buf_printf(&b, "%s%s%s%s%s%s%s", i > 0 ? "; " : "", names_model ? part->model : "", names_model && variant[0] != '\0' ? " " : "", variant,
-			names_model || variant[0] != '\0' ? ": " : "", text, "");
+		buf_printf(&b, "%s%s%s%s%s%s", i > 0 ? "; " : "", names_model ? part->model : "", names_model && variant[0] != '\0' ? " " : "", variant,
+			names_model || variant[0] != '\0' ? ": " : "", text);
 	}
 	*why = arena_strdup(c->arena, buf_cstr(&b));
 	buf_done(&b);
@@ -395,8 +430,32 @@ enum err compat_view_pick(struct call *c, struct compat_view *v, const struct de
 {
 	struct judging j = {.view = v, .allow_unknown = compats_allow_unknown(c->s->compats)};
 	const struct fleet_kind kind = *registry_kind(c->s->registry, d);
-	enum err e = ERR_OK;
+	enum err e = know_caps(c, v, d);
 	*artifact = 0;
+	for (size_t i = 0; e == ERR_OK && i < v->part_count; i++)
+		if (v->parts[i].version == version)
+			(void)judge_part(&j, i, registry_text(c->s->registry, kind.hardware), artifact);
+	return e;
+}
+
+/* Reasons of a variant's files, as words. */
+static const char *words_of(struct call *c, const struct compat_view *v, const struct judging *j)
+{
+	struct buf b = BUF_INIT;
+	for (unsigned i = 0; i < j->count && b.len < WHY_BYTES; i++)
+		buf_printf(&b, "%s%s", i > 0 ? "; " : "", text_of(c, v, &j->whys[i], v->caps));
+	const char *text = arena_strdup(c->arena, buf_cstr(&b));
+	buf_done(&b);
+	return text;
+}
+
+enum err compat_view_variant(struct call *c, struct compat_view *v, const struct device_state *d, int64_t artifact, enum compat *verdict,
+	const char **why)
+{
+	struct judging j = {.view = v, .allow_unknown = compats_allow_unknown(c->s->compats)};
+	const struct fleet_kind kind = *registry_kind(c->s->registry, d);
+	enum err e = ERR_OK;
+	*verdict = COMPAT_NO;
 	if (v->caps_kind != d->kind || v->caps_serial != kind.serial) {
 		struct call own = *c;
 		own.arena = v->scratch;
@@ -405,9 +464,17 @@ enum err compat_view_pick(struct call *c, struct compat_view *v, const struct de
 		v->caps_kind = d->kind;
 		v->caps_serial = kind.serial;
 	}
-	for (size_t i = 0; e == ERR_OK && i < v->part_count; i++)
-		if (v->parts[i].version == version)
-			(void)judge_part(&j, i, registry_text(c->s->registry, kind.hardware), artifact);
+	for (size_t i = 0; e == ERR_OK && i < v->part_count; i++) {
+		for (size_t k = 0; k < v->parts[i].count; k++) {
+			const struct piece *p = &v->parts[i].pieces[k];
+			if (p->id == artifact)
+				*verdict = judge_variant(&j, i, p->hardware, p->number, why != NULL);
+		}
+	}
+	if (e == ERR_OK && is_enough(&j, *verdict))
+		*verdict = COMPAT_YES;
+	if (e == ERR_OK && why != NULL)
+		*why = words_of(c, v, &j);
 	return e;
 }
 

@@ -341,6 +341,30 @@ enum err compats_may_run(struct call *c, int64_t release, const struct device_st
 	return compat_view_why(c, v, d, why);
 }
 
+enum err compats_variant(struct call *c, int64_t release, const struct device_state *d, int64_t artifact, enum compat *verdict, const char **why)
+{
+	struct compat_view *v;
+	*verdict = COMPAT_YES;
+	if (why != NULL)
+		*why = "";
+	if (c->s->compats == NULL)
+		return ERR_OK;
+	enum err e = view_of(c, release, &v);
+	return e == ERR_OK ? compat_view_variant(c, v, d, artifact, verdict, why) : e;
+}
+
+enum err compats_artifact(struct call *c, int64_t release, const struct device_state *d, int64_t artifact, enum compat *verdict, const char **why)
+{
+	struct compat_view *v;
+	*verdict = COMPAT_YES;
+	if (why != NULL)
+		*why = "";
+	if (c->s->compats == NULL)
+		return ERR_OK;
+	enum err e = view_of(c, release, &v);
+	return e == ERR_OK ? compat_view_artifact(c, v, d, artifact, verdict, why) : e;
+}
+
 enum err compats_pick(struct call *c, int64_t release, const struct component_row *component, const struct device_state *d, struct artifact_row *out)
 {
 	struct compat_view *v;

@@ -10,6 +10,7 @@
 #include "service/detect.h"
 #include "service/outbox.h"
 #include "service/registry_internal.h"
+#include "service/rollouts.h"
 #include "service/signing.h"
 
 #define SECRET_BYTES 32 /* of randomness; its text has twice as many digits */
@@ -158,7 +159,8 @@ enum err registry_set_class(struct call *c, struct device_state *d, uint32_t cla
 	bool is_same = registry_kind(r, d)->class == class;
 	registry_touch(r, d);
 	fleet_set_kind(&r->fleet, d, class);
-	return is_same ? ERR_OK : device_store_set_class(r->store, d->row, class, c->fault);
+	enum err e = is_same ? ERR_OK : device_store_set_class(r->store, d->row, class, c->fault);
+	return e == ERR_OK && !is_same ? rollouts_recheck_device(c, d->row) : e;
 }
 
 /* After its capabilities, its firmware or its release changed. */

@@ -181,13 +181,71 @@ static enum err choose_manifest(struct call *c, struct deployment_row *d, int64_
 	return releases_manifest_for(c, release, least > above ? least : above, &d->counter);
 }
 
+enum err deployment_exclude(struct call *c, struct rollout_live *live, struct deployment_row *d, const char *why)
+{
+	const char *device = device_name(c, d->device), *reason = arena_printf(c->arena, "it cannot run the release: %s", why);
+	struct buf b = BUF_INIT;
+	json_open_object(&b);
+	json_int(&b, "rollout", d->rollout);
+	json_int(&b, "deployment", d->id);
+	json_str(&b, "device", device);
+	json_str(&b, "reason", reason);
+	json_close_object(&b);
+	enum err e = deployment_set(c, d, DEPLOYMENT_CANCELLED, reason);
+	if (!e)
+		e = event_append(c, "deployment.excluded", rollout_resource(c, d->rollout), buf_cstr(&b));
+	buf_done(&b);
+	if (!e)
+		e = rollout_part_is_over(c, live, d);
+	const struct device_state *at = registry_by_row(c->s->registry, d->device);
+	return e || !at || at->deployment != d->id ? e : leave(c, d->device);
+}
+
+/* Whether the device can run what its rollout is about; a revert, and what it runs already, is never asked. */
+static enum err may_run(struct call *c, const struct deployment_row *d, int64_t release, bool *may, const char **why)
+{
+	const struct device_state *at = registry_by_row(c->s->registry, d->device);
+	*may = true;
+	return at && d->kind != DEPLOYMENT_SHAM ? compats_may_run(c, release, at, may, why) : ERR_OK;
+}
+
+/* What has not begun to run yet can still be left undone. */
+static bool is_on_its_way(enum deployment_status s)
+{
+	return s == DEPLOYMENT_OFFERED || s == DEPLOYMENT_DOWNLOADING || s == DEPLOYMENT_INSTALLING;
+}
+
+enum err rollouts_recheck_device(struct call *c, int64_t device)
+{
+	const struct device_state *at = registry_by_row(c->s->registry, device);
+	struct deployment_row d;
+	struct rollout_rows x;
+	const char *why;
+	bool may;
+	if (!at || !at->deployment || !c->s->rollouts)
+		return ERR_OK;
+	enum err e = deployment_get(c->s->rollouts->deployments, at->deployment, &d, c->arena, c->fault);
+	if (e || !is_on_its_way(d.state))
+		return e == ERR_NOT_FOUND ? ERR_OK : e;
+	e = rollout_load(c, d.rollout, &x);
+	if (!e)
+		e = may_run(c, &d, x.row.release, &may, &why);
+	return e || may ? e : deployment_exclude(c, x.live, &d, why);
+}
+
 enum err deployment_offer(struct call *c, struct rollout_live *live, struct deployment_row *d)
 {
 	struct rollout_row row;
+	const char *why;
+	bool may = true;
 	enum err e = rollout_get(c->s->rollouts->store, d->rollout, &row, c->arena, c->fault);
-	if (!e && d->kind == DEPLOYMENT_SHAM) /* a manifest that it does not have, or it would say that it runs it already */
+	if (!e)
+		e = may_run(c, d, row.release, &may, &why);
+	if (e || !may) /* it could when the stage was drawn */
+		return e ? e : deployment_exclude(c, live, d, why);
+	if (d->kind == DEPLOYMENT_SHAM) /* a manifest that it does not have, or it would say that it runs it already */
 		e = choose_manifest(c, d, d->prev_release, running_counter(c, d->device) + 1);
-	else if (!e)
+	else
 		e = choose_manifest(c, d, row.release, 0);
 	if (e)
 		return e;

@@ -9,6 +9,7 @@
 #include "core/score.h"
 #include "service/observe.h"
 #include "service/registry.h"
+#include "service/releases.h"
 #include "service/rollout_parts.h"
 #include "service/rollout_self.h"
 
@@ -246,9 +247,47 @@ static enum err check_target(struct call *c, const struct rollout_targets *t)
 {
 	if (t->count)
 		return ERR_OK;
+	const char *words = compat_table_words(c, &t->exclusions);
 	return fault_set(c->fault, ERR_INVALID, "/filter",
-		"no device is left: %lld match, of which %lld run the release already, %lld are in another rollout, %lld have hardware that it has nothing for",
-		(long long)t->matched, (long long)t->already, (long long)t->busy, (long long)t->incompatible);
+		"no device is left: %lld match, of which %lld run the release already, %lld are in another rollout, %lld have hardware that it has nothing for, "
+		"%lld cannot run it%s%s",
+		(long long)t->matched, (long long)t->already, (long long)t->busy, (long long)t->incompatible, (long long)t->excluded,
+		words[0] ? ": " : "", words);
+}
+
+/* With those who cannot run the release every stage would have devices, and without them one has none: that is not what was asked for. */
+static enum err check_stages(struct call *c, const struct rollout_live *live, const struct rollout_targets *t, const struct planned_stage *stages)
+{
+	struct planned_stage wished[ROLLOUT_STAGES_MAX + 1];
+	if (!t->excluded)
+		return ERR_OK;
+	(void)rollout_plan_stages(live, (int64_t)t->count + t->excluded, wished);
+	for (size_t i = 0; i < live->spec.stages.count; i++)
+		if (stages[i].planned == 0 && wished[i].planned > 0)
+			return fault_set(c->fault, ERR_INVALID, arena_printf(c->arena, "/stages/%zu", i),
+				"stage %s would be empty: %lld of %lld devices cannot run the release: %s", stages[i].name, (long long)t->excluded,
+				(long long)t->count + t->excluded, compat_table_words(c, &t->exclusions));
+	return ERR_OK;
+}
+
+/* Canaries by name of whom nobody can run the release. */
+static enum err check_named(struct call *c, const struct rollout_live *live)
+{
+	struct release_row release;
+	const char *why = "", *first = "";
+	size_t cannot = 0;
+	enum err e = live->spec.devices.count && c->s->compats ? releases_find(c, live->spec.release, &release) : ERR_NOT_FOUND;
+	if (e)
+		return e == ERR_NOT_FOUND ? ERR_OK : e;
+	for (size_t i = 0; i < live->spec.devices.count; i++) {
+		const struct device_state *d = registry_find(c->s->registry, live->spec.devices.items[i]);
+		bool may = true;
+		e = d ? compats_may_run(c, release.id, d, &may, &why) : ERR_OK;
+		if (e || may)
+			return e;
+		first = cannot++ ? first : why;
+	}
+	return fault_set(c->fault, ERR_INVALID, "/devices", "the canary would be empty: none of the %zu devices can run the release: %s", cannot, first);
 }
 
 static enum err check_config(struct call *c, const struct rollout_live *live, const struct judge_config *config, int64_t stage, bool refuse_weak)
@@ -362,6 +401,9 @@ static void write_target(const struct rollout_targets *t, struct buf *out)
 		json_close_object(out);
 	}
 	json_close_array(out);
+	json_int(out, "excluded", t->excluded);
+	json_key(out, "excluded_by");
+	compat_table_write(&t->exclusions, true, out);
 	json_close_object(out);
 }
 
@@ -459,6 +501,11 @@ enum err rollout_plan_begin(struct call *c, const struct rollout_live *live, con
 	if (e)
 		return e;
 	p->stage_count = rollout_plan_stages(live, (int64_t)targets->count, p->stages);
+	e = check_stages(c, live, targets, p->stages);
+	if (!e)
+		e = check_named(c, live);
+	if (e)
+		return e;
 	e = check_shadows(c, live, targets, p->stages, p->stage_count);
 	return e ? e : check_canary(c, live, p->stages, live->spec.stages.count, (int64_t)targets->count);
 }

@@ -32,6 +32,7 @@ struct rollout_scan {
 	struct arena *texts, *scratch;
 	struct rollout_targets targets; /* devices by malloc */
 	size_t room;
+	struct compat_view *compat; /* NULL in tests without it */
 	struct hardware_fit *fits; /* by number of the hardware */
 	size_t fit_room;
 	uint8_t *releases; /* by number of the release that a device runs */
@@ -269,6 +270,16 @@ static enum err scan_one(void *ctx, struct device_state *d)
 		s->targets.incompatible++;
 		return ERR_OK;
 	}
+	struct compat_fit *run = NULL;
+	if (s->compat)
+		e = compat_view_fit(s->c, s->compat, d, &run);
+	if (e)
+		return e;
+	if (run && !run->is_eligible) {
+		run->devices++;
+		s->targets.excluded++;
+		return ERR_OK;
+	}
 	if (!deployment_is_free(s->c, s->live, d)) {
 		s->targets.busy++;
 		return ERR_OK;
@@ -324,7 +335,10 @@ enum err rollout_scan_new(struct call *c, const struct rollout_live *live, int64
 	s->scratch = arena_new(SCRATCH_BYTES);
 	prepare(c, s);
 	targets_reserve(s, registry_size(c->s->registry) + 1);
-	e = registry_scan_new(c, live->spec.filter, group, &s->walk);
+	if (c->s->compats)
+		e = compat_view_new(c, release, &s->compat);
+	if (!e)
+		e = registry_scan_new(c, live->spec.filter, group, &s->walk);
 	if (e)
 		rollout_scan_free(s);
 	else
@@ -356,6 +370,11 @@ enum err rollout_scan_step(struct call *c, struct rollout_scan *s, const struct 
 	enum err e = registry_scan_step(c, s->walk, box, scan_one, s, is_done);
 	if (!e && *is_done)
 		write_gaps(s);
+	if (!e && *is_done && s->compat) {
+		struct call own = *c;
+		own.arena = s->texts;
+		compat_view_table(&own, s->compat, &s->targets.exclusions);
+	}
 	s->c = NULL;
 	return e;
 }
@@ -370,6 +389,7 @@ void rollout_scan_free(struct rollout_scan *s)
 	if (!s)
 		return;
 	registry_scan_free(s->walk);
+	compat_view_free(s->compat);
 	arena_free(s->texts);
 	arena_free(s->scratch);
 	free(s->targets.devices);
@@ -398,6 +418,8 @@ enum err rollout_targets(struct call *c, const struct rollout_live *live, int64_
 			out->gaps[i] = s->targets.gaps[i];
 			out->gaps[i].missing = arena_strdup(c->arena, out->gaps[i].missing);
 		}
+		if (s->compat)
+			compat_view_table(c, s->compat, &out->exclusions);
 	}
 	rollout_scan_free(s);
 	return e;
