@@ -212,7 +212,8 @@ void openapi_write(const struct route *const *tables, struct buf *out)
 	json_open_object(out);
 	for (const struct route *const *t = tables; *t != NULL; t++) {
 		for (const struct route *row = *t; row->method != NULL; row++) {
-			if (!mgmt_is_path(row->path) && !is_repeated(tables, row)) /* hawkBit's is described elsewhere */
+			bool is_ours = !mgmt_is_path(row->path) && strcmp(row->path, "/") != 0; /* hawkBit's is described elsewhere */
+			if (is_ours && !is_repeated(tables, row))
 				write_path(tables, row->path, out);
 		}
 	}
