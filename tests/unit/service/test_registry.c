@@ -27,7 +27,7 @@ static void test_create_shows_what_was_said(void **state)
 	struct world *w = *state;
 	static const struct device_attribute attributes[] = {{"region", "eu"}, {"floor", "3"}};
 	static const char *const tags[] = {"beta", "alpha"};
-	struct device_spec spec = {"dev-1", "Door 7", "esp32s3", attributes, 2, tags, 2};
+	struct device_spec spec = {.id = "dev-1", .name = "Door 7", .hardware = "esp32s3", .attributes = attributes, .attribute_count = 2, .tags = tags, .tag_count = 2};
 	struct device_state *d;
 	DO(w, registry_create(&w->c, &spec, &d));
 	assert_ptr_equal(registry_find(w->s.registry, "dev-1"), d);
