@@ -210,7 +210,7 @@ static void build_points(const struct telemetry_select *q, struct buf *sql)
 		return;
 	}
 	static const char columns[] = "SELECT received, ts, boot, seq, (SELECT model FROM symbol WHERE id = version), (SELECT text FROM symbol WHERE id = version),"
-	                              " type, value, report_points.rowid AS place, %d AS source";
+	                              " report_points.type, report_points.value, report_points.rowid AS place, %d AS source";
 	buf_str(sql, "SELECT * FROM (");
 	buf_printf(sql, columns, 0);
 	put_chunks_of(q, sql);
