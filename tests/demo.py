@@ -20,6 +20,7 @@ from harness import Broker, Server, Sim, tiny_model  # noqa: E402
 from harness.process import wait_for  # noqa: E402
 
 DEVICES = 500
+DDI = 50  # of them: devices with hawkBit's device API
 INTERVAL = "500ms"
 EFFECT = "kws=1.2.0:accuracy-0.08,latency*1.25"
 CLASSES = "esp32s3:50,nrf52:30,jetson:20"
@@ -116,7 +117,7 @@ def tell_how_to_play(server):
 def run(args, folder):
     broker = server = sim = None
     try:
-        say(f"starting a broker, a server and {DEVICES} devices of three hardware classes")
+        say(f"starting a broker, a server and {DEVICES} devices of three hardware classes; {DDI} of them speak hawkBit's device API")
         broker = Broker(folder / "broker")
         server = Server(args.build, folder / "server", broker.port)
         server.add_model("kws")
@@ -124,8 +125,10 @@ def run(args, folder):
             server.add_version("kws", version, pick_model(args, version))
             server.add_release(f"kws-{version}", {"kws": version})
         say("model kws has three versions of two variants each, and a signed release of each")
+        for key, value in (("minPollingTime", "00:00:01"), ("pollingTime", "00:00:01")):
+            server.session.put(f"{server.url}/rest/v1/system/configs/{key}", json={"value": value}, auth=("", server.token)).raise_for_status()
         token = server.enrolment_token()
-        sim = Sim(args.build, folder / "sim", server, DEVICES, enrol=token, classes=CLASSES, regions="eu,us", factory_release="kws-1.0.0",
+        sim = Sim(args.build, folder / "sim", server, DEVICES, ddi=DDI, api_token=server.token, enrol=token, classes=CLASSES, regions="eu,us", factory_release="kws-1.0.0",
                   factory_model="kws=1.0.0", factory_counter=1, interval=INTERVAL, report_retry="3s", effect=EFFECT, quiet=True)
         sim.wait_connected(DEVICES, 30)
         wait_for(lambda: server.running() == {"kws-1.0.0": DEVICES}, 30, "all devices are enrolled")

@@ -170,7 +170,7 @@ int main(int argc, char **argv)
 	raise_limits(s->options.devices);
 	s->loop = loop_new();
 	s->fetch = fetch_pool_new(s->loop, 64);
-	s->talk = fetch_pool_new(s->loop, 64);
+	s->talk = fetch_pool_new(s->loop, 256);
 	s->log = open_log(s->options.log_file);
 	s->ack_log = open_log(s->options.ack_log_file);
 	if (!(s->options.key_file ? read_key(s) : ask_key(s))) {

@@ -1,6 +1,7 @@
 """Mixed fleets: simulated devices of our agent and of hawkBit's DDI in the same rollouts, canaries, gates and reverts."""
 import collections
 import json
+import subprocess
 
 import pytest
 
@@ -38,6 +39,13 @@ def running(server):
 
 def everywhere(release, devices=DEVICES, ddi=DDI):
     return {("aviary", release): devices - ddi, ("ddi", release): ddi}
+
+
+@pytest.mark.parametrize("words", [["--ddi", "11"], ["--ddi", "101%"], ["--ddi", "-1"], ["--ddi", "x"], ["--ddi", ""],
+                                   ["--ddi", "5", "--gateway", "a", "--api-token", "b"]])
+def test_wrong_words(build, words):
+    done = subprocess.run([build / "aviary-sim", *words], capture_output=True, text=True, timeout=10)
+    assert done.returncode == 2 and words[-2] in done.stderr, done
 
 
 def test_a_good_version_reaches_both_kinds(plant, make_sim):
