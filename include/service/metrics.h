@@ -50,6 +50,8 @@
 	X(DDI_REFRESHED, "counter", "aviary_ddi_refreshed_total", "", "DDI devices whose answer was worked out anew from the database") \
 	X(DDI_STRETCH, "gauge", "aviary_ddi_stretch_percent", "", "how much longer than set the intervals of polls are, for load") \
 	X(DDI_REFUSED, "counter", "aviary_ddi_refused_total", "", "requests of DDI devices that did not prove who they are") \
+	X(PROFILE_CELLS, "gauge", "aviary_profile_cells", "", "contexts of variants on classes of hardware that have a learned profile") \
+	X(PROFILES_REFUSED, "counter", "aviary_profiles_refused_total", "", "reports that found no room for a profile") \
 	X(EVENTS, "counter", "aviary_events_total", "", "events appended") \
 	X(JOBS_RUNNING, "gauge", "aviary_jobs_running", "", "jobs in the pool, waiting ones included") \
 	X(RESIDENT_BYTES, "gauge", "process_resident_memory_bytes", "", "resident memory") \

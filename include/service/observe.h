@@ -23,6 +23,14 @@ bool observe_baseline(struct call *c, int64_t device, const char *metric, struct
 /* One half of it, for the spread between two windows of the same device: 0 = the older, complete one, 1 = the one being filled. */
 bool observe_baseline_half(struct call *c, int64_t device, const char *metric, int half, struct metric_accum *a, struct ddsketch *s);
 
+/* The same, of reports that named this version, as far as all of them were received at since_ms or later: false where some may be older. */
+struct observe_of_version {
+	int64_t device;
+	const char *model, *version;
+	int64_t since_ms; /* 0: any time */
+};
+bool observe_version_baseline(struct call *c, const struct observe_of_version *of, const char *metric, struct metric_accum *a, struct ddsketch *s);
+
 /* Only how many reports of some metrics the baseline has, which costs next to nothing: no sketch is merged. reports[i] is what accum_point would
  * say for wanted[i]'s kind: 0 when none of its reports gave what the kind needs. At most 64. */
 struct observe_wanted {

@@ -63,10 +63,12 @@ struct desired_target {
 	const char *action;  /* "install" or "revert" */
 	int64_t timeout_ms;
 	bool has_deployment; /* something is to be done */
+	const char *parts;   /* artifacts of the release, for selection_artifact; NULL: as it runs them, or by hardware */
 	struct {             /* what it should run beside that, without acting on it */
 		int64_t release;    /* row id; 0: nothing */
 		int64_t counter, deployment, timeout_ms;
 		int attempt;
+		const char *parts;
 	} shadow;
 };
 AVIARY_MUST_CHECK enum err rollouts_desired(struct call *c, int64_t device, struct desired_target *out);

@@ -22,6 +22,10 @@ struct value_listener { /* of observe_on_values and observe_on_begin */
 	void (*on_value)(void *ctx, int64_t device, const char *metric, double value, int64_t received_ms);
 	void *ctx;
 };
+struct log_listener { /* of telemetry_listen */
+	void (*fn)(void *ctx, int64_t batch, const struct log_report *r);
+	void *ctx;
+};
 struct pending_window { /* its past is still to be read from the log */
 	int64_t device, rollout, stage;
 };
@@ -49,6 +53,7 @@ struct telemetry {
 	size_t hook_count;
 	struct value_listener listeners[TELEMETRY_LISTENERS_MAX];
 	size_t listener_count;
+	struct log_listener log_listener; /* fn NULL: none */
 	struct telemetry_companion companion; /* report NULL: none */
 	struct telemetry_counters counters;
 	_Atomic int64_t log_bytes, failures; /* counted by the writer thread */

@@ -26,6 +26,9 @@ struct deployment_row {
 	enum deployment_kind kind;
 	enum deployment_status state;
 	const char *reason; /* arena, or the caller's */
+	/* service/selection.h; NULL: by hardware. Of the rollout's release, and of the one before. */
+	const char *parts, *prev_parts;
+	int64_t not_before; /* withheld until then; 0: not */
 };
 AVIARY_MUST_CHECK enum err deployment_insert(struct deployment_store *s, struct deployment_row *row, struct fault *f); /* sets row->id */
 /* Writes everything that may change; `before` is the state that the row had: the stage's counts follow. */
@@ -54,9 +57,9 @@ AVIARY_MUST_CHECK enum err deployment_shams_of_block(struct deployment_store *s,
 /* How many deployments of a block's members, canary and shams, are not over. */
 AVIARY_MUST_CHECK enum err deployment_unfinished_of_block(struct deployment_store *s, int64_t rollout, int64_t stage, int64_t block, int64_t *count,
 	struct fault *f);
-/* Canaries of a stage that wait to be offered, oldest first. */
-AVIARY_MUST_CHECK enum err deployment_waiting_canaries(struct deployment_store *s, int64_t rollout, int64_t stage, int64_t limit,
-	struct deployment_row **rows, size_t *count, struct arena *a, struct fault *f);
+/* Of a stage, canaries or others that wait to be offered and are not withheld now, with an id above `after`, oldest first. Not shams. */
+AVIARY_MUST_CHECK enum err deployment_waiting(struct deployment_store *s, int64_t rollout, int64_t stage, bool canaries, int64_t now_ms, int64_t after,
+	int64_t limit, struct deployment_row **rows, size_t *count, struct arena *a, struct fault *f);
 /* Deadlines that have passed, any rollout. */
 AVIARY_MUST_CHECK enum err deployment_overdue(struct deployment_store *s, int64_t now_ms, int64_t limit, struct deployment_row **rows,
 	size_t *count, struct arena *a, struct fault *f);

@@ -11,10 +11,10 @@
 #include "base/str.h"
 #include "net/http.h"
 #include "service/catalog.h"
-#include "service/compats.h"
 #include "service/registry.h"
 #include "service/releases.h"
 #include "service/rollouts.h"
+#include "service/selection.h"
 #include "service/signing.h"
 #include "service/unit.h"
 
@@ -63,8 +63,8 @@ static void put_artifact(struct api_request *rq, const struct artifact_row *a)
 	json_close_object(&rq->out);
 }
 
-/* The variants for this device's hardware. A component without one is left out: the device refuses the release and says so. */
-static enum err put_artifacts(struct api_request *rq, const struct device_state *d, int64_t release)
+/* The variants that were chosen for this device. A component without one is left out: the device refuses the release and says so. */
+static enum err put_artifacts(struct api_request *rq, const struct device_state *d, int64_t release, const char *parts)
 {
 	struct component_row *components = NULL;
 	size_t count = 0;
@@ -73,7 +73,7 @@ static enum err put_artifacts(struct api_request *rq, const struct device_state 
 	json_open_array(&rq->out);
 	for (size_t i = 0; e == ERR_OK && i < count; i++) {
 		struct artifact_row artifact;
-		e = compats_pick(&rq->call, release, &components[i], d, &artifact);
+		e = selection_artifact(&rq->call, d, parts, release, &components[i], &artifact);
 		if (e == ERR_OK)
 			put_artifact(rq, &artifact);
 		else if (e == ERR_NOT_FOUND)
@@ -83,7 +83,7 @@ static enum err put_artifacts(struct api_request *rq, const struct device_state 
 	return e;
 }
 
-static enum err put_release(struct api_request *rq, const struct device_state *d, int64_t id, int64_t counter)
+static enum err put_release(struct api_request *rq, const struct device_state *d, int64_t id, int64_t counter, const char *parts)
 {
 	struct release_row release;
 	struct manifest_row manifest;
@@ -99,7 +99,7 @@ static enum err put_release(struct api_request *rq, const struct device_state *d
 	put_base64(rq, "manifest", manifest.bytes, manifest.len);
 	put_base64(rq, "signature", manifest.signature, ED25519_SIGNATURE_BYTES);
 	json_str(&rq->out, "key_id", manifest.key_id);
-	e = put_artifacts(rq, d, id);
+	e = put_artifacts(rq, d, id, parts);
 	json_close_object(&rq->out);
 	return e;
 }
@@ -122,7 +122,7 @@ static enum err put_shadow(struct api_request *rq, const struct device_state *d,
 	json_str(&rq->out, "id", arena_printf(rq->call.arena, "d-%lld", (long long)t->shadow.deployment));
 	json_int(&rq->out, "attempt", t->shadow.attempt);
 	json_int(&rq->out, "timeout_ms", t->shadow.timeout_ms);
-	enum err e = put_release(rq, d, t->shadow.release, t->shadow.counter);
+	enum err e = put_release(rq, d, t->shadow.release, t->shadow.counter, t->shadow.parts);
 	json_close_object(&rq->out);
 	return e;
 }
@@ -143,7 +143,7 @@ static enum err put_document(struct api_request *rq, const struct device_state *
 	if (target.has_deployment)
 		put_deployment(rq, &target);
 	if (target.release != 0)
-		e = put_release(rq, d, target.release, target.counter);
+		e = put_release(rq, d, target.release, target.counter, target.parts);
 	if (e == ERR_OK && target.shadow.release != 0)
 		e = put_shadow(rq, d, &target);
 	json_raw(&rq->out, "config", config);
@@ -188,14 +188,14 @@ static enum err get_desired(struct api_request *rq)
 /* ---- artifacts ---- */
 
 /* Whether it is one of the variants of a release that are chosen for the device. */
-static enum err find_in_release(struct api_request *rq, const struct device_state *d, int64_t release, const char *sha256, struct artifact_row *out,
-	bool *is_found)
+static enum err find_in_release(struct api_request *rq, const struct device_state *d, int64_t release, const char *parts, const char *sha256,
+	struct artifact_row *out, bool *is_found)
 {
 	struct component_row *components = NULL;
 	size_t count = 0;
 	enum err e = release != 0 ? releases_components(&rq->call, release, &components, &count) : ERR_OK;
 	for (size_t i = 0; e == ERR_OK && i < count && !*is_found; i++) {
-		e = compats_pick(&rq->call, release, &components[i], d, out);
+		e = selection_artifact(&rq->call, d, parts, release, &components[i], out);
 		*is_found = e == ERR_OK && strcmp(out->sha256, sha256) == 0;
 		e = e == ERR_NOT_FOUND ? ERR_OK : e;
 	}
@@ -209,9 +209,9 @@ static enum err find_artifact(struct api_request *rq, const struct device_state 
 	bool is_found = false;
 	enum err e = rollouts_desired(&rq->call, d->row, &target);
 	if (e == ERR_OK)
-		e = find_in_release(rq, d, target.release, sha256, out, &is_found);
+		e = find_in_release(rq, d, target.release, target.parts, sha256, out, &is_found);
 	if (e == ERR_OK && !is_found)
-		e = find_in_release(rq, d, target.shadow.release, sha256, out, &is_found);
+		e = find_in_release(rq, d, target.shadow.release, target.shadow.parts, sha256, out, &is_found);
 	return e != ERR_OK || is_found ? e : fault_set(rq->call.fault, ERR_NOT_FOUND, "", "this artifact is not part of what the device should run");
 }
 

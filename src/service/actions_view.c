@@ -4,6 +4,7 @@
 
 #include "service/actions_inside.h"
 #include "service/releases.h"
+#include "service/selection.h"
 #include "service/unit.h"
 
 /* ---- one action ---- */
@@ -175,23 +176,36 @@ static const char *known(const char *digest)
 	return digest && digest[0] ? digest : NULL;
 }
 
-static enum err read_files(struct call *c, const struct device_state *d, int64_t release, int64_t version, struct action_file **out, size_t *count)
+/* Those of the variant that was chosen for the device; all that there are for its hardware where none was. */
+static enum err read_files(struct call *c, const struct device_state *d, const struct action_here *h, int64_t version, struct action_file **out,
+	size_t *count)
 {
 	struct file_row *rows;
-	enum err e = action_files(c->s->actions->store, release, version, registry_text(c->s->registry, d->hardware), &rows, count, c->arena, c->fault);
+	size_t found = 0;
+	const char *parts = h->row.is_revert ? h->d.prev_parts : h->d.parts;
+	enum err e = action_files(c->s->actions->store, h->row.release, version, registry_text(c->s->registry, d->hardware), &rows, &found, c->arena,
+		c->fault);
+	*count = 0;
 	if (e)
 		return e;
-	*out = arena_array(c->arena, *count, sizeof **out);
-	for (size_t i = 0; i < *count; i++)
-		(*out)[i] = (struct action_file){.id = rows[i].id, .name = rows[i].file_name, .sha256 = rows[i].sha256, .sha1 = known(rows[i].sha1),
+	*out = arena_array(c->arena, found, sizeof **out);
+	for (size_t i = 0; i < found; i++) {
+		bool is_part;
+		e = selection_has_file(c, parts, version, rows[i].id, &is_part);
+		if (e)
+			return e;
+		if (!is_part)
+			continue;
+		(*out)[(*count)++] = (struct action_file){.id = rows[i].id, .name = rows[i].file_name, .sha256 = rows[i].sha256, .sha1 = known(rows[i].sha1),
 			.md5 = known(rows[i].md5), .size_bytes = rows[i].size_bytes, .created_at = rows[i].created_at};
+	}
 	return ERR_OK;
 }
 
-static enum err read_chunks(struct call *c, const struct device_state *d, int64_t release, struct action_document *out)
+static enum err read_chunks(struct call *c, const struct device_state *d, const struct action_here *h, struct action_document *out)
 {
 	struct component_row *rows = NULL;
-	enum err e = releases_components(c, release, &rows, &out->count);
+	enum err e = releases_components(c, h->row.release, &rows, &out->count);
 	if (e)
 		return e;
 	out->chunks = arena_array(c->arena, out->count, sizeof *out->chunks);
@@ -201,7 +215,7 @@ static enum err read_chunks(struct call *c, const struct device_state *d, int64_
 			.version = rows[i].version_text, .module = rows[i].version};
 		e = action_title(c->s->actions->store, k->module, &k->name, &k->version, c->arena, c->fault);
 		if (!e)
-			e = read_files(c, d, release, k->module, &k->files, &k->count);
+			e = read_files(c, d, h, k->module, &k->files, &k->count);
 	}
 	return e;
 }
@@ -270,7 +284,7 @@ enum err actions_document(struct call *c, struct device_state *d, int64_t action
 	if (base == ACTION_BASE_DEPLOYMENT)
 		e = note_retrieved(c, &h);
 	if (!e)
-		e = read_chunks(c, d, h.row.release, out);
+		e = read_chunks(c, d, &h, out);
 	set_handling(&h, st, c->now_ms, out);
 	return e;
 }
@@ -294,5 +308,5 @@ enum err actions_files(struct call *c, struct device_state *d, int64_t module, i
 		is_part = is_part || rows[i].version == module;
 	if (e == ERR_NOT_FOUND || (!e && !is_part))
 		return fault_set(c->fault, ERR_NOT_FOUND, "", "no active action of the device has this module");
-	return e ? e : read_files(c, d, h.row.release, module, out, count);
+	return e ? e : read_files(c, d, &h, module, out, count);
 }

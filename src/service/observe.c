@@ -2,8 +2,11 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "service/telemetry_inside.h"
+
+#define HALVES_REMEMBERED 2 /* a baseline's older half is so old at most (service/tracks.c) */
 
 static bool empty(struct metric_accum *a, struct ddsketch *s)
 {
@@ -44,6 +47,26 @@ bool observe_baseline_half(struct call *c, int64_t device, const char *metric, i
 {
 	assert(half == 0 || half == 1);
 	return merge_baseline(c, device, metric, half == 0 ? OLDER : CURRENT, a, s);
+}
+
+bool observe_version_baseline(struct call *c, const struct observe_of_version *of, const char *metric, struct metric_accum *a, struct ddsketch *s)
+{
+	const struct telemetry *t = c->s->telemetry;
+	const struct track *k = tracks_find(t->tracks, of->device);
+	const struct symbol *y = symbols_find_metric(t->symbols, metric);
+	int64_t half_ms = t->o.baseline_ms > 1 ? t->o.baseline_ms / 2 : 1;
+	empty(a, s);
+	for (size_t i = 0; k != NULL && y != NULL && i < k->baseline_count; i++) {
+		const struct baseline *b = &k->baselines[i];
+		const struct symbol *version = symbols_get(t->symbols, b->version);
+		if (b->metric != y->id || version == NULL || strcmp(version->text, of->version) != 0 || strcmp(version->model, of->model) != 0)
+			continue;
+		if (b->half * half_ms >= of->since_ms)
+			cell_merge(&b->current, a, s);
+		if ((b->half - HALVES_REMEMBERED) * half_ms >= of->since_ms)
+			cell_merge(&b->older, a, s);
+	}
+	return a->reports > 0;
 }
 
 int64_t observe_metric(struct call *c, const char *metric)

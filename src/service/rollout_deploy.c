@@ -10,6 +10,7 @@
 #include "service/registry.h"
 #include "service/releases.h"
 #include "service/rollout_parts.h"
+#include "service/selection.h"
 #include "store/db.h"
 
 void deployment_set_active(struct call *c, int64_t device, int64_t deployment)
@@ -233,16 +234,30 @@ enum err rollouts_recheck_device(struct call *c, int64_t device)
 	return e || may ? e : deployment_exclude(c, x.live, &d, why);
 }
 
+/* Which variants it gets, and whether now. Where not, that is noted, and *is_offered is false. */
+static enum err choose_variants(struct call *c, struct rollout_live *live, struct deployment_row *d, int64_t release, bool *is_offered)
+{
+	enum selection_outcome outcome;
+	enum err e = selection_offer(c, d, release, &outcome);
+	*is_offered = !e && outcome == SELECTION_GO;
+	if (e || *is_offered)
+		return e;
+	return outcome == SELECTION_WAIT ? write_state(c, d, d->state) : deployment_exclude(c, live, d, d->reason);
+}
+
 enum err deployment_offer(struct call *c, struct rollout_live *live, struct deployment_row *d)
 {
 	struct rollout_row row;
 	const char *why;
-	bool may = true;
+	bool may = true, is_chosen = false;
 	enum err e = rollout_get(c->s->rollouts->store, d->rollout, &row, c->arena, c->fault);
 	if (!e)
 		e = may_run(c, d, row.release, &may, &why);
 	if (e || !may) /* it could when the stage was drawn */
 		return e ? e : deployment_exclude(c, live, d, why);
+	e = choose_variants(c, live, d, row.release, &is_chosen);
+	if (e || !is_chosen)
+		return e;
 	if (d->kind == DEPLOYMENT_SHAM) /* a manifest that it does not have, or it would say that it runs it already */
 		e = choose_manifest(c, d, d->prev_release, running_counter(c, d->device) + 1);
 	else
@@ -466,6 +481,10 @@ static enum err on_progress(struct call *c, struct deployment_row *d, enum repor
 	e = deployment_set(c, d, to, reason ? reason : "");
 	if (!e && to == DEPLOYMENT_SUCCEEDED)
 		e = alert_resolve(c, "install.failed", arena_printf(c->arena, "devices/%s", device_name(c, d->device)));
+	if (!e && to == DEPLOYMENT_SUCCEEDED && d->kind == DEPLOYMENT_INSTALL)
+		e = selection_installed(c, d->device, x.row.release, d->parts);
+	if (!e && to == DEPLOYMENT_REVERTED)
+		e = selection_installed(c, d->device, d->prev_release, d->prev_parts);
 	if (!e && to == DEPLOYMENT_SUCCEEDED)
 		e = rollout_part_is_over(c, x.live, d);
 	bool came_too_late = to == DEPLOYMENT_SUCCEEDED && (x.status == ROLLOUT_REVERTING || x.status == ROLLOUT_REVERTED);
@@ -512,6 +531,7 @@ static enum err desired_shadow(struct call *c, const struct deployment_row *d, i
 	if (e)
 		return e;
 	out->shadow.release = release;
+	out->shadow.parts = d->parts;
 	out->shadow.counter = d->counter;
 	out->shadow.deployment = d->id;
 	out->shadow.attempt = (int)d->attempt;
@@ -539,6 +559,7 @@ enum err rollouts_desired(struct call *c, int64_t device, struct desired_target 
 	bool is_revert = is_revert_on_offer(d.state);
 	bool is_new = d.kind == DEPLOYMENT_INSTALL && !is_revert && (is_on_offer(d.state) || d.state == DEPLOYMENT_SUCCEEDED);
 	out->release = is_new ? row.release : d.prev_release;
+	out->parts = is_new ? d.parts : d.prev_parts;
 	if (d.kind == DEPLOYMENT_SHADOW) {
 		e = active && is_shadow_on(d.state) ? desired_shadow(c, &d, row.release, out) : ERR_OK;
 		if (e)

@@ -198,11 +198,6 @@ static enum err take_back_one(struct call *c, struct rollout_rows *x, struct dep
 	return deployment_take_back(c, x->live, d);
 }
 
-static enum err offer_one(struct call *c, struct rollout_rows *x, struct deployment_row *d)
-{
-	return deployment_offer(c, x->live, d);
-}
-
 static enum err carry_out_all(struct call *c, struct rollout_rows *x, const struct rollout_decision *d, struct rollout_piece *p)
 {
 	enum err e = ERR_OK;
@@ -218,17 +213,22 @@ static enum err carry_out_all(struct call *c, struct rollout_rows *x, const stru
 	return e;
 }
 
-/* Canaries first: when they begin must not depend on whether others wait. */
-static enum err offer_canaries(struct call *c, struct rollout_rows *x, int64_t stage, uint32_t most, struct rollout_piece *p, uint32_t *moved)
+/* As many as may; whoever is withheld counts for nothing, and is not asked again before its time. */
+static enum err offer_waiting(struct call *c, struct rollout_rows *x, int64_t stage, bool canaries, uint32_t most, struct rollout_piece *p,
+	uint32_t *moved)
 {
+	int64_t after = 0;
 	for (;;) {
 		struct deployment_row *rows;
 		size_t count;
-		enum err e = deployment_waiting_canaries(c->s->rollouts->deployments, x->row.id, stage, PAGE, &rows, &count, c->arena, c->fault);
-		for (size_t i = 0; i < count && !e; i++, ++*moved) {
+		enum err e = deployment_waiting(c->s->rollouts->deployments, x->row.id, stage, canaries, c->now_ms, after, PAGE, &rows, &count, c->arena,
+			c->fault);
+		for (size_t i = 0; i < count && !e; i++) {
 			if (*moved == most || rollout_piece_is_over(p))
 				return ERR_OK;
 			e = deployment_offer(c, x->live, &rows[i]);
+			after = rows[i].id;
+			*moved += rows[i].state == DEPLOYMENT_OFFERED;
 		}
 		if (e || count < PAGE)
 			return e;
@@ -241,10 +241,10 @@ static enum err offer_some(struct call *c, struct rollout_rows *x, const struct 
 	enum err e = ERR_OK;
 	for (int i = 0; i < (int)x->stage_count && !e && !p->more; i++) {
 		uint32_t canaries = 0, others = 0;
-		if (d->offers[i])
-			e = offer_canaries(c, x, i, d->offers[i], p, &canaries);
+		if (d->offers[i]) /* canaries first: when they begin must not depend on whether others wait */
+			e = offer_waiting(c, x, i, true, d->offers[i], p, &canaries);
 		if (!e && canaries < d->offers[i] && !p->more && i != d->held_stage)
-			e = each_in_state(c, x, i, DEPLOYMENT_WAITING, d->offers[i] - canaries, p, &others, offer_one);
+			e = offer_waiting(c, x, i, false, d->offers[i] - canaries, p, &others);
 		offered += canaries + others;
 	}
 	rate_take(&x->live->rate, &x->live->rate_state, offered);

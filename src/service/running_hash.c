@@ -10,6 +10,7 @@
 #include "service/alerts.h"
 #include "service/registry.h"
 #include "service/releases.h"
+#include "service/selection.h"
 
 static const char *cause(void)
 {
@@ -35,13 +36,16 @@ static enum err expected(struct call *c, const struct device_state *d, int64_t r
 {
 	struct component_row *rows;
 	struct artifact_row artifact;
+	const char *parts = NULL;
 	size_t count;
 	*sha256 = NULL;
 	enum err e = releases_components(c, release, &rows, &count);
+	if (e == ERR_OK)
+		e = selection_parts(c, d->row, release, &parts);
 	for (size_t i = 0; e == ERR_OK && i < count; i++) {
 		if (strcmp(rows[i].model, model) != 0)
 			continue;
-		e = releases_pick_artifact(c, release, rows[i].version, registry_text(c->s->registry, d->hardware), &artifact);
+		e = selection_artifact(c, d, parts, release, &rows[i], &artifact);
 		*sha256 = e == ERR_OK ? artifact.sha256 : NULL;
 		return e == ERR_NOT_FOUND ? ERR_OK : e;
 	}

@@ -432,6 +432,33 @@ enum err telemetry_companion_load(struct telemetry *t, void (*row)(void *, const
 	return telemetry_store_each_batch(t->store, from, replay_companion, t, f);
 }
 
+/* ---- the listener ---- */
+
+void telemetry_listen(struct telemetry *t, void (*fn)(void *ctx, int64_t batch, const struct log_report *r), void *ctx)
+{
+	t->log_listener = (struct log_listener){fn, ctx};
+}
+
+static void tell_batch_again(void *ctx, const struct stored_batch *b)
+{
+	struct telemetry *t = ctx;
+	struct report_log_reader reader;
+	struct log_report r;
+	report_log_open(&reader, b->data, b->len, b->first_ms);
+	while (report_log_next(&reader, 0, &r))
+		t->log_listener.fn(t->log_listener.ctx, b->id, &r);
+}
+
+enum err telemetry_tell_again(struct telemetry *t, int64_t after, struct fault *f)
+{
+	return t->log_listener.fn != NULL ? telemetry_store_each_batch(t->store, after, tell_batch_again, t, f) : ERR_OK;
+}
+
+int64_t telemetry_settled(const struct telemetry *t)
+{
+	return t->settled;
+}
+
 static void seal_companion(struct telemetry *t, struct telemetry_batch *b, int64_t now_ms)
 {
 	if (t->companion.seal != NULL)
@@ -460,6 +487,8 @@ static void apply(struct telemetry *t, const struct stored_batch *b)
 			tell_values(t, r);
 		if (t->companion.report != NULL)
 			t->companion.report(t->companion.ctx, &r);
+		if (t->log_listener.fn != NULL)
+			t->log_listener.fn(t->log_listener.ctx, b->id, &r);
 		track_apply(t->tracks, k, &r, telemetry_model_of(t->symbols, r.version));
 	}
 	assert(!reader.is_broken); /* we wrote it ourselves */

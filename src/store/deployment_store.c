@@ -9,11 +9,12 @@
 
 #define COLUMNS                                                                                                        \
 	"id, rollout, stage, device, role, state, attempt, prev_release, progress, reason, offered_at, deadline_at, "     \
-	"ended_at, reverts, counter, updated_at, kind, action, cancelling, confirm"
+	"ended_at, reverts, counter, updated_at, kind, action, cancelling, confirm, parts, prev_parts, not_before"
 
 #define COLUMNS_D                                                                                                      \
 	"d.id, d.rollout, d.stage, d.device, d.role, d.state, d.attempt, d.prev_release, d.progress, d.reason, d.offered_at, "  \
-	"d.deadline_at, d.ended_at, d.reverts, d.counter, d.updated_at, d.kind, d.action, d.cancelling, d.confirm"
+	"d.deadline_at, d.ended_at, d.reverts, d.counter, d.updated_at, d.kind, d.action, d.cancelling, d.confirm, " \
+	"d.parts, d.prev_parts, d.not_before"
 
 enum {
 	ST_INSERT,
@@ -23,7 +24,7 @@ enum {
 	ST_NEWEST_INSTALL,
 	ST_EXISTS,
 	ST_IN_STATE,
-	ST_WAITING_CANARIES,
+	ST_WAITING,
 	ST_ASIDE,
 	ST_SHAMS_OF_BLOCK,
 	ST_UNFINISHED_OF_BLOCK,
@@ -46,15 +47,16 @@ static const struct statement statements[ST_COUNT] = {
 	[ST_INSERT] = {"INSERT INTO deployment (rollout, stage, device, role, state, attempt, prev_release, updated_at, kind) VALUES (?1, ?2, ?3, ?4, "
 		"?5, ?6, ?7, ?8, ?9)", false},
 	[ST_UPDATE] = {"UPDATE deployment SET stage = ?2, state = ?3, attempt = ?4, progress = ?5, reason = ?6, offered_at = ?7, deadline_at = ?8, "
-		"ended_at = ?9, reverts = ?10, counter = ?11, updated_at = ?12, action = ?13, cancelling = ?14, confirm = ?15 WHERE id = ?1", false},
+		"ended_at = ?9, reverts = ?10, counter = ?11, updated_at = ?12, action = ?13, cancelling = ?14, confirm = ?15, "
+		"parts = ?16, prev_parts = ?17, not_before = ?18 WHERE id = ?1", false},
 	[ST_GET] = {"SELECT " COLUMNS " FROM deployment WHERE id = ?1", false},
 	[ST_NEWEST] = {"SELECT " COLUMNS " FROM deployment WHERE device = ?1 ORDER BY id DESC LIMIT 1", false},
 	[ST_NEWEST_INSTALL] = {"SELECT " COLUMNS " FROM deployment WHERE device = ?1 AND kind = 'install' ORDER BY id DESC LIMIT 1", false},
 	[ST_EXISTS] = {"SELECT 1 FROM deployment WHERE rollout = ?1 AND device = ?2 AND kind = 'install'", false},
 	[ST_IN_STATE] = {"SELECT " COLUMNS " FROM deployment WHERE rollout = ?1 AND stage = ?2 AND state = ?3 AND kind = ?5 "
 		"AND id > ?6 ORDER BY id LIMIT ?4", false},
-	[ST_WAITING_CANARIES] = {"SELECT " COLUMNS " FROM deployment WHERE rollout = ?1 AND stage = ?2 AND state = 'waiting' AND role = 'canary' "
-		"ORDER BY id LIMIT ?3", false},
+	[ST_WAITING] = {"SELECT " COLUMNS " FROM deployment WHERE rollout = ?1 AND stage = ?2 AND state = 'waiting' AND kind <> 'sham' "
+		"AND (role = 'canary') = ?3 AND id > ?4 AND coalesce(not_before, 0) <= ?5 ORDER BY id LIMIT ?6", false},
 	[ST_ASIDE] = {"SELECT " COLUMNS " FROM deployment WHERE rollout = ?1 AND stage = ?2 AND device > ?3 AND kind <> 'install' "
 		"ORDER BY device LIMIT ?4", false},
 	[ST_SHAMS_OF_BLOCK] = {"SELECT " COLUMNS_D " FROM block_member b JOIN deployment d ON d.rollout = b.rollout AND d.stage = b.stage AND "
@@ -132,6 +134,9 @@ static void read_row(struct stmt *st, struct deployment_row *r, struct arena *a)
 		.action = stmt_int(st, 17),
 		.cancelling = stmt_int(st, 18),
 		.confirm = (int)stmt_int(st, 19),
+		.parts = arena_strdup(a, stmt_text(st, 20)),
+		.prev_parts = arena_strdup(a, stmt_text(st, 21)),
+		.not_before = stmt_int(st, 22),
 	};
 	bool is_known = deployment_status_parse(stmt_text(st, 5), &r->state);
 	is_known = is_known && deployment_kind_parse(stmt_text(st, 16), &r->kind);
@@ -221,6 +226,9 @@ enum err deployment_update(struct deployment_store *s, const struct deployment_r
 	bind_optional(st, 13, row->action);
 	bind_optional(st, 14, row->cancelling);
 	stmt_bind_int(st, 15, row->confirm);
+	stmt_bind_text(st, 16, row->parts);
+	stmt_bind_text(st, 17, row->prev_parts);
+	bind_optional(st, 18, row->not_before);
 	enum err e = stmt_run(st, f);
 	if (e || before == row->state)
 		return e;
@@ -257,13 +265,16 @@ enum err deployment_exists(struct deployment_store *s, int64_t rollout, int64_t 
 	return e;
 }
 
-enum err deployment_waiting_canaries(struct deployment_store *s, int64_t rollout, int64_t stage, int64_t limit,
+enum err deployment_waiting(struct deployment_store *s, int64_t rollout, int64_t stage, bool canaries, int64_t now_ms, int64_t after, int64_t limit,
 	struct deployment_row **rows, size_t *count, struct arena *a, struct fault *f)
 {
-	struct stmt *st = s->st[ST_WAITING_CANARIES];
+	struct stmt *st = s->st[ST_WAITING];
 	stmt_bind_int(st, 1, rollout);
 	stmt_bind_int(st, 2, stage);
-	stmt_bind_int(st, 3, limit);
+	stmt_bind_int(st, 3, canaries);
+	stmt_bind_int(st, 4, after);
+	stmt_bind_int(st, 5, now_ms);
+	stmt_bind_int(st, 6, limit);
 	return read_all(st, rows, count, a, f);
 }
 
