@@ -17,9 +17,10 @@
 #include "core/names.h"
 #include "core/offload_policy_rule.h"
 
-/* The member `offload` of a configuration, by model:
+/* The member `offload` of a desired document, by model:
  *   {"kws":{"margin":0.12,"audit":0.01,"link":"metered","battery":20,"per_hour":60,"endpoint":"https://...","rev":3}}
- * margin and audit from 0 to 1, in steps of 1/10000; battery in percent. */
+ * margin and audit from 0 to 1, in steps of 1/10000; battery in percent. The budget is one of per_hour, per_day (inferences),
+ * bytes_per_hour, bytes_per_day; rssi (dBm) and rate (kbit/s) are there where the link's rule has them. */
 enum { OFFLOAD_ENDPOINT_BYTES = 256, OFFLOAD_POLICY_BYTES = 1024 };
 struct offload_policy {
 	struct offload_rule rule;
@@ -27,8 +28,9 @@ struct offload_policy {
 	int64_t rev;
 };
 const char *offload_link_name(enum offload_link l); /* "none" "bad" "metered" "good" */
+const char *offload_unit_name(enum offload_unit u); /* "per_hour" "per_day" "bytes_per_hour" "bytes_per_day" */
 /* One model's object. Strict: unknown members, wrong types and bounds are refused with their pointer. `margin` and `endpoint` are
- * required; else: no audit, link metered or better, any battery, 60 an hour, rev 0. An endpoint begins with https://. */
+ * required; else: no audit, link metered or better, any rssi, rate and battery, 60 an hour, rev 0. An endpoint begins with https://. */
 AVIARY_MUST_CHECK enum err offload_policy_parse(struct offload_policy *p, const char *text, size_t len, struct fault *f);
 void offload_policy_print(const struct offload_policy *p, struct buf *out); /* reads back equal */
 
@@ -48,6 +50,18 @@ struct offload_stats {
  * counted by themselves (offload_count). */
 AVIARY_MUST_CHECK enum err offload_note(struct offload_stats *s, uint32_t margin, bool is_audit, bool agreed, double cost);
 void offload_count(struct offload_stats *s, uint64_t inferences, uint64_t blocked);
+/* What a device reports (docs/protocol.md, "Offloading"). Counts of pairs by margin, in `bins` equal steps from 0 to 1. */
+struct offload_report {
+	uint64_t inferences, sent, blocked;   /* sent: hard ones, whether or not an answer came */
+	uint64_t answered, agreed;            /* of hard ones */
+	uint64_t audited, audit_agreed;
+	double cost;                          /* sum */
+	const uint64_t *margins, *sure;       /* of hard pairs, of audits; NULL: none */
+	unsigned margin_bins, sure_bins;      /* each divides OFFLOAD_BINS, or is OFFLOAD_BINS */
+};
+/* Takes it whole, or refuses it: ERR_INVALID where its numbers contradict each other. The pairs stand for all that were sent, also for those
+ * that no answer came to. */
+AVIARY_MUST_CHECK enum err offload_take(struct offload_stats *s, const struct offload_report *r, uint16_t margin);
 void offload_merge(struct offload_stats *into, const struct offload_stats *from);
 void offload_halve(struct offload_stats *s); /* so that old ones weigh less; each period */
 

@@ -32,6 +32,62 @@ void offload_count(struct offload_stats *s, uint64_t inferences, uint64_t blocke
 	s->blocked += blocked;
 }
 
+static bool is_step(unsigned bins)
+{
+	return bins > 0 && bins <= OFFLOAD_BINS && OFFLOAD_BINS % bins == 0;
+}
+
+/* Where a device's histogram puts its pairs, within bins [from, to]: what it counts in a bin that the margin cuts lies on this side of it.
+ * Without one, evenly. */
+static void weigh(double weight[OFFLOAD_BINS], const uint64_t *hist, unsigned bins, unsigned from, unsigned to)
+{
+	static const uint64_t flat[1] = {1};
+	unsigned wide = OFFLOAD_BINS / (hist != NULL ? bins : 1);
+	if (hist == NULL) hist = flat;
+	memset(weight, 0, OFFLOAD_BINS * sizeof *weight);
+	for (unsigned first = 0; first < OFFLOAD_BINS; first += wide) {
+		unsigned lo = first > from ? first : from, hi = first + wide - 1 < to ? first + wide - 1 : to;
+		if (first > to) lo = hi = to;
+		if (first + wide - 1 < from) lo = hi = from;
+		for (unsigned i = lo; i <= hi; i++) weight[i] += (double)hist[first / wide] / (hi - lo + 1);
+	}
+}
+
+/* Sums stay whole. */
+static void spread(uint64_t into[OFFLOAD_BINS], uint64_t n, const double weight[OFFLOAD_BINS], unsigned to)
+{
+	double all = 0, seen = 0;
+	uint64_t given = 0;
+	for (unsigned i = 0; i < OFFLOAD_BINS; i++) all += weight[i];
+	for (unsigned i = 0; i < OFFLOAD_BINS && all > 0; i++) {
+		seen += weight[i];
+		uint64_t upto = (uint64_t)((double)n * fmin(seen / all, 1) + 0.5);
+		into[i] += upto - given;
+		given = upto;
+	}
+	into[to] += n - given;
+}
+
+enum err offload_take(struct offload_stats *s, const struct offload_report *r, uint16_t margin)
+{
+	double weight[OFFLOAD_BINS];
+	unsigned edge = bin_of(margin);
+	bool is_sound = r->sent <= r->inferences && r->blocked <= r->inferences - r->sent && r->audited <= r->inferences - r->sent - r->blocked;
+	is_sound = is_sound && r->answered <= r->sent && r->agreed <= r->answered && r->audit_agreed <= r->audited;
+	is_sound = is_sound && (r->margins == NULL || is_step(r->margin_bins)) && (r->sure == NULL || is_step(r->sure_bins));
+	if (!is_sound || !(r->cost >= 0) || !isfinite(r->cost)) return ERR_INVALID;
+	uint64_t agreed = r->answered > 0 ? (uint64_t)((double)r->agreed / (double)r->answered * (double)r->sent + 0.5) : 0;
+	weigh(weight, r->margins, r->margin_bins, 0, edge);
+	spread(s->sent, r->sent, weight, edge);
+	spread(s->agreed, agreed, weight, edge);
+	weigh(weight, r->sure, r->sure_bins, edge, OFFLOAD_BINS - 1);
+	spread(s->audited, r->audited, weight, edge);
+	spread(s->audit_agreed, r->audit_agreed, weight, edge);
+	s->cost += r->cost;
+	offload_count(s, r->inferences, r->blocked);
+	return ERR_OK;
+}
+
 void offload_merge(struct offload_stats *into, const struct offload_stats *from)
 {
 	for (unsigned i = 0; i < OFFLOAD_BINS; i++) {

@@ -6,10 +6,16 @@
 #include "core/offload_policy.h"
 
 static const char *const link_names[] = {"none", "bad", "metered", "good"};
+static const char *const unit_names[] = {"per_hour", "per_day", "bytes_per_hour", "bytes_per_day"};
 
 const char *offload_link_name(enum offload_link l)
 {
 	return l <= OFFLOAD_LINK_GOOD ? link_names[l] : "";
+}
+
+const char *offload_unit_name(enum offload_unit u)
+{
+	return u <= OFFLOAD_BYTES_PER_DAY ? unit_names[u] : "";
 }
 
 static bool read_share(struct jp *p, uint16_t *out)
@@ -55,12 +61,50 @@ static bool read_battery(struct jp *p, struct offload_policy *out)
 	return true;
 }
 
-static bool read_per_hour(struct jp *p, struct offload_policy *out)
+static bool read_rssi(struct jp *p, struct offload_policy *out)
 {
 	int64_t v;
-	if (!read_int(p, 1000000, &v)) return false;
-	out->rule.per_hour = (uint32_t)v;
+	if (jp_next(p) != JP_NUMBER || !jp_int(p, &v) || v < -150 || v > 0) return false;
+	out->rule.rssi_least = (int16_t)v;
 	return true;
+}
+
+static bool read_rate(struct jp *p, struct offload_policy *out)
+{
+	int64_t v;
+	if (!read_int(p, 1000000000, &v)) return false;
+	out->rule.rate_least = (uint32_t)v;
+	return true;
+}
+
+/* `most` keeps the refill's product within 64 bits. */
+static bool read_budget(struct jp *p, enum offload_unit unit, int64_t most, struct offload_policy *out)
+{
+	int64_t v;
+	if (!read_int(p, most, &v)) return false;
+	out->rule.unit = (uint8_t)unit;
+	out->rule.budget = (uint32_t)v;
+	return true;
+}
+
+static bool read_per_hour(struct jp *p, struct offload_policy *out)
+{
+	return read_budget(p, OFFLOAD_PER_HOUR, 1000000, out);
+}
+
+static bool read_per_day(struct jp *p, struct offload_policy *out)
+{
+	return read_budget(p, OFFLOAD_PER_DAY, 1000000, out);
+}
+
+static bool read_bytes_per_hour(struct jp *p, struct offload_policy *out)
+{
+	return read_budget(p, OFFLOAD_BYTES_PER_HOUR, 2000000000, out);
+}
+
+static bool read_bytes_per_day(struct jp *p, struct offload_policy *out)
+{
+	return read_budget(p, OFFLOAD_BYTES_PER_DAY, 2000000000, out);
 }
 
 static bool read_endpoint(struct jp *p, struct offload_policy *out)
@@ -88,7 +132,12 @@ static const struct {
 	{"audit", read_audit, false, "a number from 0 to 1"},
 	{"link", read_link, false, "bad, metered or good"},
 	{"battery", read_battery, false, "a percentage, an integer from 0 to 100"},
+	{"rssi", read_rssi, false, "an integer from -150 to 0, dBm"},
+	{"rate", read_rate, false, "an integer from 0, kbit/s"},
 	{"per_hour", read_per_hour, false, "an integer from 0 to 1000000"},
+	{"per_day", read_per_day, false, "an integer from 0 to 1000000"},
+	{"bytes_per_hour", read_bytes_per_hour, false, "an integer from 0 to 2000000000"},
+	{"bytes_per_day", read_bytes_per_day, false, "an integer from 0 to 2000000000"},
 	{"endpoint", read_endpoint, true, "a URL that begins with https://, at most 255 bytes"},
 	{"rev", read_rev, false, "an integer from 0"},
 };
@@ -98,6 +147,15 @@ static enum err refuse(const struct jp *p, const char *pointer, const char *expe
 {
 	if (p->error != NULL) return fault_set(f, ERR_BAD_REQUEST, "", "not JSON: %s at byte %zu", p->error, p->at);
 	return fault_set(f, ERR_INVALID, pointer, "expected %s", expected);
+}
+
+static unsigned count_budgets(unsigned seen)
+{
+	unsigned count = 0;
+	for (size_t i = 0; i < MEMBERS; i++)
+		for (unsigned u = 0; u <= OFFLOAD_BYTES_PER_DAY; u++)
+			count += (seen >> i & 1) && strcmp(members[i].name, unit_names[u]) == 0;
+	return count;
 }
 
 static enum err read_members(struct jp *p, struct offload_policy *out, struct fault *f)
@@ -115,6 +173,7 @@ static enum err read_members(struct jp *p, struct offload_policy *out, struct fa
 		if (!members[i].read(p, out)) return refuse(p, pointer, members[i].expected, f);
 	}
 	if (event != JP_OBJECT_END) return refuse(p, "", "a member", f);
+	if (count_budgets(seen) > 1) return fault_set(f, ERR_INVALID, "", "one budget is wanted, not several");
 	for (size_t i = 0; i < MEMBERS; i++)
 		if (members[i].is_required && !(seen >> i & 1))
 			return fault_set(f, ERR_INVALID, "", "%s is required", members[i].name);
@@ -124,7 +183,7 @@ static enum err read_members(struct jp *p, struct offload_policy *out, struct fa
 enum err offload_policy_parse(struct offload_policy *p, const char *text, size_t len, struct fault *f)
 {
 	struct jp jp;
-	*p = (struct offload_policy){.rule = {.link_least = OFFLOAD_LINK_METERED, .per_hour = 60}};
+	*p = (struct offload_policy){.rule = {.link_least = OFFLOAD_LINK_METERED, .rssi_least = OFFLOAD_ANY_RSSI, .budget = 60}};
 	if (len > OFFLOAD_POLICY_BYTES) return fault_set(f, ERR_TOO_LARGE, "", "at most %d bytes", OFFLOAD_POLICY_BYTES);
 	jp_init(&jp, text, len);
 	if (jp_next(&jp) != JP_OBJECT) return refuse(&jp, "", "an object", f);
@@ -139,7 +198,9 @@ void offload_policy_print(const struct offload_policy *p, struct buf *out)
 	json_num(out, "audit", p->rule.audit / (double)OFFLOAD_ONE);
 	json_str(out, "link", offload_link_name((enum offload_link)p->rule.link_least));
 	json_int(out, "battery", p->rule.battery_least);
-	json_int(out, "per_hour", p->rule.per_hour);
+	if (p->rule.rssi_least != OFFLOAD_ANY_RSSI) json_int(out, "rssi", p->rule.rssi_least);
+	if (p->rule.rate_least > 0) json_int(out, "rate", p->rule.rate_least);
+	json_int(out, offload_unit_name((enum offload_unit)p->rule.unit), p->rule.budget);
 	json_str(out, "endpoint", p->endpoint);
 	json_int(out, "rev", p->rev);
 	json_close_object(out);

@@ -11,62 +11,103 @@
 
 /* ---- the device ---- */
 
+static enum offload_verdict decide(const struct offload_rule *r, struct offload_state *s, uint32_t margin, enum offload_link link, uint32_t battery,
+	uint32_t ms)
+{
+	struct offload_now now = {.link = link, .rssi_dbm = OFFLOAD_ANY_RSSI, .battery_percent = battery, .size_bytes = 1000, .ms = ms};
+	return offload_decide(r, s, margin, &now);
+}
+
 static void hard_ones_are_sent_where_all_allows(void **state)
 {
 	(void)state;
-	struct offload_rule r = {.margin = 1200, .link_least = OFFLOAD_LINK_METERED, .battery_least = 20, .per_hour = 100};
+	struct offload_rule r = {.rssi_least = OFFLOAD_ANY_RSSI, .margin = 1200, .link_least = OFFLOAD_LINK_METERED, .battery_least = 20, .budget = 100};
 	struct offload_state s = {.random = 1};
-	assert_int_equal(offload_decide(&r, &s, 1199, OFFLOAD_LINK_GOOD, 50, 0), OFFLOAD_HARD);
-	assert_int_equal(offload_decide(&r, &s, 1200, OFFLOAD_LINK_GOOD, 50, 0), OFFLOAD_LOCAL);
-	assert_int_equal(offload_decide(&r, &s, 0, OFFLOAD_LINK_METERED, 20, 0), OFFLOAD_HARD);
-	assert_int_equal(offload_decide(&r, &s, 0, OFFLOAD_LINK_BAD, 50, 0), OFFLOAD_NO_LINK);
-	assert_int_equal(offload_decide(&r, &s, 0, OFFLOAD_LINK_NONE, 50, 0), OFFLOAD_NO_LINK);
-	assert_int_equal(offload_decide(&r, &s, 0, OFFLOAD_LINK_GOOD, 19, 0), OFFLOAD_NO_BATTERY);
-	assert_int_equal(offload_decide(&r, &s, 0, OFFLOAD_LINK_GOOD, 255, 0), OFFLOAD_HARD);
+	assert_int_equal(decide(&r, &s, 1199, OFFLOAD_LINK_GOOD, 50, 0), OFFLOAD_HARD);
+	assert_int_equal(decide(&r, &s, 1200, OFFLOAD_LINK_GOOD, 50, 0), OFFLOAD_LOCAL);
+	assert_int_equal(decide(&r, &s, 0, OFFLOAD_LINK_METERED, 20, 0), OFFLOAD_HARD);
+	assert_int_equal(decide(&r, &s, 0, OFFLOAD_LINK_BAD, 50, 0), OFFLOAD_NO_LINK);
+	assert_int_equal(decide(&r, &s, 0, OFFLOAD_LINK_NONE, 50, 0), OFFLOAD_NO_LINK);
+	assert_int_equal(decide(&r, &s, 0, OFFLOAD_LINK_GOOD, 19, 0), OFFLOAD_NO_BATTERY);
+	assert_int_equal(decide(&r, &s, 0, OFFLOAD_LINK_GOOD, 255, 0), OFFLOAD_HARD);
 	assert_int_equal(s.tokens, 97);
 	r.margin = 0;
-	assert_int_equal(offload_decide(&r, &s, 0, OFFLOAD_LINK_GOOD, 50, 0), OFFLOAD_LOCAL);
+	assert_int_equal(decide(&r, &s, 0, OFFLOAD_LINK_GOOD, 50, 0), OFFLOAD_LOCAL);
 	assert_true(offload_sends(OFFLOAD_HARD) && offload_sends(OFFLOAD_AUDIT) && !offload_sends(OFFLOAD_NO_BUDGET));
 	r.link_least = OFFLOAD_LINK_NONE, r.margin = 5; /* without a link nothing goes, whatever the rule says */
-	assert_int_equal(offload_decide(&r, &s, 0, OFFLOAD_LINK_NONE, 50, 0), OFFLOAD_NO_LINK);
+	assert_int_equal(decide(&r, &s, 0, OFFLOAD_LINK_NONE, 50, 0), OFFLOAD_NO_LINK);
 }
 
 static void the_budget_comes_back_over_the_hour(void **state)
 {
 	(void)state;
-	struct offload_rule r = {.margin = 10000, .per_hour = 6};
+	struct offload_rule r = {.rssi_least = OFFLOAD_ANY_RSSI, .margin = 10000, .budget = 6};
 	struct offload_state s = {.random = 1};
 	uint32_t now = UINT32_MAX - 1000; /* the clock wraps */
 	int sent = 0;
-	for (int i = 0; i < 10; i++) sent += offload_sends(offload_decide(&r, &s, 0, OFFLOAD_LINK_GOOD, 50, now));
+	for (int i = 0; i < 10; i++) sent += offload_sends(decide(&r, &s, 0, OFFLOAD_LINK_GOOD, 50, now));
 	assert_int_equal(sent, 6);
-	assert_int_equal(offload_decide(&r, &s, 0, OFFLOAD_LINK_GOOD, 50, now + 599999), OFFLOAD_NO_BUDGET);
-	assert_int_equal(offload_decide(&r, &s, 0, OFFLOAD_LINK_GOOD, 50, now + 600000), OFFLOAD_HARD);
+	assert_int_equal(decide(&r, &s, 0, OFFLOAD_LINK_GOOD, 50, now + 599999), OFFLOAD_NO_BUDGET);
+	assert_int_equal(decide(&r, &s, 0, OFFLOAD_LINK_GOOD, 50, now + 600000), OFFLOAD_HARD);
 	sent = 0;
 	for (uint32_t t = 0; t < 10 * 3600u; t++)
-		sent += offload_sends(offload_decide(&r, &s, 0, OFFLOAD_LINK_GOOD, 50, now + 600000 + t * 1000));
+		sent += offload_sends(decide(&r, &s, 0, OFFLOAD_LINK_GOOD, 50, now + 600000 + t * 1000));
 	assert_in_range(sent, 59, 60); /* ten hours, each second one that is hard */
-	r.per_hour = 0;
-	assert_int_equal(offload_decide(&r, &s, 0, OFFLOAD_LINK_GOOD, 50, now), OFFLOAD_NO_BUDGET);
+	r.budget = 0;
+	assert_int_equal(decide(&r, &s, 0, OFFLOAD_LINK_GOOD, 50, now), OFFLOAD_NO_BUDGET);
+}
+
+static void a_budget_may_be_of_bytes_and_of_a_day(void **state)
+{
+	(void)state;
+	struct offload_rule r = {.rssi_least = OFFLOAD_ANY_RSSI, .margin = 10000, .unit = OFFLOAD_BYTES_PER_DAY, .budget = 24000};
+	struct offload_state s = {.random = 1};
+	int sent = 0;
+	for (int i = 0; i < 100; i++) sent += offload_sends(decide(&r, &s, 0, OFFLOAD_LINK_GOOD, 50, 0));
+	assert_int_equal(sent, 24); /* of 1000 bytes */
+	assert_int_equal(decide(&r, &s, 0, OFFLOAD_LINK_GOOD, 50, 3599999), OFFLOAD_NO_BUDGET);
+	assert_int_equal(decide(&r, &s, 0, OFFLOAD_LINK_GOOD, 50, 3600000), OFFLOAD_HARD);
+	r = (struct offload_rule){.rssi_least = OFFLOAD_ANY_RSSI, .margin = 10000, .unit = OFFLOAD_PER_DAY, .budget = 24};
+	s = (struct offload_state){.random = 1};
+	for (sent = 0; sent < 24; sent++) assert_int_equal(decide(&r, &s, 0, OFFLOAD_LINK_GOOD, 50, 0), OFFLOAD_HARD);
+	assert_int_equal(decide(&r, &s, 0, OFFLOAD_LINK_GOOD, 50, 3599999), OFFLOAD_NO_BUDGET);
+	assert_int_equal(decide(&r, &s, 0, OFFLOAD_LINK_GOOD, 50, 3600000), OFFLOAD_HARD);
+}
+
+static void a_link_must_be_known_to_be_good_enough(void **state)
+{
+	(void)state;
+	struct offload_rule r = {.margin = 10000, .budget = 100, .rssi_least = -80, .rate_least = 500};
+	struct offload_state s = {.random = 1};
+	struct offload_now now = {.link = OFFLOAD_LINK_GOOD, .rssi_dbm = -80, .rate_kbps = 500, .battery_percent = 255};
+	assert_int_equal(offload_decide(&r, &s, 0, &now), OFFLOAD_HARD);
+	now.rssi_dbm = -81;
+	assert_int_equal(offload_decide(&r, &s, 0, &now), OFFLOAD_NO_LINK);
+	now.rssi_dbm = OFFLOAD_ANY_RSSI;
+	assert_int_equal(offload_decide(&r, &s, 0, &now), OFFLOAD_NO_LINK);
+	now.rssi_dbm = -10, now.rate_kbps = 499;
+	assert_int_equal(offload_decide(&r, &s, 0, &now), OFFLOAD_NO_LINK);
+	now.rate_kbps = 0;
+	assert_int_equal(offload_decide(&r, &s, 0, &now), OFFLOAD_NO_LINK);
 }
 
 static void some_easy_ones_are_audited(void **state)
 {
 	(void)state;
-	struct offload_rule r = {.margin = 1000, .audit = 200, .per_hour = 1000000, .battery_least = 20};
+	struct offload_rule r = {.rssi_least = OFFLOAD_ANY_RSSI, .margin = 1000, .audit = 200, .budget = 1000000, .battery_least = 20};
 	struct offload_state s = {.random = 77};
 	int audits = 0;
 	for (int i = 0; i < 100000; i++) {
-		enum offload_verdict v = offload_decide(&r, &s, 9000, OFFLOAD_LINK_GOOD, 50, 0);
+		enum offload_verdict v = decide(&r, &s, 9000, OFFLOAD_LINK_GOOD, 50, 0);
 		assert_true(v == OFFLOAD_LOCAL || v == OFFLOAD_AUDIT);
 		audits += v == OFFLOAD_AUDIT;
 	}
 	assert_in_range(audits, 1800, 2200);
 	r.audit = OFFLOAD_ONE; /* one that cannot be sent is no failure */
-	assert_int_equal(offload_decide(&r, &s, 9000, OFFLOAD_LINK_NONE, 50, 0), OFFLOAD_LOCAL);
-	assert_int_equal(offload_decide(&r, &s, 9000, OFFLOAD_LINK_GOOD, 5, 0), OFFLOAD_LOCAL);
-	r.per_hour = 0;
-	assert_int_equal(offload_decide(&r, &s, 9000, OFFLOAD_LINK_GOOD, 50, 0), OFFLOAD_LOCAL);
+	assert_int_equal(decide(&r, &s, 9000, OFFLOAD_LINK_NONE, 50, 0), OFFLOAD_LOCAL);
+	assert_int_equal(decide(&r, &s, 9000, OFFLOAD_LINK_GOOD, 5, 0), OFFLOAD_LOCAL);
+	r.budget = 0;
+	assert_int_equal(decide(&r, &s, 9000, OFFLOAD_LINK_GOOD, 50, 0), OFFLOAD_LOCAL);
 }
 
 /* ---- the document ---- */
@@ -82,10 +123,17 @@ static void a_policy_reads_back(void **state)
 	assert_true(p.rule.margin == 1234 && p.rule.audit == 100 && p.rule.link_least == OFFLOAD_LINK_GOOD && p.rev == 3);
 	offload_policy_print(&p, &out);
 	assert_string_equal(buf_cstr(&out), POLICY);
+	buf_clear(&out);
+	static const char linked[] = "{\"margin\":0,\"audit\":0,\"link\":\"bad\",\"battery\":0,\"rssi\":-80,\"rate\":500,\"bytes_per_day\":9,"
+		"\"endpoint\":\"https://e/x\",\"rev\":0}";
+	assert_int_equal(offload_policy_parse(&p, linked, strlen(linked), NULL), ERR_OK);
+	assert_true(p.rule.rssi_least == -80 && p.rule.rate_least == 500 && p.rule.unit == OFFLOAD_BYTES_PER_DAY && p.rule.budget == 9);
+	offload_policy_print(&p, &out);
+	assert_string_equal(buf_cstr(&out), linked);
 	buf_done(&out);
 	static const char least[] = "{\"margin\":1,\"endpoint\":\"https://e\"}";
 	assert_int_equal(offload_policy_parse(&p, least, strlen(least), NULL), ERR_OK);
-	assert_true(p.rule.margin == OFFLOAD_ONE && p.rule.per_hour == 60 && p.rule.link_least == OFFLOAD_LINK_METERED);
+	assert_true(p.rule.margin == OFFLOAD_ONE && p.rule.budget == 60 && p.rule.link_least == OFFLOAD_LINK_METERED);
 }
 
 static void what_is_no_policy_is_refused_by_name(void **state)
@@ -102,7 +150,9 @@ static void what_is_no_policy_is_refused_by_name(void **state)
 		{"{\"margin\":1,\"audit\":2" E, "/audit", ERR_INVALID}, {"{\"margin\":1,\"link\":\"none\"" E, "/link", ERR_INVALID},
 		{"{\"margin\":1,\"link\":3" E, "/link", ERR_INVALID}, {"{\"margin\":1,\"battery\":101" E, "/battery", ERR_INVALID},
 		{"{\"margin\":1,\"per_hour\":-1" E, "/per_hour", ERR_INVALID}, {"{\"margin\":1,\"rev\":0.5" E, "/rev", ERR_INVALID},
-		{"{\"margin\":1,\"x\":1" E, "", ERR_INVALID}, {"{\"margin\":1,\"endpoint\":\"http://e\"}", "/endpoint", ERR_INVALID},
+		{"{\"margin\":1,\"x\":1" E, "", ERR_INVALID},
+		{"{\"margin\":1,\"per_day\":1,\"per_hour\":1" E, "", ERR_INVALID}, {"{\"margin\":1,\"rssi\":1" E, "/rssi", ERR_INVALID},
+		{"{\"margin\":1,\"rate\":-1" E, "/rate", ERR_INVALID}, {"{\"margin\":1,\"endpoint\":\"http://e\"}", "/endpoint", ERR_INVALID},
 		{"{\"margin\":1,\"endpoint\":\"https://\"}", "/endpoint", ERR_INVALID},
 		{"{\"margin\":1,\"endpoint\":\"https://a b\"}", "/endpoint", ERR_INVALID},
 		{"{\"margin\":1,\"endpoint\":7}", "/endpoint", ERR_INVALID}, {"{\"margin\":1,", "", ERR_BAD_REQUEST},
@@ -249,6 +299,50 @@ static void counts_merge_and_fade(void **state)
 	assert_int_equal(sum.audited[OFFLOAD_BINS - 1], once.audited[OFFLOAD_BINS - 1] + 1);
 }
 
+static uint64_t sum_of(const uint64_t bins[OFFLOAD_BINS], unsigned from, unsigned to)
+{
+	uint64_t n = 0;
+	for (unsigned i = from; i < to; i++) n += bins[i];
+	return n;
+}
+
+static void a_report_is_taken_whole_or_refused(void **state)
+{
+	(void)state;
+	const uint64_t margins[4] = {10, 20, 0, 0}, sure[2] = {1, 6};
+	struct offload_report r = {.inferences = 1000, .sent = 60, .blocked = 20, .answered = 30, .agreed = 15, .audited = 7, .audit_agreed = 6,
+		.cost = 3.5, .margins = margins, .margin_bins = 4, .sure = sure, .sure_bins = 2};
+	memset(&stats, 0, sizeof stats);
+	assert_int_equal(offload_take(&stats, &r, 3750), ERR_OK); /* in the middle of the second of four bins */
+	assert_int_equal(sum_of(stats.sent, 0, 64), 20);
+	assert_int_equal(sum_of(stats.sent, 64, 97), 40);
+	assert_int_equal(sum_of(stats.sent, 0, OFFLOAD_BINS), 60);
+	assert_int_equal(sum_of(stats.agreed, 0, OFFLOAD_BINS), 30); /* half of all that were sent */
+	assert_int_equal(sum_of(stats.audited, 96, 128), 1);
+	assert_int_equal(sum_of(stats.audited, 128, OFFLOAD_BINS), 6);
+	assert_int_equal(sum_of(stats.audit_agreed, 0, OFFLOAD_BINS), 6);
+	assert_true(stats.inferences == 1000 && stats.blocked == 20 && stats.cost == 3.5);
+	r.margins = r.sure = NULL;
+	assert_int_equal(offload_take(&stats, &r, 3750), ERR_OK); /* without histograms: evenly on their sides of the margin */
+	assert_int_equal(sum_of(stats.sent, 97, OFFLOAD_BINS), 0);
+	assert_int_equal(sum_of(stats.audited, 0, 96), 0);
+	struct offload_stats before = stats;
+	static const struct { size_t at; uint64_t v; } lies[] = {
+		{offsetof(struct offload_report, sent), 1001}, {offsetof(struct offload_report, blocked), 941}, {offsetof(struct offload_report, audited), 930},
+		{offsetof(struct offload_report, answered), 61}, {offsetof(struct offload_report, agreed), 31}, {offsetof(struct offload_report, audit_agreed), 8},
+	};
+	for (size_t i = 0; i < sizeof lies / sizeof lies[0]; i++) {
+		struct offload_report bad = r;
+		memcpy((char *)&bad + lies[i].at, &lies[i].v, sizeof lies[i].v);
+		assert_int_equal(offload_take(&stats, &bad, 3750), ERR_INVALID);
+	}
+	r.cost = -1;
+	assert_int_equal(offload_take(&stats, &r, 3750), ERR_INVALID);
+	r.cost = 0, r.margins = margins, r.margin_bins = 3;
+	assert_int_equal(offload_take(&stats, &r, 3750), ERR_INVALID);
+	assert_memory_equal(&stats, &before, sizeof stats);
+}
+
 /* ---- watching ---- */
 
 static struct offload_seen watch(double rate_max, double agreement_min, double agreement_max, double cost_max)
@@ -292,6 +386,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(hard_ones_are_sent_where_all_allows),
 		cmocka_unit_test(the_budget_comes_back_over_the_hour),
+		cmocka_unit_test(a_budget_may_be_of_bytes_and_of_a_day),
+		cmocka_unit_test(a_link_must_be_known_to_be_good_enough),
 		cmocka_unit_test(some_easy_ones_are_audited),
 		cmocka_unit_test(a_policy_reads_back),
 		cmocka_unit_test(what_is_no_policy_is_refused_by_name),
@@ -299,6 +395,7 @@ int main(void)
 		cmocka_unit_test(a_margin_that_sends_too_little_goes_up_in_steps),
 		cmocka_unit_test(nothing_moves_without_a_reason),
 		cmocka_unit_test(cost_bounds_the_rate),
+		cmocka_unit_test(a_report_is_taken_whole_or_refused),
 		cmocka_unit_test(counts_merge_and_fade),
 		cmocka_unit_test(beyond_a_bound_is_a_breach_when_chance_is_not),
 	};
