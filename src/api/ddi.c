@@ -122,7 +122,7 @@ static const struct {
 #define REPOSITORY "org.eclipse.hawkbit.repository.exception."
 	{ERR_BAD_REQUEST, 400, "org.eclipse.hawkbit.rest.exception.MessageNotReadableException", "hawkbit.server.error.rest.body.notReadable"},
 	{ERR_INVALID, 400, "jakarta.validation.ConstraintViolationException", "hawkbit.server.error.repo.constraintViolation"},
-	{ERR_NOT_FOUND, 404, REPOSITORY "EntityNotFoundException", "hawkbit.server.error.repo.entitiyNotFound"}, /* hawkBit's spelling */
+	{ERR_NOT_FOUND, 404, REPOSITORY "EntityNotFoundException", "hawkbit.server.error.repo.entityNotFound"},
 	{ERR_METHOD, 405, REPOSITORY "CancelActionNotAllowedException", "hawkbit.server.error.action.notcancelable"},
 	{ERR_CONFLICT, 409, REPOSITORY "AutoConfirmationAlreadyActiveException", "hawkbit.server.error.repo.autoConfAlreadyActive"},
 	{ERR_TOO_LARGE, 413, REPOSITORY "FileSizeQuotaExceededException", "hawkbit.server.error.quota.fileSizeExceeded"},

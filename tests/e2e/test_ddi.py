@@ -62,7 +62,7 @@ def empty(reply, status=200):
     assert (reply.status, reply.body, reply.header("Content-Length"), reply.header("Content-Type")) == (status, b"", "0", None), reply
 
 
-NOT_FOUND = "hawkbit.server.error.repo.entitiyNotFound"
+NOT_FOUND = "hawkbit.server.error.repo.entityNotFound"
 
 
 @pytest.fixture

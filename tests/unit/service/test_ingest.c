@@ -254,7 +254,7 @@ static void no_scan(void *ctx, const struct statement *statement, const char *li
 static void note_scan(void *ctx, const char *line)
 {
 	(void)ctx;
-	static const char *const fine[] = {"SCAN report_points", "SCAN minutes", "SCAN hours", "SCAN ends", "SCAN progress_of", "CONSTANT ROW", "SCAN (subquery",
+	static const char *const fine[] = {"SCAN report_points", "SCAN minutes", "SCAN hours", "SCAN ends", "SCAN progress_of", "SCAN named", "CONSTANT ROW", "SCAN (subquery",
 	                                   "SCAN pragma"};
 	if (strncmp(line, "SCAN", 4) != 0)
 		return;
