@@ -23,8 +23,8 @@
 #define AGENT_URL_MAX 192         /* path of the document or of an artifact */
 #define AGENT_REASON_MAX 120      /* reason text in a report (protocol: 200) */
 #define AGENT_ENROL_MAX 1024      /* token, name, attributes and tags of the enrolment together */
-#define AGENT_CAPABILITIES_MAX 512
-#define AGENT_REPORT_BYTES 6912   /* a whole report with all of the above */
+#define AGENT_CAPABILITIES_MAX 1536 /* what it can do: some 60 operators */
+#define AGENT_REPORT_BYTES 7936   /* a whole report with all of the above */
 /* The protocol's limits. A device with little memory may be built with less (both alike in every file that includes this);
  * documents and releases that are larger are then none for it. A document holds its manifest in base64. */
 #ifndef AGENT_DOCUMENT_BYTES
@@ -42,6 +42,8 @@
 #define AGENT_COMMANDS 4          /* that wait, run, or whose answers are remembered */
 #define AGENT_COMMAND_WORD 48     /* kinds and names of checks: bytes without NUL */
 #define AGENT_ANSWER_BYTES 256
+#define AGENT_OFFLOAD_BINS 64     /* of the margins of what was sent to an endpoint */
+#define AGENT_ANY_RSSI INT16_MIN
 
 #define AGENT_SLOT_A 0
 #define AGENT_SLOT_B 1
@@ -181,6 +183,26 @@ struct agent_ports {
 	/* The hash of what the runtime has loaded for a model of the running release, for hosts that can tell; false, or a NULL hook: it
 	 * is taken for what was verified at the start. Asked with each report: remember it. */
 	bool (*loaded_hash)(void *host, const struct agent_component *component, uint8_t sha256[AGENT_SHA256_BYTES]);
+
+	/* Where hard inferences of a model may be sent (agent_offload_decide): a URL of the operator, valid during the call; NULL: nowhere any
+	 * more. Called with each document. May be NULL. */
+	void (*offload_changed)(void *host, const char *model, const char *endpoint, size_t len);
+};
+
+/* What may be sent to an endpoint of one model, and what became of it: the host places some of these (agent_config.offloads). Private. */
+struct agent_offload {
+	char model[AGENT_NAME_MAX + 1]; /* "": free */
+	uint8_t unit, link_least, battery_least;
+	bool is_named, is_started;
+	uint16_t margin, audit;
+	int16_t rssi_least;
+	uint32_t rate_least, budget, tokens, parts, last_ms, random;
+	int64_t rev;
+	struct {
+		double cost;
+		uint32_t inferences, sent, blocked, answered, agreed, audited, audit_agreed;
+		uint16_t margins[AGENT_OFFLOAD_BINS], sure[AGENT_OFFLOAD_BINS];
+	} counts;
 };
 
 /* Pauses and sizes; 0 = the default in brackets. */
@@ -216,6 +238,9 @@ struct agent_config {
 	} enrol;
 	struct agent_limits limits;
 	bool confirm_needs_connection; /* a trial is confirmed only while MQTT is connected */
+	/* zeroed memory, one for each model whose inferences may be sent to an endpoint; NULL: none may */
+	struct agent_offload *offloads;
+	unsigned offload_count;
 };
 
 enum agent_state {
@@ -306,6 +331,30 @@ struct agent_inspection {
 };
 bool agent_inspect(struct agent *a, struct agent_inspection *out);
 
+/* --- offloading --- what of a model goes to the operator's endpoint, as the desired document has it (docs/models.md) */
+
+enum agent_link { AGENT_LINK_NONE, AGENT_LINK_BAD, AGENT_LINK_METERED, AGENT_LINK_GOOD };
+/* The device, at this moment. What it does not know it does not have: a rule about it holds the inference back. */
+struct agent_offload_now {
+	uint8_t link;            /* enum agent_link */
+	uint8_t battery_percent; /* 0..100; above: not known, or mains */
+	int16_t rssi_dbm;        /* AGENT_ANY_RSSI: not known */
+	uint32_t rate_kbps;      /* 0: not known */
+	uint32_t size_bytes;     /* of what would be sent */
+};
+enum agent_offload_verdict {
+	AGENT_OFFLOAD_LOCAL, /* the device is sure, or nothing is offloaded */
+	AGENT_OFFLOAD_HARD,  /* send it */
+	AGENT_OFFLOAD_AUDIT, /* sure, and drawn to be sent all the same */
+	AGENT_OFFLOAD_NO_LINK, AGENT_OFFLOAD_NO_BATTERY, AGENT_OFFLOAD_NO_BUDGET /* hard, but these keep it here */
+};
+/* Once for each inference. margin: confidence of the first answer less that of the second, in 1/10000. What is to be sent is paid for. */
+enum agent_offload_verdict agent_offload_decide(struct agent *a, const char *model, uint32_t margin,
+                                                const struct agent_offload_now *now);
+/* The endpoint answered what was sent with `verdict`; agreed: as the device itself. cost: 0..1e9, in the operator's unit. */
+void agent_offload_answered(struct agent *a, const char *model, enum agent_offload_verdict verdict, uint32_t margin,
+                            bool agreed, double cost);
+
 /* --- telemetry --- */
 
 /* One report, written into the caller's buffer (may be shared by all agents of a process; AGENT_TELEMETRY_BYTES is
@@ -318,6 +367,7 @@ struct agent_telemetry {
 	unsigned metrics;
 	bool failed, is_shadow;
 	uint32_t outputs, nan_outputs;
+	struct agent_offload *offload; /* whose figures are in it */
 };
 /* model and version: both or NULL. A confidence or an accuracy that is no number is left out and counted: the report says so as
  * "nan_outputs". */
@@ -330,6 +380,8 @@ void agent_telemetry_ratio(struct agent_telemetry *t, const char *name, uint32_t
 void agent_telemetry_sketch(struct agent_telemetry *t, const char *name, const int16_t *keys, const uint32_t *counts,
                             size_t count);
 void agent_telemetry_histogram(struct agent_telemetry *t, const char *name, const uint32_t *counts, size_t count);
+/* What was offloaded of the report's model since the last report that was sent: at most eight metrics; before agent_telemetry_shadow. */
+void agent_telemetry_offload(struct agent_telemetry *t, const char *model);
 /* The metrics that follow are those of the release in shadow, over the same inputs and interval as those before it; once
  * in a report. False: none runs in shadow, and nothing more may be added. */
 bool agent_telemetry_shadow(struct agent_telemetry *t);

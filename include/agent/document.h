@@ -17,7 +17,7 @@ bool agent_hint_read(struct agent_slice message, struct agent_hint *out);
 /* What a desired document offers. Slices point into the document. */
 struct agent_offer {
 	int64_t rev, report_interval_ms;
-	struct agent_slice config;
+	struct agent_slice config, offload;
 	char deployment[AGENT_NAME_MAX + 1]; /* empty: nothing is to be done */
 	bool is_shadow; /* the release is to run in shadow */
 	int64_t attempt, timeout_ms;

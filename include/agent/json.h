@@ -24,6 +24,8 @@ enum agent_member_kind {
 	AGENT_MEMBER_LABEL, /* char[size], NUL-terminated: printable ASCII without blanks, quotes and backslashes; not empty */
 	AGENT_MEMBER_TEXT,  /* struct agent_slice: a string, still escaped, without quotes */
 	AGENT_MEMBER_COUNT, /* int64_t, 0 or more */
+	AGENT_MEMBER_INT,   /* int64_t */
+	AGENT_MEMBER_SHARE, /* uint16_t in 1/10000 of a number from 0 to 1; further digits are cut off */
 	AGENT_MEMBER_HEX,   /* uint8_t[size] from exactly 2*size lower-case hex digits */
 	AGENT_MEMBER_PATH,  /* char[size], NUL-terminated: printable ASCII that starts with '/' */
 	AGENT_MEMBER_OBJECT, /* struct agent_slice: the whole value with its brackets */
@@ -49,6 +51,13 @@ struct agent_items {
 void agent_items_open(struct agent_items *items, struct agent_slice array);
 /* the item's whole text, strings with quotes */
 bool agent_items_next(struct agent_items *items, struct agent_slice *item);
+
+/* Walks an object's members, likewise; names come still escaped. */
+struct agent_names {
+	struct jp parser;
+};
+void agent_names_open(struct agent_names *names, struct agent_slice object);
+bool agent_names_next(struct agent_names *names, struct agent_slice *name, struct agent_slice *value);
 
 /* [A-Za-z0-9][A-Za-z0-9._:-]{0,max-1} */
 bool agent_is_name(const char *text, size_t len, size_t max);

@@ -6,6 +6,7 @@
 #include "agent/codec.h"
 #include "agent/document.h"
 #include "agent/inside.h"
+#include "agent/offload.h"
 #include "agent/record.h"
 #include "agent/release.h"
 #include "agent/report.h"
@@ -197,6 +198,7 @@ void agent_deployment_take(struct agent *a, struct agent_slice text, struct agen
 	agent_tell(a, AGENT_EVENT_DOCUMENT, a->document_etag);
 	if (o.config.text && a->ports->config_changed)
 		a->ports->config_changed(a->host, o.config.text, o.config.len, o.rev);
+	agent_offload_take(a, o.offload);
 	if (!is_same(&a->record, &o))
 		agent_shadow_let_go(a); /* before anything touches its slot */
 	if (o.deployment[0])

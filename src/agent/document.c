@@ -48,7 +48,7 @@ bool agent_hint_read(struct agent_slice message, struct agent_hint *out)
 struct document {
 	char device[AGENT_NAME_MAX + 1];
 	int64_t rev, report_interval_ms;
-	struct agent_slice deployment, shadow, release, config;
+	struct agent_slice deployment, shadow, release, config, offload;
 };
 static const struct agent_member document_members[] = {
 	{"device", AGENT_MEMBER_NAME, true, offsetof(struct document, device), AGENT_NAME_MAX + 1},
@@ -57,6 +57,7 @@ static const struct agent_member document_members[] = {
 	{"shadow", AGENT_MEMBER_OBJECT, false, offsetof(struct document, shadow), 0},
 	{"release", AGENT_MEMBER_OBJECT, false, offsetof(struct document, release), 0},
 	{"config", AGENT_MEMBER_OBJECT, false, offsetof(struct document, config), 0},
+	{"offload", AGENT_MEMBER_OBJECT, false, offsetof(struct document, offload), 0},
 	{"report_interval_ms", AGENT_MEMBER_COUNT, false, offsetof(struct document, report_interval_ms), 0},
 };
 /* `action` is not read: a revert is carried out as an install. */
@@ -93,6 +94,7 @@ const char *agent_document_read(struct agent_slice text, const char *device, str
 	out->rev = d.rev;
 	out->report_interval_ms = d.report_interval_ms;
 	out->config = d.config;
+	out->offload = d.offload;
 	out->is_shadow = !d.deployment.text && d.shadow.text;
 	if (out->is_shadow) {
 		struct shadow shadow = {{NULL, 0}};

@@ -68,6 +68,23 @@ static bool take_value(struct jp *p, enum jp_event *event, struct agent_slice *v
 	return true;
 }
 
+static bool read_share(struct agent_slice number, uint16_t *out)
+{
+	unsigned v, scale = 1000;
+	if (number.len == 0 || (number.text[0] != '0' && number.text[0] != '1'))
+		return false;
+	v = number.text[0] == '1' ? 10000 : 0;
+	if (number.len > 1 && number.text[1] != '.')
+		return false;
+	for (size_t i = 2; i < number.len; i++, scale /= 10) {
+		if (number.text[i] < '0' || number.text[i] > '9')
+			return false;
+		v += (unsigned)(number.text[i] - '0') * scale;
+	}
+	*out = (uint16_t)v;
+	return v <= 10000;
+}
+
 static bool bind_value(const struct agent_member *m, const struct jp *p, enum jp_event event, struct agent_slice value,
                        char *out)
 {
@@ -91,9 +108,12 @@ static bool bind_value(const struct agent_member *m, const struct jp *p, enum jp
 		return event == JP_STRING;
 	case AGENT_MEMBER_HEX:
 		return event == JP_STRING && agent_hex_decode(string.text, string.len, (uint8_t *)out, m->size);
+	case AGENT_MEMBER_SHARE:
+		return event == JP_NUMBER && read_share(string, (uint16_t *)(void *)out);
+	case AGENT_MEMBER_INT:
 	case AGENT_MEMBER_COUNT: {
 		int64_t v;
-		if (event != JP_NUMBER || !jp_int(p, &v) || v < 0)
+		if (event != JP_NUMBER || !jp_int(p, &v) || (v < 0 && m->kind == AGENT_MEMBER_COUNT))
 			return false;
 		memcpy(out, &v, sizeof(v));
 		return true;
@@ -151,4 +171,20 @@ bool agent_items_next(struct agent_items *items, struct agent_slice *item)
 		return true;
 	items->failed = event != JP_ARRAY_END;
 	return false;
+}
+
+void agent_names_open(struct agent_names *names, struct agent_slice object)
+{
+	jp_init(&names->parser, object.text ? object.text : "", object.len);
+	(void)jp_next(&names->parser);
+}
+
+bool agent_names_next(struct agent_names *names, struct agent_slice *name, struct agent_slice *value)
+{
+	enum jp_event event;
+	if (jp_next(&names->parser) != JP_KEY)
+		return false;
+	name->text = names->parser.token;
+	name->len = names->parser.token_len;
+	return take_value(&names->parser, &event, value);
 }

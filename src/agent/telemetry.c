@@ -3,6 +3,7 @@
 
 #include "agent/agent.h"
 #include "agent/inside.h"
+#include "agent/offload.h"
 #include "agent/writer.h"
 
 enum { METRICS_MAX = 32, METRIC_NAME_MAX = 48, SKETCH_KEYS_MAX = 334, SKETCH_KEY_MAX = 1024, HISTOGRAM_MAX = 256 };
@@ -218,5 +219,7 @@ bool agent_telemetry_send(struct agent_telemetry *t)
 	if (!a->is_connected || !a->ports->publish(a->host, AGENT_TOPIC_TELEMETRY, t->out, t->len, false))
 		return false;
 	a->telemetry_seq++;
+	if (t->offload)
+		agent_offload_told(t->offload);
 	return !t->failed;
 }
