@@ -90,11 +90,12 @@ AVIARY_MUST_CHECK enum err telemetry_companion_load(struct telemetry *t, void (*
 	void (*page)(void *ctx, const struct stored_page *page), void (*rows_end)(void *ctx), struct fault *f);
 const struct symbols *telemetry_symbols(const struct telemetry *t);
 
-/* ---- and service/profiles.h, which keeps its rows in fleet.db ---- */
-/* Called on the loop for each durable report that is no duplicate, in order, with the number of its batch; does not walk *r itself. One; NULL: none. */
+/* ---- and service/profiles.h and service/offloading.h, which keep their rows in fleet.db ---- */
+/* Called on the loop for each durable report that is no duplicate, in order, with the number of its batch; does not walk *r itself. One for each
+ * `ctx`, at most four; NULL: none any more. */
 void telemetry_listen(struct telemetry *t, void (*fn)(void *ctx, int64_t batch, const struct log_report *r), void *ctx);
-/* Tells the listener what the log has behind batch `after`. Before anything comes. */
-AVIARY_MUST_CHECK enum err telemetry_tell_again(struct telemetry *t, int64_t after, struct fault *f);
+/* Tells the listener with this `ctx` what the log has behind batch `after`. Before anything comes. */
+AVIARY_MUST_CHECK enum err telemetry_tell_again(struct telemetry *t, void *ctx, int64_t after, struct fault *f);
 int64_t telemetry_settled(const struct telemetry *t); /* number of the last batch whose reports were told */
 
 /* ---- queries ---- */

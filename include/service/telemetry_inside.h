@@ -53,7 +53,8 @@ struct telemetry {
 	size_t hook_count;
 	struct value_listener listeners[TELEMETRY_LISTENERS_MAX];
 	size_t listener_count;
-	struct log_listener log_listener; /* fn NULL: none */
+	struct log_listener log_listeners[TELEMETRY_LISTENERS_MAX];
+	size_t log_listener_count;
 	struct telemetry_companion companion; /* report NULL: none */
 	struct telemetry_counters counters;
 	_Atomic int64_t log_bytes, failures; /* counted by the writer thread */

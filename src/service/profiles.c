@@ -504,7 +504,7 @@ enum err profiles_open(struct services *s, struct profiles **out, struct fault *
 		return e;
 	}
 	telemetry_listen(s->telemetry, on_report, p);
-	e = telemetry_tell_again(s->telemetry, watermark, f);
+	e = telemetry_tell_again(s->telemetry, p, watermark, f);
 	if (e != ERR_OK) {
 		profiles_close(p);
 		return e;
@@ -518,7 +518,7 @@ void profiles_close(struct profiles *p)
 {
 	if (p == NULL)
 		return;
-	telemetry_listen(p->s->telemetry, NULL, NULL);
+	telemetry_listen(p->s->telemetry, NULL, p);
 	profile_store_close(p->store);
 	for (size_t i = 0; i < p->count; i++) {
 		for (unsigned c = 0; c < HEALTH_CELLS; c++)

@@ -432,26 +432,45 @@ enum err telemetry_companion_load(struct telemetry *t, void (*row)(void *, const
 	return telemetry_store_each_batch(t->store, from, replay_companion, t, f);
 }
 
-/* ---- the listener ---- */
+/* ---- the listeners ---- */
+
+static struct log_listener *find_listener(struct telemetry *t, const void *ctx)
+{
+	for (size_t i = 0; i < t->log_listener_count; i++)
+		if (t->log_listeners[i].ctx == ctx)
+			return &t->log_listeners[i];
+	return NULL;
+}
 
 void telemetry_listen(struct telemetry *t, void (*fn)(void *ctx, int64_t batch, const struct log_report *r), void *ctx)
 {
-	t->log_listener = (struct log_listener){fn, ctx};
+	struct log_listener *l = find_listener(t, ctx);
+	if (fn == NULL && l == NULL)
+		return;
+	if (fn == NULL) {
+		*l = t->log_listeners[--t->log_listener_count];
+		return;
+	}
+	assert(l != NULL || t->log_listener_count < TELEMETRY_LISTENERS_MAX);
+	if (l == NULL)
+		l = &t->log_listeners[t->log_listener_count++];
+	*l = (struct log_listener){fn, ctx};
 }
 
-static void tell_batch_again(void *ctx, const struct stored_batch *b)
+static void tell_batch_again(void *listener, const struct stored_batch *b)
 {
-	struct telemetry *t = ctx;
+	const struct log_listener *l = listener;
 	struct report_log_reader reader;
 	struct log_report r;
 	report_log_open(&reader, b->data, b->len, b->first_ms);
 	while (report_log_next(&reader, 0, &r))
-		t->log_listener.fn(t->log_listener.ctx, b->id, &r);
+		l->fn(l->ctx, b->id, &r);
 }
 
-enum err telemetry_tell_again(struct telemetry *t, int64_t after, struct fault *f)
+enum err telemetry_tell_again(struct telemetry *t, void *ctx, int64_t after, struct fault *f)
 {
-	return t->log_listener.fn != NULL ? telemetry_store_each_batch(t->store, after, tell_batch_again, t, f) : ERR_OK;
+	struct log_listener *l = find_listener(t, ctx);
+	return l != NULL ? telemetry_store_each_batch(t->store, after, tell_batch_again, l, f) : ERR_OK;
 }
 
 int64_t telemetry_settled(const struct telemetry *t)
@@ -487,8 +506,8 @@ static void apply(struct telemetry *t, const struct stored_batch *b)
 			tell_values(t, r);
 		if (t->companion.report != NULL)
 			t->companion.report(t->companion.ctx, &r);
-		if (t->log_listener.fn != NULL)
-			t->log_listener.fn(t->log_listener.ctx, b->id, &r);
+		for (size_t i = 0; i < t->log_listener_count; i++)
+			t->log_listeners[i].fn(t->log_listeners[i].ctx, b->id, &r);
 		track_apply(t->tracks, k, &r, telemetry_model_of(t->symbols, r.version));
 	}
 	assert(!reader.is_broken); /* we wrote it ourselves */
