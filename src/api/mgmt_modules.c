@@ -171,10 +171,13 @@ static enum err update_module(struct api_request *rq)
 	return e == ERR_OK ? mgmt_put_module(rq, &row) : e;
 }
 
+/* Deleting it again is no error: clients delete a module once for each of its files. */
 static enum err delete_module(struct api_request *rq)
 {
 	struct module_row row;
 	enum err e = mgmt_find_module(rq, 0, &row);
+	if (e == ERR_NOT_FOUND)
+		return ERR_OK;
 	return e == ERR_OK ? modules_delete(&rq->call, &row) : e;
 }
 
