@@ -27,7 +27,9 @@ struct compats;
 struct device_state; /* service/registry.h */
 
 struct compat_options {
-	const char *unknown; /* "refuse"; "allow": what a device did not tell does not leave it out */
+	/* "refuse"; "allow": what a device did not tell does not leave it out. A device that speaks DDI and told nothing is allowed in any case: its
+	 * protocol has no words for it. */
+	const char *unknown;
 };
 extern const struct compat_options compat_options_default;
 
@@ -106,10 +108,6 @@ const char *compat_table_words(struct call *c, const struct compat_table *t);
 /* ---- one device ---- */
 /* Whether the device may be given the release now; else *why says all reasons with what it has. */
 AVIARY_MUST_CHECK enum err compats_may_run(struct call *c, int64_t release, const struct device_state *d, bool *may, const char **why);
-/* One artifact of a release alone; `why` (may be NULL) as above. */
-AVIARY_MUST_CHECK enum err compats_artifact(struct call *c, int64_t release, const struct device_state *d, int64_t artifact, enum compat *verdict,
-	const char **why);
-bool compats_allow_unknown(const struct compats *x); /* whether COMPAT_UNKNOWN is enough */
 /* The artifact of a component for this device: the first variant for its hardware that it can run, else the first one (releases_pick_artifact). */
 AVIARY_MUST_CHECK enum err compats_pick(struct call *c, int64_t release, const struct component_row *component, const struct device_state *d,
 	struct artifact_row *out);

@@ -17,6 +17,8 @@
 #define FLEET_HARDWARE_MAX 4096  /* distinct hardware classes; one more is refused */
 #define FLEET_RELEASES_MAX 61439 /* distinct release names: devices choose them, so there must be an end */
 
+#define FLEET_CLASS_MUTE UINT32_MAX /* in place of class 0, of a device whose protocol has no words for what it can do */
+
 /* Two kinds of names, numbered in one range: hardware 1 .. FLEET_HARDWARE_MAX, releases above. */
 enum fleet_name { FLEET_HARDWARE, FLEET_RELEASE, FLEET_NAME_KINDS };
 
@@ -67,7 +69,7 @@ void fleet_remove(struct fleet_index *x, struct device_state *d);
 struct device_state *fleet_find(const struct fleet_index *x, const char *id, size_t len);
 struct device_state *fleet_by_row(const struct fleet_index *x, int64_t row);
 struct device_state *fleet_at(const struct fleet_index *x, uint32_t index); /* NULL: free */
-/* After its hardware or release changed, or with another capability class: the device counts among its likes. */
+/* `class` 0 of a ddi device is FLEET_CLASS_MUTE. After its hardware or release changed, or with another capability class: the device counts among its likes. */
 void fleet_set_kind(struct fleet_index *x, struct device_state *d, uint32_t class);
 /* Number of a text, made when new; 0 for "" and NULL, and for a new text when there is no number left for its kind. */
 uint32_t fleet_intern(struct fleet_index *x, enum fleet_name kind, const char *text);

@@ -1,10 +1,12 @@
 /* The command line: one table. */
 #include <getopt.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/str.h"
+#include "capabilities.h"
 #include "sim.h"
 
 static void fail(const char *fmt, ...) AVIARY_PRINTF(1, 2) __attribute__((noreturn));
@@ -31,6 +33,7 @@ static void fail(const char *fmt, ...)
 	X("classes", 'c', "LIST", "hardware classes with weights [esp32s3:60,nrf52:30,jetson:10]")                        \
 	X("regions", 'r', "LIST", "values of attribute region, with commas")                                              \
 	X("shadow", 'w', "LIST", "classes that run releases in shadow; all, none [all but nrf52]")                        \
+	X("capabilities", 'G', "FILE", "JSON by class, * for the others: members that replace what they report, null for none")     \
 	X("enrol", 'e', "TOKEN", "enrolment token")                                                                       \
 	X("key", 'k', "FILE", "pinned public key, 64 hex digits [asked from the server]")                                 \
 	X("ddi", 'D', "N|P%", "so many devices, or a share of them, speak hawkBit's DDI [0]")                             \
@@ -48,7 +51,7 @@ static void fail(const char *fmt, ...)
 	X("effect", 'E', "RULE", "what a model version does: kws=1.2.0:accuracy-0.05,latency*1.3")                        \
 	X("fault", 'F', "RULE", "what goes wrong: brick=0.1@kws=1.2.0 (docs/simulator.md)")                               \
 	X("status", 'S', "FILE", "JSON, replaced every second")                                                           \
-	X("log", 'l', "FILE", "events of agents as JSON lines")                                                           \
+	X("log", 'l', "FILE", "events of devices as JSON lines")                                                           \
 	X("ack-log", 'A', "FILE", "a line for each acknowledged report: device boot seq")                                 \
 	X("quiet", 'q', NULL, "say nothing")                                                                              \
 	X("help", 'h', NULL, "this text")
@@ -130,6 +133,7 @@ static void take(struct options *o, int letter, char *arg)
 	case 'c': classes(o, arg); break;
 	case 'r': regions(o, arg); break;
 	case 'w': o->shadow = arg; break;
+	case 'G': o->capabilities = arg; break;
 	case 'e': o->enrol_token = arg; break;
 	case 'k': o->key_file = arg; break;
 	case 'D': o->ddi_text = arg; break;
@@ -161,6 +165,28 @@ static void take(struct options *o, int letter, char *arg)
 	}
 }
 
+static void capabilities(struct options *o)
+{
+	char text[65536];
+	struct json *over = NULL;
+	struct fault f = {"", ""};
+	FILE *file = o->capabilities ? fopen(o->capabilities, "r") : NULL;
+	size_t len = file ? fread(text, 1, sizeof text, file) : 0;
+	if (file)
+		fclose(file);
+	if (o->capabilities && (len == 0 || len == sizeof text))
+		fail("--capabilities: %s cannot be read, or is too long", o->capabilities);
+	if (o->capabilities && json_parse(text, len, &over, &f))
+		fail("--capabilities: %s: %s", o->capabilities, f.detail);
+	for (const struct json *m = json_first(over); m; m = json_next(m))
+		if (json_type(m) != JSON_OBJECT)
+			fail("--capabilities: an object is wanted for class %s", json_name(m));
+	for (unsigned i = 0; i < o->class_count; i++)
+		if (!(o->classes[i].capabilities = capabilities_of(o->classes[i].name, over)))
+			fail("--capabilities: more than a report has room for");
+	json_free(over);
+}
+
 /* "120" or "30%". */
 static void ddi(struct options *o)
 {
@@ -168,8 +194,10 @@ static void ddi(struct options *o)
 	double share = strtod(o->ddi_text, &end);
 	if (end != o->ddi_text && strcmp(end, "%") == 0 && share >= 0 && share <= 100)
 		o->ddi = (uint32_t)(share / 100 * o->devices + 0.5);
+	else if (end != o->ddi_text && *end == '\0' && share >= 0 && share <= o->devices && share == (uint32_t)share)
+		o->ddi = (uint32_t)share;
 	else
-		o->ddi = (uint32_t)number("ddi", o->ddi_text, 0, o->devices);
+		fail("--ddi: a number of the %u devices or a share as 30%% is wanted, not %s", o->devices, o->ddi_text);
 	if (o->api_token && o->gateway_token)
 		fail("--api-token and --gateway: one of them");
 }
@@ -194,4 +222,5 @@ void options_parse(struct options *o, int argc, char **argv)
 		fail("--factory-model: NAME=VERSION is wanted");
 	if (o->ddi_text)
 		ddi(o);
+	capabilities(o);
 }

@@ -31,11 +31,13 @@ struct options {
 	struct {
 		char name[65];
 		unsigned weight;
+		char *capabilities; /* members for a report; NULL: none are said */
 	} classes[SIM_CLASSES_MAX];
 	unsigned class_count;
 	char regions[SIM_REGIONS_MAX][65];
 	unsigned region_count;
 	const char *shadow; /* classes that run releases in shadow: all, none or a list; NULL: as their profiles say */
+	const char *capabilities; /* file; NULL: as the classes are */
 	const char *enrol_token;
 	const char *key_file; /* NULL: asked from the server */
 	const char *factory_release, *factory_model;

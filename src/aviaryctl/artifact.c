@@ -17,7 +17,9 @@ static enum result download(struct ctl *c);
 static const struct column columns[] = {
 	{"ID", "id", CELL_NUMBER, false},
 	{"HARDWARE", "hardware", CELL_TEXT, false},
+	{"VARIANT", "variant", CELL_TEXT, true},
 	{"STATE", "state", CELL_STATUS, false},
+	{"FACTS", "facts_state", CELL_STATUS, false},
 	{"FILE", "file_name", CELL_TEXT, false},
 	{"SIZE", "size_bytes", CELL_BYTES, false},
 	{"SHA-256", "sha256", CELL_TEXT, false},
@@ -28,6 +30,10 @@ static const struct command_option list_options[] = {LIST_OPTIONS, {.name = NULL
 static const struct command_option upload_options[] = {
 	{.name = "hardware", .kind = OPTION_TEXT, .value = "CLASS",
 	 .help = "hardware class that it is for; * (any) when absent"},
+	{.name = "variant", .kind = OPTION_TEXT, .value = "NAME",
+	 .help = "one of several files for a class that do the same job, as int8; a device gets one of them"},
+	{.name = "declared", .kind = OPTION_DOC, .value = "JSON",
+	 .help = "what is said of it: format, requires, quality; @FILE and - are read"},
 	{.name = "name", .kind = OPTION_TEXT, .value = "FILE_NAME", .help = "instead of the file's own name"},
 	{.name = "attempts", .kind = OPTION_INT, .value = "N", .help = "how often a cut upload goes on (5)"},
 	{.name = NULL},
@@ -110,7 +116,8 @@ static void progress_end(const struct progress *p)
 /* ---- upload ---- */
 
 struct local {
-	const char *path, *file_name, *hardware;
+	const char *path, *file_name, *hardware, *variant;
+	struct buf declared; /* empty: nothing */
 	int fd;
 	uint64_t size;
 	char sha256[SHA256_HEX];
@@ -123,7 +130,10 @@ static enum result open_local(struct ctl *c, struct local *l)
 	slash = strrchr(l->path, '/');
 	l->file_name = option_text(c, "name") ? option_text(c, "name") : slash != NULL ? slash + 1 : l->path;
 	l->hardware = option_text(c, "hardware") ? option_text(c, "hardware") : "*";
-	enum result r = file_open(l->path, &l->fd, &l->size);
+	l->variant = option_text(c, "variant") ? option_text(c, "variant") : "";
+	enum result r = option_text(c, "declared") ? option_document(option_text(c, "declared"), &l->declared) : RESULT_OK;
+	if (r == RESULT_OK)
+		r = file_open(l->path, &l->fd, &l->size);
 	return r == RESULT_OK ? file_hash(l->fd, l->path, l->sha256) : r;
 }
 
@@ -137,7 +147,8 @@ static bool find_variant(void *ctx, const struct json *item)
 {
 	struct found *f = ctx;
 	const char *hardware = json_text(json_get(item, "hardware")), *sha = json_text(json_get(item, "sha256"));
-	if (hardware == NULL || sha == NULL || strcmp(hardware, f->local->hardware) != 0)
+	const char *variant = json_text(json_get(item, "variant"));
+	if (hardware == NULL || sha == NULL || strcmp(hardware, f->local->hardware) != 0 || strcmp(variant ? variant : "", f->local->variant) != 0)
 		return true;
 	f->id = (int64_t)json_number(json_get(item, "id"));
 	f->is_other = strcmp(sha, f->local->sha256) != 0;
@@ -151,6 +162,10 @@ static void write_declaration(const struct local *l, struct buf *b)
 	json_str(b, "file_name", l->file_name);
 	json_int(b, "size_bytes", (int64_t)l->size);
 	json_str(b, "sha256", l->sha256);
+	if (l->variant[0] != '\0')
+		json_str(b, "variant", l->variant);
+	if (l->declared.len > 0)
+		json_raw(b, "declared", buf_cstr(&l->declared));
 	json_close_object(b);
 }
 
@@ -246,6 +261,7 @@ static enum result upload(struct ctl *c)
 	if (result == RESULT_OK)
 		rest_answer(c, &r);
 	reply_done(&r);
+	buf_done(&l.declared);
 	if (l.fd >= 0)
 		close(l.fd);
 	return output_flush(result);

@@ -7,6 +7,7 @@
 #include "base/crypto.h"
 #include "base/str.h"
 #include "file.h"
+#include "release.h"
 #include "rest.h"
 
 #define DOMAIN "aviary-manifest-v1"
@@ -51,6 +52,13 @@ static const struct command_option create_options[] = {
 	{.name = "description", .kind = OPTION_TEXT, .value = "TEXT", .use = USE_BODY, .help = "for people"},
 	{.name = "with-config", .kind = OPTION_DOC, .value = "JSON", .use = USE_BODY, .member = "config",
 	 .help = "configuration that devices activate with it; @FILE and - are read"},
+	{.name = "objective", .kind = OPTION_DOC, .value = "JSON", .use = USE_BODY,
+	 .help = "which of several variants a device gets: min_quality, order, weights, ... (docs/models.md)"},
+	{.name = NULL},
+};
+static const struct command_option check_options[] = {
+	{.name = "filter", .kind = OPTION_TEXT, .value = "RSQL", .use = USE_QUERY, .help = "of these devices; absent: of all"},
+	{.name = "group", .kind = OPTION_TEXT, .value = "GROUP", .use = USE_QUERY, .help = "of this group"},
 	{.name = NULL},
 };
 static const struct command_option manifest_options[] = {
@@ -79,6 +87,8 @@ static const struct command commands[] = {
 	{.name = "delete", .args = "RELEASE", .help = "delete a release that no rollout names and no device runs",
 	 .run = rest_send, .method = "DELETE",
 	 .path = RELEASE, .done = "release {} is deleted"},
+	{.name = "check", .args = "RELEASE", .help = "which devices can run it, by hardware class, and why the others cannot",
+	 .options = check_options, .run = release_check, .method = "GET", .path = RELEASE "/check"},
 	{.name = "manifest", .args = "RELEASE", .help = "show or save the newest signed manifest",
 	 .options = manifest_options, .run = manifest},
 	{.name = "verify", .args = "FILE", .help = "check a saved manifest's signature and files, without the server",

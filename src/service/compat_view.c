@@ -189,6 +189,11 @@ struct judging {
 	unsigned count;
 };
 
+static bool allows_unknown(struct call *c, const struct fleet_kind *kind)
+{
+	return compats_allow_unknown(c->s->compats) || kind->class == FLEET_CLASS_MUTE;
+}
+
 static bool is_enough(const struct judging *j, enum compat verdict)
 {
 	return verdict == COMPAT_YES || (verdict == COMPAT_UNKNOWN && j->allow_unknown);
@@ -263,7 +268,7 @@ static enum compat judge_part(struct judging *j, size_t at, const char *hardware
 
 static enum err judge_kind(struct call *c, struct compat_view *v, uint32_t number, const struct fleet_kind *kind, struct compat_fit *fit)
 {
-	struct judging j = {.view = v, .allow_unknown = compats_allow_unknown(c->s->compats)};
+	struct judging j = {.view = v, .allow_unknown = allows_unknown(c, kind)};
 	struct call own = *c;
 	const char *hardware = registry_text(c->s->registry, kind->hardware);
 	int64_t artifact;
@@ -373,32 +378,6 @@ static enum err know_caps(struct call *c, struct compat_view *v, const struct de
 	return e;
 }
 
-enum err compat_view_artifact(struct call *c, struct compat_view *v, const struct device_state *d, int64_t artifact, enum compat *verdict,
-	const char **why)
-{
-	struct compat_result result;
-	struct buf b = BUF_INIT;
-	enum err e = know_caps(c, v, d);
-	for (size_t i = 0; e == ERR_OK && i < v->part_count; i++) {
-		const struct compat_asked asked = {.model = v->parts[i].model};
-		for (size_t k = 0; k < v->parts[i].count; k++) {
-			const struct piece *p = &v->parts[i].pieces[k];
-			if (p->id != artifact || p->requires == NULL)
-				continue;
-			*verdict = compat_match(p->requires, v->caps, &asked, why != NULL ? &result : NULL);
-			for (unsigned n = 0; why != NULL && n < result.count && b.len < WHY_BYTES; n++) {
-				char text[COMPAT_TEXT_BYTES];
-				compat_reason_format(&result.reasons[n], p->requires, v->caps, text);
-				buf_printf(&b, "%s%s", n > 0 ? "; " : "", text);
-			}
-		}
-	}
-	if (why != NULL)
-		*why = arena_strdup(c->arena, buf_cstr(&b));
-	buf_done(&b);
-	return e;
-}
-
 enum err compat_view_why(struct call *c, struct compat_view *v, const struct device_state *d, const char **why)
 {
 	struct compat_fit *fit;
@@ -428,8 +407,8 @@ enum err compat_view_why(struct call *c, struct compat_view *v, const struct dev
 
 enum err compat_view_pick(struct call *c, struct compat_view *v, const struct device_state *d, int64_t version, int64_t *artifact)
 {
-	struct judging j = {.view = v, .allow_unknown = compats_allow_unknown(c->s->compats)};
 	const struct fleet_kind kind = *registry_kind(c->s->registry, d);
+	struct judging j = {.view = v, .allow_unknown = allows_unknown(c, &kind)};
 	enum err e = know_caps(c, v, d);
 	*artifact = 0;
 	for (size_t i = 0; e == ERR_OK && i < v->part_count; i++)
@@ -452,18 +431,10 @@ static const char *words_of(struct call *c, const struct compat_view *v, const s
 enum err compat_view_variant(struct call *c, struct compat_view *v, const struct device_state *d, int64_t artifact, enum compat *verdict,
 	const char **why)
 {
-	struct judging j = {.view = v, .allow_unknown = compats_allow_unknown(c->s->compats)};
 	const struct fleet_kind kind = *registry_kind(c->s->registry, d);
-	enum err e = ERR_OK;
+	struct judging j = {.view = v, .allow_unknown = allows_unknown(c, &kind)};
+	enum err e = know_caps(c, v, d);
 	*verdict = COMPAT_NO;
-	if (v->caps_kind != d->kind || v->caps_serial != kind.serial) {
-		struct call own = *c;
-		own.arena = v->scratch;
-		arena_reset(v->scratch);
-		e = load_caps(&own, v, &kind);
-		v->caps_kind = d->kind;
-		v->caps_serial = kind.serial;
-	}
 	for (size_t i = 0; e == ERR_OK && i < v->part_count; i++) {
 		for (size_t k = 0; k < v->parts[i].count; k++) {
 			const struct piece *p = &v->parts[i].pieces[k];

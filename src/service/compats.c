@@ -279,7 +279,8 @@ enum err compats_settle(struct call *c)
 		if (e == ERR_OK && u.device != before)
 			e = compats_class(&own, u.capabilities, u.firmware, &class);
 		struct device_state *d = class != 0 ? registry_by_row(c->s->registry, u.device) : NULL;
-		if (e == ERR_OK && d != NULL)
+		bool is_mute = d != NULL && d->is_ddi && strcmp(u.capabilities, "{}") == 0;
+		if (e == ERR_OK && d != NULL && !is_mute)
 			e = registry_set_class(c, d, class);
 	}
 	arena_free(scratch);
@@ -351,18 +352,6 @@ enum err compats_variant(struct call *c, int64_t release, const struct device_st
 		return ERR_OK;
 	enum err e = view_of(c, release, &v);
 	return e == ERR_OK ? compat_view_variant(c, v, d, artifact, verdict, why) : e;
-}
-
-enum err compats_artifact(struct call *c, int64_t release, const struct device_state *d, int64_t artifact, enum compat *verdict, const char **why)
-{
-	struct compat_view *v;
-	*verdict = COMPAT_YES;
-	if (why != NULL)
-		*why = "";
-	if (c->s->compats == NULL)
-		return ERR_OK;
-	enum err e = view_of(c, release, &v);
-	return e == ERR_OK ? compat_view_artifact(c, v, d, artifact, verdict, why) : e;
 }
 
 enum err compats_pick(struct call *c, int64_t release, const struct component_row *component, const struct device_state *d, struct artifact_row *out)

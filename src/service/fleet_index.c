@@ -173,7 +173,7 @@ static void kind_leave(struct fleet_index *x, struct device_state *d)
 
 void fleet_set_kind(struct fleet_index *x, struct device_state *d, uint32_t class)
 {
-	uint32_t kind = kind_of(x, d->hardware, d->release, class);
+	uint32_t kind = kind_of(x, d->hardware, d->release, class == 0 && d->is_ddi ? FLEET_CLASS_MUTE : class);
 	if (kind == d->kind)
 		return;
 	x->kinds[kind].devices++;

@@ -156,7 +156,8 @@ static enum err canonical(struct call *c, struct slice text, const char **json)
 enum err registry_set_class(struct call *c, struct device_state *d, uint32_t class)
 {
 	struct registry *r = c->s->registry;
-	bool is_same = registry_kind(r, d)->class == class;
+	uint32_t before = registry_kind(r, d)->class;
+	bool is_same = before == class || (class == 0 && before == FLEET_CLASS_MUTE);
 	registry_touch(r, d);
 	fleet_set_kind(&r->fleet, d, class);
 	enum err e = is_same ? ERR_OK : device_store_set_class(r->store, d->row, class, c->fault);
@@ -169,7 +170,8 @@ static enum err settle_class(struct call *c, struct device_state *d)
 	struct device_record record;
 	uint32_t class = 0;
 	enum err e = device_store_get(c->s->registry->store, d->row, c->arena, &record, c->fault);
-	if (e == ERR_OK)
+	bool is_mute = e == ERR_OK && d->is_ddi && strcmp(record.capabilities, "{}") == 0; /* its firmware alone says nothing */
+	if (e == ERR_OK && !is_mute)
 		e = compats_class(c, record.capabilities, record.firmware, &class);
 	return e == ERR_OK ? registry_set_class(c, d, class) : e;
 }
@@ -316,5 +318,6 @@ enum err registry_set_token(struct call *c, struct device_state *d, const char *
 	crypto_seal(signing_target_key(catalog_signing(c->s->catalog)), text, len, sealed);
 	registry_touch(c->s->registry, d);
 	d->is_ddi = true;
+	fleet_set_kind(&c->s->registry->fleet, d, registry_kind(c->s->registry, d)->class);
 	return device_store_set_ddi(c->s->registry->store, d->row, sealed, len + CRYPTO_SEAL_BYTES, c->fault);
 }

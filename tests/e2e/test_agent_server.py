@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from harness import tiny_model
+from harness import TINY_CAPABILITIES, tiny_model
 from harness.process import Process, wait_for
 
 
@@ -16,7 +16,7 @@ class Agent:
         self.folder = folder
         self.command = [build / "aviary-agent", "--device", device, "--hardware", "linux", "--key", key, "--state-dir", folder / "state",
                         "--server", server.url, "--broker-port", server.broker_port, "--enrol-token", token, "--name", "Door 7",
-                        "--attributes", '{"region":"eu"}', "--capabilities", '{"runtime":"tflm"}', "--factory-release", "kws-1.0.0",
+                        "--attributes", '{"region":"eu"}', "--capabilities", json.dumps(TINY_CAPABILITIES), "--factory-release", "kws-1.0.0",
                         "--factory-models", "kws=1.0.0", "--factory-counter", "1", "--retry", "100ms", "--log-level", "debug", *options]
         self.process = None
 

@@ -37,7 +37,7 @@ def test_dry_run_shows_the_plan_and_stores_nothing(server, make_sim):
     plan = server.call("POST", "/rollouts", spec("1.1.0", **SHORT), params={"dryRun": "true"})
     assert plan["target"].pop("shadow_ready") == plan["target"].pop("can_shadow") > 0
     assert plan["target"] == {"matched": FEW, "devices": FEW, "already": 0, "busy": 0, "online": FEW, "without_baseline": 0, "unknown_release": 0,
-                              "incompatible": []}
+                              "incompatible": [], "excluded": 0, "excluded_by": []}
     canary = plan["stages"][0]
     assert canary["devices"] == 16 and canary["blocks"] == 16 and canary["controls_per_block"] == 5
     assert sum(s["devices"] for s in plan["stages"]) == FEW

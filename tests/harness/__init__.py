@@ -5,6 +5,6 @@ Everything that is started here is ended here, by its own process id.
 from .broker import Broker
 from .server import Server
 from .sim import Sim
-from .tflite import tiny_model
+from .tflite import TINY_CAPABILITIES, tiny_model
 
-__all__ = ["Broker", "Server", "Sim", "tiny_model"]
+__all__ = ["Broker", "Server", "Sim", "TINY_CAPABILITIES", "tiny_model"]

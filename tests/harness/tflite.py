@@ -5,6 +5,10 @@ A FlatBuffer (identifier TFL3) built back to front by hand, because Debian has n
 import struct
 
 
+# What a device says that runs tiny_model.
+TINY_CAPABILITIES = {"runtime": "tflm", "ops": ["RELU@1"], "arena_bytes": 65536, "input": {"type": "any"}}
+
+
 class _Builder:
     """Enough of FlatBuffers: objects are laid out in one forward pass, offsets are patched when their target is known."""
 
