@@ -309,6 +309,14 @@ static const char *pick_class(const struct options *o, uint64_t seed)
 	return o->classes[0].name;
 }
 
+static const char *class_capabilities(const struct options *o, const char *hardware)
+{
+	for (unsigned i = 0; i < o->class_count; i++)
+		if (strcmp(o->classes[i].name, hardware) == 0)
+			return o->classes[i].capabilities[0] ? o->classes[i].capabilities : NULL;
+	return NULL;
+}
+
 /* As --shadow says, else as the class can. */
 static bool can_shadow(const struct options *o, const char *hardware)
 {
@@ -366,7 +374,7 @@ void device_init(struct device *d, struct sim *s, uint32_t number)
 		.key_count = 1,
 		.factory = s->factory.name[0] ? &s->factory : NULL,
 		.slot_bytes = SLOT_BYTES,
-		.capabilities_json = "\"runtime\":\"tflm\",\"runtime_version\":\"2023.1\"",
+		.capabilities_json = class_capabilities(&s->options, d->hardware),
 		.enrol = {.token = s->options.enrol_token,
 			.secret_sha256 = d->secret_sha256,
 			.attributes_json = d->attributes},
