@@ -119,6 +119,19 @@ static void put_config(struct ddi *x, const char *href)
 	buf_done(&b);
 }
 
+/* DDI has no word for what a device can do: it says so by MQTT, once the server knows it. */
+void ddi_on_mqtt(struct ddi *x)
+{
+	const struct device *d = x->device;
+	struct buf b = BUF_INIT;
+	if (x->has_told || !x->is_answered || !mqtt_is_connected(d->mqtt) || !d->config.capabilities_json)
+		return;
+	buf_printf(&b, "{\"boot\":\"%s\",\"seq\":1,\"capabilities\":{%s,\"slot_bytes\":%llu}}", agent_boot_id(&d->agent), d->config.capabilities_json,
+		(unsigned long long)d->config.slot_bytes);
+	x->has_told = mqtt_publish(d->mqtt, d->topic_report, b.data, b.len, 1, false, NULL) == ERR_OK;
+	buf_done(&b);
+}
+
 /* ---- polls ---- */
 
 void ddi_poll_soon(struct ddi *x)
@@ -167,6 +180,7 @@ static void on_polled(struct ddi *x, int status, const struct json *body)
 	loop_timer_start(x->poll, x->is_answered ? sleep_of(x, body) : DDI_RETRY_MS, 0);
 	if (!x->is_answered)
 		return;
+	ddi_on_mqtt(x);
 	if (link_of(body, "cancelAction", &cancel))
 		ddi_take_cancel(x, cancel);
 	else if ((href = link_of(body, "configData", &none)) != NULL)
@@ -249,6 +263,7 @@ void ddi_start(struct ddi *x)
 void ddi_boot(struct ddi *x)
 {
 	hang_up(x);
+	x->has_told = false;
 	if (x->update && x->update->step != DDI_STEP_CLOSE)
 		ddi_drop_update(x); /* is offered again */
 	else if (x->update)

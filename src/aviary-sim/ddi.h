@@ -17,6 +17,7 @@ void ddi_start(struct ddi *x); /* is registered where that is asked for, then po
 /* It starts again, on purpose or after a power cut. What it wrote stays; what it was doing is begun anew. */
 void ddi_boot(struct ddi *x);
 void ddi_stop(struct ddi *x); /* for ever */
+void ddi_on_mqtt(struct ddi *x); /* MQTT is connected */
 bool ddi_is_answered(const struct ddi *x); /* the server knows it */
 const char *ddi_release(const struct ddi *x); /* what runs; devices are not told names of releases, so it is model-version after the first update */
 const char *ddi_model(const struct ddi *x, const char **version); /* NULL: none */

@@ -65,6 +65,7 @@ struct ddi {
 	ddi_reply *on_reply;
 	int64_t sleep_ms;
 	bool is_registered, is_answered;
+	bool has_told; /* what it can do, since it started */
 	struct ddi_update *update; /* NULL: idle */
 	struct ddi_part part;
 };

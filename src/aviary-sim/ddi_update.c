@@ -221,6 +221,7 @@ static bool on_head(void *ctx, const struct fetch *fetch, int status)
 		memcpy(x->part.sha256, sha256, sizeof sha256);
 		x->part.hash = sha256_new();
 	}
+	x->device->sim->totals.resumed += status == 206;
 	return status == 200 || status == 206;
 }
 
@@ -302,7 +303,6 @@ static void begin_download(struct ddi *x)
 	}
 	const char *headers[] = {ddi_authorization(x), "Accept: application/octet-stream", NULL};
 	d->sim->totals.downloads++;
-	d->sim->totals.resumed += from > 0;
 	d->is_corrupt_fetch = has_fault(x, FAULT_CORRUPT) && rng_uniform(&d->rng) < 0.5;
 	x->download = fetch_start(d->sim->fetch, &(struct fetch_request){.url = f->url, .headers = headers, .has_range = from > 0, .range_from = from,
 		.on_head = on_head, .on_chunk = on_chunk, .on_done = on_downloaded, .ctx = x});

@@ -123,6 +123,7 @@ static void on_connect(void *ctx, bool session_present)
 	struct device *d = ctx;
 	(void)session_present;
 	agent_on_mqtt_connected(&d->agent);
+	ddi_on_mqtt(d->ddi);
 }
 
 static void on_disconnect(void *ctx, const char *reason)

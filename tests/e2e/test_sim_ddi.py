@@ -25,7 +25,15 @@ def plant(server):
 
 
 def start_mixed(server, make_sim, devices=DEVICES, ddi="40%", **options):
-    return start_fleet(server, make_sim, devices=devices, ddi=ddi, **{"api_token": server.token, **options})
+    sim = start_fleet(server, make_sim, devices=devices, ddi=ddi, **{"api_token": server.token, **options})
+    wait_able(server)
+    return sim
+
+
+def wait_able(server):
+    def told():
+        return [d["id"] for d in server.items("/devices") if not server.get(f"/devices/{d['id']}/reported")["capabilities"]]
+    wait_for(lambda: not told(), 10, lambda: f"what they can do is known of all but {told()}", 0.3)
 
 
 def kinds(server):
@@ -106,6 +114,7 @@ def test_what_goes_wrong_on_ddi_devices(make_server, make_sim):
     for sim in sims:
         sim.wait_connected(2)
     wait_for(lambda: server.running() == {"kws-1.0.0": 8}, 20, server.running)
+    wait_able(server)
     rollout = server.rollout(**spec("1.1.0", gates=[], retries=0, stages=[{"percent": 100}], timeout_ms=8000,
                                     error={"percent": 90, "min_count": 8, "action": "pause"}))["id"]
     wait_for(lambda: len(server.items("/alerts", kind="device.redownloads")) == 4, 20, lambda: server.items("/alerts"))
