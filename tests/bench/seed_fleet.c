@@ -16,6 +16,7 @@
 #include "service/alerts.h"
 #include "service/call.h"
 #include "service/catalog.h"
+#include "service/compats.h"
 #include "service/groups.h"
 #include "service/ingest.h"
 #include "service/outbox.h"
@@ -30,6 +31,7 @@
 #define BATCH_REPORTS 20000
 #define DAY_MS INT64_C(86400000)
 #define HOUR_MS INT64_C(3600000)
+#define CAPABILITIES 50           /* different ones of the fleet */
 #define ROUND_MS INT64_C(31000) /* more than [storage] checkpoint: device states are due */
 #define FLEET_EVENTS_MAX 100000
 
@@ -98,6 +100,7 @@ static void open_services(struct seed *x, const char *dir)
 	s->outbox = outbox_new();
 	must(x, access_open(s, &x->access, &s->access, f), "access");
 	must(x, catalog_open(s->db, dir, &x->catalog, &s->catalog, f), "catalog");
+	must(x, compats_open(s, NULL, &s->compats, f), "compats");
 	must(x, registry_open(s, &s->registry, f), "registry");
 	must(x, groups_open(s, &s->groups, f), "groups");
 	must(x, (s->alerts = alerts_open(s, f)) != NULL ? ERR_OK : ERR_UNAVAILABLE, "alerts");
@@ -114,6 +117,7 @@ static void close_services(struct seed *x)
 	alerts_close(s->alerts);
 	groups_close(s->groups);
 	registry_close(s->registry);
+	compats_close(s->compats);
 	catalog_close(s->catalog);
 	access_close(s->access);
 	telemetry_close(s->telemetry);
@@ -134,14 +138,15 @@ static void make_token(struct seed *x)
 static void enrol(struct seed *x, long devices)
 {
 	static const char *const regions[] = {"eu", "us", "ap", "af"};
-	char id[32], text[600];
+	char id[32], text[800];
 	for (long i = 0; i < devices; i++) {
 		struct call c = call_of(x);
 		snprintf(id, sizeof id, "dev-%ld", i);
 		int len = snprintf(text, sizeof text,
 			"{\"boot\":\"b0\",\"seq\":1,\"enrol\":{\"token\":\"%s\",\"secret_sha256\":\"%064lx\",\"name\":\"Device %ld\",\"hardware\":\"%s\","
-			"\"attributes\":{\"region\":\"%s\"}},\"running\":{\"release\":\"kws-1.0.0\",\"counter\":1,\"models\":{\"kws\":\"1.0.0\"}}}",
-			x->token, i, i, i % 2 ? "esp32" : "esp32s3", regions[i / 2 % 4]);
+			"\"attributes\":{\"region\":\"%s\"}},\"running\":{\"release\":\"kws-1.0.0\",\"counter\":1,\"models\":{\"kws\":\"1.0.0\"}},"
+			"\"capabilities\":{\"runtime\":\"tflm\",\"ops\":[\"RELU@1\"],\"slot_bytes\":1048576,\"arena_bytes\":%ld,\"input\":{\"type\":\"any\"}}}",
+			x->token, i, i, i % 2 ? "esp32" : "esp32s3", regions[i / 2 % 4], 65536 + i % CAPABILITIES * 1024);
 		must(x, ingest_report(&c, id, text, (size_t)len), "report");
 		if (i % COMMIT_EVERY == COMMIT_EVERY - 1)
 			commit(x);

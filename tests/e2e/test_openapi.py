@@ -125,10 +125,12 @@ def call_catalog(call):
     call("GET", artifacts, None, "extra", "1.0.0")
     call("PUT", API + "/artifacts/{artifact}/content", None, artifact, data=data)
     call("GET", API + "/artifacts/{artifact}", None, artifact)
+    call("GET", API + "/artifacts/{artifact}/facts", None, artifact)
     assert call("GET", API + "/artifacts/{artifact}/content", None, artifact).content == data
     call("POST", API + "/releases", {"name": "extra-1", "components": [{"model": "extra", "version": "1.0.0"}], "config": {"k": 1}}, status=201)
     call("GET", API + "/releases")
     call("GET", API + "/releases/{release}", None, "extra-1")
+    call("GET", API + "/releases/{release}/check", None, "extra-1")
     call("GET", API + "/releases/{release}/manifest", None, "extra-1")
     call("DELETE", API + "/releases/{release}", None, "extra-1")
     call("DELETE", API + "/artifacts/{artifact}", None, artifact)
