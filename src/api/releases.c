@@ -10,6 +10,7 @@
 #include "service/groups.h"
 #include "service/registry.h"
 #include "service/releases.h"
+#include "service/selection.h"
 #include "service/timebox.h"
 
 #define RELEASES "/api/v1/releases"
@@ -18,6 +19,8 @@
 struct release_body {
 	const char *name, *description, *config;
 	struct json_objects components; /* struct component_input */
+	bool has_objective;
+	struct selection_objective objective;
 };
 static const struct field component_body[] = {
 	{"model", FIELD_STR, offsetof(struct component_input, model), .min = 1, .max = 64, .flags = FIELD_REQUIRED, .doc = "Name of a model."},
@@ -32,6 +35,8 @@ static const struct field release_body[] = {
 	 .fields = component_body, .item_bytes = sizeof(struct component_input), .doc = "Models, at most one of kind firmware, each once."},
 	{"config", FIELD_DOC, offsetof(struct release_body, config), .max = RELEASE_CONFIG_BYTES_MAX,
 	 .doc = "Configuration that devices activate with the release."},
+	{"objective", FIELD_OBJECT, offsetof(struct release_body, objective), .present_offset = offsetof(struct release_body, has_objective),
+	 .fields = selection_objective_fields, .doc = "Which of several variants a device gets; absent: the fastest, then the least energy, then the smallest."},
 	{0},
 };
 
@@ -39,6 +44,7 @@ struct release_view {
 	struct release_row row;
 	const char *left_out; /* JSON; NULL in lists */
 	struct json_objects components; /* struct component_row */
+	const char *objective;
 	int64_t counter;
 };
 static const struct field component_reply[] = {
@@ -57,6 +63,7 @@ static const struct field release_reply[] = {
 	{"created_at", FIELD_INT, offsetof(struct release_view, row.created_at), .doc = "When it was made."},
 	{"left_out", FIELD_ANY, offsetof(struct release_view, left_out),
 	 .doc = "Of a single one: devices of the fleet as it is now that cannot run it, by hardware and verdict, with reasons; as in /check."},
+	{"objective", FIELD_DOC, offsetof(struct release_view, objective), .doc = "Which of several variants a device gets; absent: the default."},
 	{0},
 };
 
@@ -113,6 +120,9 @@ static enum err put_release(struct api_request *rq, const struct release_row *ro
 		view.counter = manifest.counter;
 	else if (e != ERR_NOT_FOUND) /* the key was changed since: signed again when it is needed */
 		return e;
+	e = selection_get_objective(&rq->call, row->id, &view.objective);
+	if (e != ERR_OK)
+		return e;
 	view.components.items = components;
 	e = is_single ? find_left_out(rq, row->id, &view.left_out) : ERR_OK;
 	if (e != ERR_OK)
@@ -158,6 +168,11 @@ static enum err list_releases(struct api_request *rq)
 	return e;
 }
 
+static void release_body_init(void *body)
+{
+	selection_objective_init(&((struct release_body *)body)->objective);
+}
+
 static enum err create_release(struct api_request *rq)
 {
 	const struct release_body *body = rq->body;
@@ -165,6 +180,8 @@ static enum err create_release(struct api_request *rq)
 	                           .components = body->components.items, .component_count = body->components.count};
 	struct release_row row;
 	enum err e = releases_create(&rq->call, &in, &row);
+	if (e == ERR_OK && body->has_objective)
+		e = selection_set_objective(&rq->call, row.id, &body->objective);
 	if (e != ERR_OK)
 		return e;
 	rq->location = arena_printf(rq->call.arena, RELEASES "/%s", row.name);
@@ -301,7 +318,7 @@ const struct route routes_releases[] = {
 	 .reply_is_list = true, .query = releases_query, .handle = list_releases},
 	{.method = "POST", .path = RELEASES, .role = ROLE_OPERATOR, .flags = ROUTE_WRITE | ROUTE_CREATED, .tag = "releases",
 	 .summary = "Make a release of model versions, which never changes, and sign its manifest", .body = release_body,
-	 .body_bytes = sizeof(struct release_body), .reply = release_reply, .handle = create_release},
+	 .body_bytes = sizeof(struct release_body), .body_init = release_body_init, .reply = release_reply, .handle = create_release},
 	{.method = "GET", .path = RELEASE, .role = ROLE_VIEWER, .tag = "releases", .summary = "Show a release", .reply = release_reply,
 	 .handle = get_release},
 	{.method = "DELETE", .path = RELEASE, .role = ROLE_OPERATOR, .flags = ROUTE_WRITE | ROUTE_NO_CONTENT, .tag = "releases",

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "explain.h"
 #include "file.h"
 #include "rest.h"
 
@@ -57,6 +58,22 @@ static const struct command_option tag_options[] = {
 	{.name = "remove", .kind = OPTION_TEXTS, .value = "TAG", .help = "may be repeated"},
 	{.name = NULL},
 };
+static const struct command_option explain_options[] = {
+	{.name = "release", .kind = OPTION_TEXT, .value = "RELEASE", .use = USE_QUERY, .help = "which one (the one that it is to run)"},
+	{.name = NULL},
+};
+static const struct command_option override_options[] = {
+	{.name = "reason", .kind = OPTION_TEXT, .value = "TEXT", .help = "for people"},
+	{.name = NULL},
+};
+static const struct column override_columns[] = {
+	{"MODEL", "model", CELL_TEXT, false},
+	{"VARIANT", "variant", CELL_TEXT, false},
+	{"BY", "made_by", CELL_TEXT, false},
+	{"AT", "made_at", CELL_AGO, false},
+	{"REASON", "reason", CELL_TEXT, true},
+	{NULL, NULL, CELL_TEXT, false},
+};
 static const struct command_option delete_options[] = {
 	{.name = "force", .kind = OPTION_FLAG, .use = USE_QUERY,
 	 .help = "also when it takes part in a rollout; its deployment is cancelled"},
@@ -94,6 +111,14 @@ static const struct command commands[] = {
 	 .run = desired},
 	{.name = "reported", .args = "DEVICE", .help = "show the reported twin", .run = rest_show,
 	 .path = DEVICE "/reported"},
+	{.name = "explain", .args = "DEVICE", .help = "why it gets which variant of a release", .options = explain_options,
+	 .run = device_explain, .path = DEVICE "/explain"},
+	{.name = "override", .args = "DEVICE MODEL VARIANT", .help = "ask for one variant of a model, from its next deployment on",
+	 .options = override_options, .run = device_override, .done = "device {}: of {} it gets {}"},
+	{.name = "overrides", .args = "DEVICE", .help = "list such wishes", .run = rest_list, .path = DEVICE "/override",
+	 .columns = override_columns},
+	{.name = "override-end", .args = "DEVICE MODEL", .help = "end such a wish", .run = device_end_override,
+	 .done = "device {}: of {} it gets what serves it best"},
 	{.name = "credential", .args = "DEVICE", .help = "make a new secret, shown once", .options = credential_options,
 	 .run = credential},
 	{.help = NULL},

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "explain.h"
 #include "model.h"
 #include "rest.h"
 
@@ -75,6 +76,11 @@ static const struct command_option version_create_options[] = {
 	{.name = NULL},
 };
 
+static const struct command_option version_report_options[] = {
+	{.name = "release", .kind = OPTION_TEXT, .value = "RELEASE", .use = USE_QUERY, .help = "whose objective counts (the newest one)"},
+	{.name = NULL},
+};
+
 #define VERSIONS MODEL "/versions"
 static const struct command version_commands[] = {
 	{.help = "print the version of this program", .run = program_version},
@@ -85,6 +91,8 @@ static const struct command version_commands[] = {
 	{.name = "create", .args = "MODEL VERSION", .help = "register a version (semantic, as 1.4.2)",
 	 .options = version_create_options, .run = rest_send,
 	 .method = "POST", .path = VERSIONS, .word_member = "version", .done = "version {} {} is registered"},
+	{.name = "report", .args = "MODEL VERSION", .help = "which variants serve whom, which could be retired, what to build next",
+	 .options = version_report_options, .run = version_report, .path = VERSIONS "/{}/report"},
 	{.name = "delete", .args = "MODEL VERSION", .help = "delete a version that no release holds, with its artifacts",
 	 .run = rest_send,
 	 .method = "DELETE", .path = VERSIONS "/{}", .done = "version {} {} is deleted"},

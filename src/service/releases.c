@@ -41,6 +41,8 @@ static enum err put_component(struct call *c, int64_t release, const struct comp
 	for (size_t i = 0; i < count; i++) {
 		json_open_object(b);
 		json_str(b, "hardware", artifacts[i].hardware);
+		if (artifacts[i].variant[0] != '\0')
+			json_str(b, "variant", artifacts[i].variant);
 		json_str(b, "sha256", artifacts[i].sha256);
 		json_int(b, "size_bytes", artifacts[i].size_bytes);
 		json_str(b, "file", artifacts[i].file_name);
