@@ -14,6 +14,7 @@
 struct db;
 struct ip_networks;
 struct offload;
+struct offloading;
 struct outbox;
 struct units;
 struct access;
@@ -34,6 +35,7 @@ struct profiles;
 struct selection;
 struct settings;
 struct targets;
+struct upstreams;
 
 enum role { ROLE_NONE, ROLE_ENROL, ROLE_VIEWER, ROLE_OPERATOR, ROLE_ADMIN };
 
@@ -65,8 +67,11 @@ struct services {
 	struct targets *targets;     /* devices as hawkBit's Management API shows them; NULL in tests without it */
 	struct selection *selection; /* which variant a device gets; NULL in tests without it: by hardware alone */
 	struct profiles *profiles;   /* what variants cost on classes of hardware; likewise */
+	struct upstreams *upstreams; /* where new versions of models come from; NULL in tests without it */
+	struct offloading *offloading; /* policies of offloading, and their margins; likewise */
 	struct settings *settings;   /* what operators change while the server runs; NULL in tests without it */
 	const struct offload *offload; /* work off the loop; NULL: at once (pure tests) */
+	const struct ip_networks *upstream_allow; /* the same of upstreams */
 	const struct ip_networks *notify_allow; /* which addresses besides public ones receivers may have; NULL: none */
 	const char *state_dir;
 	struct ingest_limits *limits;

@@ -52,6 +52,14 @@
 	X(DDI_REFUSED, "counter", "aviary_ddi_refused_total", "", "requests of DDI devices that did not prove who they are") \
 	X(PROFILE_CELLS, "gauge", "aviary_profile_cells", "", "contexts of variants on classes of hardware that have a learned profile") \
 	X(PROFILES_REFUSED, "counter", "aviary_profiles_refused_total", "", "reports that found no room for a profile") \
+	X(UPSTREAM_POLLS, "counter", "aviary_upstream_polls_total", "", "looks at upstreams of models") \
+	X(UPSTREAM_POLLS_FAILED, "counter", "aviary_upstream_failures_total", "", "looks at upstreams that ended with a fault") \
+	X(UPSTREAM_BYTES, "counter", "aviary_upstream_received_bytes_total", "", "bytes of contents fetched from upstreams") \
+	X(UPSTREAM_REFUSED, "counter", "aviary_upstream_refused_total", "", "versions of upstreams that were refused") \
+	X(UPSTREAMS_FAILING, "gauge", "aviary_upstreams_failing", "", "upstreams whose last look ended with a fault") \
+	X(OFFLOAD_CLASSES, "gauge", "aviary_offload_classes", "", "classes of hardware and version that have a margin of their own") \
+	X(OFFLOAD_FITS, "counter", "aviary_offload_fits_total", "", "margins of offloading that were changed") \
+	X(OFFLOAD_REFUSED, "counter", "aviary_offload_refused_total", "", "reports about offloading that contradict themselves or found no room") \
 	X(EVENTS, "counter", "aviary_events_total", "", "events appended") \
 	X(JOBS_RUNNING, "gauge", "aviary_jobs_running", "", "jobs in the pool, waiting ones included") \
 	X(RESIDENT_BYTES, "gauge", "process_resident_memory_bytes", "", "resident memory") \

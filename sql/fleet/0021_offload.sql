@@ -1,7 +1,7 @@
 -- Offloading: which inferences of a model may go to an operator's endpoint, and what came back, by class of hardware and version.
 
 CREATE TABLE offload_policy (
-	model       INTEGER PRIMARY KEY REFERENCES model (id) ON DELETE CASCADE,
+	model       INTEGER PRIMARY KEY REFERENCES model (id),
 	endpoint    TEXT NOT NULL,     -- URL, https
 	target      REAL NOT NULL CHECK (target BETWEEN 0 AND 1), -- share of inferences to send
 	margin      INTEGER NOT NULL CHECK (margin BETWEEN 0 AND 10000), -- 1/10000: where a class begins

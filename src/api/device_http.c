@@ -11,6 +11,7 @@
 #include "base/str.h"
 #include "net/http.h"
 #include "service/catalog.h"
+#include "service/offloading.h"
 #include "service/registry.h"
 #include "service/releases.h"
 #include "service/rollouts.h"
@@ -20,6 +21,7 @@
 
 #define DEVICE "/device/v1/{device}"
 #define DOCUMENT_BYTES_MAX 65536 /* docs/protocol.md: devices keep it in one buffer */
+#define DOCUMENT_TAIL_BYTES 64   /* what follows the member offload, its name included */
 #define SECRET_BYTES 64          /* hex digits */
 
 /* Authorization: Bearer <device>:<secret>. 401 for whoever does not prove to be a device, 403 for another device's path. */
@@ -127,6 +129,17 @@ static enum err put_shadow(struct api_request *rq, const struct device_state *d,
 	return e;
 }
 
+/* Left out where the document has no room for it: an update is worth more. */
+static enum err put_offload(struct api_request *rq, const struct device_state *d, int64_t release)
+{
+	struct buf b = BUF_INIT;
+	enum err e = offloading_put_document(&rq->call, d, release, &b);
+	if (e == ERR_OK && b.len > 0 && rq->out.len + b.len + DOCUMENT_TAIL_BYTES <= DOCUMENT_BYTES_MAX)
+		json_raw(&rq->out, "offload", buf_cstr(&b));
+	buf_done(&b);
+	return e;
+}
+
 static enum err put_document(struct api_request *rq, const struct device_state *d)
 {
 	struct desired_target target = {0};
@@ -147,6 +160,8 @@ static enum err put_document(struct api_request *rq, const struct device_state *
 	if (e == ERR_OK && target.shadow.release != 0)
 		e = put_shadow(rq, d, &target);
 	json_raw(&rq->out, "config", config);
+	if (e == ERR_OK)
+		e = put_offload(rq, d, target.release);
 	if (rq->call.s->report_interval_ms > 0)
 		json_int(&rq->out, "report_interval_ms", rq->call.s->report_interval_ms);
 	json_close_object(&rq->out);
@@ -283,6 +298,7 @@ static const struct field document_fields[] = {
 	{.name = "release", .type = FIELD_OBJECT, .fields = release_fields, .doc = "what the device should be running; absent: unknown"},
 	{.name = "shadow", .type = FIELD_OBJECT, .fields = shadow_fields, .doc = "absent: nothing is run in shadow; never together with deployment"},
 	{.name = "config", .type = FIELD_DOC, .doc = "the desired twin"},
+	{.name = "offload", .type = FIELD_DOC, .doc = "by model: which inferences may go to the operator's endpoint (docs/models.md); absent: none"},
 	{.name = "report_interval_ms", .type = FIELD_INT, .doc = "between telemetry reports; absent: the device's own"},
 	{.name = NULL},
 };

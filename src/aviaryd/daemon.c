@@ -8,6 +8,7 @@
 #include "api/notify_out.h"
 #include "api/server.h"
 #include "api/topics.h"
+#include "api/upstream_in.h"
 #include "base/clock.h"
 #include "net/jobs.h"
 #include "net/loop.h"
@@ -23,12 +24,16 @@
 #include "service/health.h"
 #include "service/metrics.h"
 #include "service/notify.h"
+#include "service/offloading.h"
 #include "service/outbox.h"
+#include "service/profiles.h"
 #include "service/registry.h"
 #include "service/rollouts.h"
+#include "service/selection.h"
 #include "service/settings.h"
 #include "service/targets.h"
 #include "service/unit.h"
+#include "service/upstreams.h"
 #include "store/db.h"
 
 #define CALL_ARENA_BYTES (64u << 20) /* a rollout's plan over a large fleet is made in one call */
@@ -80,11 +85,17 @@ static enum err open_services(struct daemon *d, struct fault *f)
 	if (e == ERR_OK)
 		e = settle_compats(s, f);
 	if (e == ERR_OK)
+		e = selection_open(s, &s->selection, f);
+	if (e == ERR_OK)
+		e = profiles_open(s, &s->profiles, f);
+	if (e == ERR_OK)
 		e = groups_open(s, &s->groups, f);
 	if (e == ERR_OK)
 		e = targets_open(s, &s->targets, f);
 	if (e == ERR_OK && (s->alerts = alerts_open(s, f)) == NULL)
 		e = ERR_UNAVAILABLE;
+	if (e == ERR_OK)
+		e = offloading_open(s, &s->offloading, f);
 	if (e == ERR_OK && (s->notify = notify_open(s, f)) == NULL)
 		e = ERR_UNAVAILABLE;
 	if (e == ERR_OK)
@@ -99,11 +110,14 @@ static enum err open_services(struct daemon *d, struct fault *f)
 		e = ERR_UNAVAILABLE;
 	if (e == ERR_OK)
 		e = actions_open(s, &d->config->actions, &s->actions, f);
+	if (e == ERR_OK)
+		e = upstreams_open(s, &d->config->upstreams, &s->upstreams, f);
 	return e == ERR_OK ? units_commit(s, f) : e;
 }
 
 static void close_services(struct services *s)
 {
+	upstreams_close(s->upstreams);
 	actions_close(s->actions);
 	ingest_close(s->ingest);
 	rollouts_close(s->rollouts);
@@ -111,9 +125,12 @@ static void close_services(struct services *s)
 	health_close(s->health);
 	commands_close(s->commands);
 	notify_close(s->notify);
+	offloading_close(s->offloading);
 	alerts_close(s->alerts);
 	targets_close(s->targets);
 	groups_close(s->groups);
+	profiles_close(s->profiles);
+	selection_close(s->selection);
 	registry_close(s->registry);
 	compats_close(s->compats);
 	catalog_close(s->catalog);
@@ -162,8 +179,11 @@ static void take_allowed(struct daemon *d)
 {
 	bool ok = ip_networks_parse(d->config->notify_allow, &d->notify_allow);
 	assert(ok);
-	(void)ok;
 	d->s.notify_allow = &d->notify_allow;
+	ok = ip_networks_parse(d->config->upstream_allow, &d->upstream_allow);
+	assert(ok);
+	(void)ok;
+	d->s.upstream_allow = &d->upstream_allow;
 }
 
 static void reload(struct daemon *d)
@@ -234,6 +254,7 @@ enum err daemon_open(struct daemon *d, struct fault *f)
 	d->s.offload = &d->offload;
 	d->arena = arena_new(CALL_ARENA_BYTES);
 	d->notify_out = notify_out_open(&d->s, d->loop);
+	d->upstream_in = upstream_in_open(&d->s, d->loop, d->jobs);
 	d->api = api_open(&d->s, d->loop, d->jobs, &d->config->api);
 	e = listen_open(d, f);
 	if (e == ERR_OK)
@@ -276,6 +297,7 @@ void daemon_run(struct daemon *d)
 	notify_stopping();
 	api_set_ready(d->api, false, "stopping");
 	http_server_quiesce(d->http);
+	upstream_in_stop(d->upstream_in);
 	api_end_streams(d->api);
 	bool drained = loop_run_until(d->loop, is_drained, d, d->config->drain_ms);
 	if (d->topics != NULL)
@@ -297,6 +319,7 @@ void daemon_close(struct daemon *d)
 		d->out = NULL;
 		jobs_free(d->jobs);
 		notify_out_close(d->notify_out);
+		upstream_in_close(d->upstream_in);
 		api_close(d->api);
 		for (size_t i = 0; i < 3; i++)
 			loop_signal_free(d->signals[i]);

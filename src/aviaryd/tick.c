@@ -4,6 +4,7 @@
 #include "api/notify_out.h"
 #include "api/server.h"
 #include "api/topics.h"
+#include "api/upstream_in.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "daemon.h"
@@ -18,7 +19,9 @@
 #include "service/health.h"
 #include "service/inspect.h"
 #include "service/metrics.h"
+#include "service/offloading.h"
 #include "service/outbox.h"
+#include "service/profiles.h"
 #include "service/registry.h"
 #include "service/rollouts.h"
 #include "service/telemetry.h"
@@ -28,6 +31,7 @@
 #define PAUSE_MS 5 /* of rollouts, for the log of fleet.db */
 #define PRESENCE_EVERY_MS 100
 #define NOTIFY_EVERY_MS 100
+#define UPSTREAMS_EVERY_MS 100
 #define PRESENCE_ROWS 200        /* devices whose presence is written in one go: a millisecond of the loop, as much of its commit */
 #define RETAIN_ROWS 250          /* outdated rows of each kind deleted in one go: 10 ms where they are not in the cache */
 #define RETAIN_AGAIN_MS 25
@@ -197,6 +201,12 @@ static void on_second(void *ctx)
 	loop_mark(d->loop, "health.tick");
 	call_init(d, &c, &f);
 	report("health.tick", health_tick(&c), &f);
+	loop_mark(d->loop, "profiles.tick");
+	call_init(d, &c, &f);
+	report("profiles.tick", profiles_tick(&c), &f);
+	loop_mark(d->loop, "offloading.tick");
+	call_init(d, &c, &f);
+	report("offloading.tick", offloading_tick(&c), &f);
 }
 
 /* Once a second, or at once where there is more to do than fits into a piece: a storm is worked off within its minute. */
@@ -224,6 +234,19 @@ static void on_notify(void *ctx)
 	if (d->commit == ERR_OK)
 		report("notify.step", notify_out_step(d->notify_out, &c, &more), &f);
 	loop_timer_start(d->notify_timer, more ? 1 : NOTIFY_EVERY_MS, 0);
+}
+
+static void on_upstreams(void *ctx)
+{
+	struct daemon *d = ctx;
+	struct call c;
+	struct fault f;
+	bool more = false;
+	call_init(d, &c, &f);
+	loop_mark(d->loop, "upstreams.step");
+	if (d->commit == ERR_OK)
+		report("upstreams.step", upstream_in_step(d->upstream_in, &c, &more), &f);
+	loop_timer_start(d->upstreams_timer, more ? 1 : UPSTREAMS_EVERY_MS, 0);
 }
 
 static void on_presence(void *ctx)
@@ -287,6 +310,7 @@ enum err daemon_start_timers(struct daemon *d)
 	d->second_timer = loop_timer_new(d->loop, on_second, d);
 	d->alerts_timer = loop_timer_new(d->loop, on_alerts, d);
 	d->notify_timer = loop_timer_new(d->loop, on_notify, d);
+	d->upstreams_timer = loop_timer_new(d->loop, on_upstreams, d);
 	d->presence_timer = loop_timer_new(d->loop, on_presence, d);
 	d->retain_timer = loop_timer_new(d->loop, on_retain, d);
 	d->minute_timer = loop_timer_new(d->loop, on_minute, d);
@@ -296,6 +320,7 @@ enum err daemon_start_timers(struct daemon *d)
 	loop_timer_start(d->second_timer, 1000, 1000);
 	loop_timer_start(d->alerts_timer, 1000, 0);
 	loop_timer_start(d->notify_timer, NOTIFY_EVERY_MS, 0);
+	loop_timer_start(d->upstreams_timer, UPSTREAMS_EVERY_MS, 0);
 	loop_timer_start(d->presence_timer, PRESENCE_EVERY_MS, PRESENCE_EVERY_MS);
 	loop_timer_start(d->retain_timer, 10000, 0);
 	loop_timer_start(d->minute_timer, MINUTE_MS, MINUTE_MS);
@@ -311,11 +336,12 @@ void daemon_stop_timers(struct daemon *d)
 	loop_timer_free(d->second_timer);
 	loop_timer_free(d->alerts_timer);
 	loop_timer_free(d->notify_timer);
+	loop_timer_free(d->upstreams_timer);
 	loop_timer_free(d->presence_timer);
 	loop_timer_free(d->retain_timer);
 	loop_timer_free(d->minute_timer);
 	loop_timer_free(d->watchdog_timer);
-	d->rollouts_timer = d->second_timer = d->alerts_timer = d->notify_timer = d->presence_timer = d->retain_timer = d->minute_timer = d->watchdog_timer = NULL;
+	d->rollouts_timer = d->second_timer = d->alerts_timer = d->notify_timer = d->upstreams_timer = d->presence_timer = d->retain_timer = d->minute_timer = d->watchdog_timer = NULL;
 }
 
 void daemon_flush(struct daemon *d)
