@@ -72,6 +72,10 @@ static void send_report(struct device *d)
 	agent_telemetry_number(&t, "temperature_c", m.temperature_c);
 	agent_telemetry_number(&t, "battery", m.battery);
 	agent_telemetry_number(&t, "link_rssi_dbm", m.rssi_dbm);
+	if (model) {
+		endpoint_infer(&d->sim->options.endpoint, &d->agent, &d->hard, &d->physics, &m, model, &d->sim->totals.offload);
+		agent_telemetry_offload(&t, model);
+	}
 	if (agent_telemetry_shadow(&t)) {
 		physics_measure(&same, faults_effect(f, d->shadow_model, d->shadow_version), wall_ms, &shadow);
 		put_model(&t, &shadow);
@@ -195,6 +199,7 @@ static void boot(struct device *d)
 	d->telemetry_seq = 0;
 	device_return_memory(d);
 	device_forget_shadow(d);
+	memset(&d->offload, 0, sizeof d->offload);
 	if (!agent_init(&d->agent, &d->config, device_ports(d), d) || !agent_boot(&d->agent)) {
 		fprintf(stderr, "aviary-sim: %s does not boot\n", d->id);
 		exit(1);
@@ -368,6 +373,9 @@ void device_init(struct device *d, struct sim *s, uint32_t number)
 	d->rng.state = seed_mix(d->seed, "life");
 	d->has_shadow = can_shadow(&s->options, d->hardware);
 	physics_init(&d->physics, seed_mix(d->seed, "physics"), hardware_profile(d->hardware));
+	d->hard.state = seed_mix(d->seed, "offload");
+	if (faults_hit(&s->options.faults, FAULT_POORLINK, d->seed, NULL, NULL))
+		d->physics.rssi = -95;
 	d->cuts_left = faults_hit(&s->options.faults, FAULT_CUT, d->seed, NULL, NULL) ? 3 : 0;
 	d->config = (struct agent_config){.device = d->id,
 		.hardware = d->hardware,
@@ -380,7 +388,9 @@ void device_init(struct device *d, struct sim *s, uint32_t number)
 			.secret_sha256 = d->secret_sha256,
 			.attributes_json = d->attributes},
 		.limits = {.report_retry_ms = (uint32_t)s->options.report_retry_ms, .retry_min_ms = 500, .retry_max_ms = 10000},
-		.confirm_needs_connection = true};
+		.confirm_needs_connection = true,
+		.offloads = &d->offload,
+		.offload_count = 1};
 	d->wake = loop_timer_new(s->loop, on_wake, d);
 	d->telemetry = loop_timer_new(s->loop, on_telemetry, d);
 	d->test = loop_timer_new(s->loop, on_test, d);

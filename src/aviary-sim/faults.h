@@ -27,6 +27,7 @@
 	X(SWAPPED, "swapped", "runs other bytes than the released model's, and says their hash")                           \
 	X(NAN, "nan", "its model's confidence is no number")                                                               \
 	X(HOT, "hot", "40 degrees hotter, half as fast; the inference check fails")                                        \
+	X(POORLINK, "poorlink", "hears its access point at -95 dBm")                                                       \
 	X(STUCK, "stuck", "begins an installation and never says how it went")                                             \
 	X(REDOWNLOAD, "redownload", "a DDI device downloads again and again and says nothing")
 

@@ -49,6 +49,7 @@ static void fail(const char *fmt, ...)
 	X("connect-rate", 'a', "N", "new connections a second [500]")                                                     \
 	X("duration", 'd', "DURATION", "ends by itself [never]")                                                          \
 	X("effect", 'E', "RULE", "what a model version does: kws=1.2.0:accuracy-0.05,latency*1.3")                        \
+	X("endpoint", 'O', "SHARE[/COST[/BYTES]]", "right answers of the operator's endpoint, their mean cost, bytes sent [0.97/0.002/1960]") \
 	X("fault", 'F', "RULE", "what goes wrong: brick=0.1@kws=1.2.0 (docs/simulator.md)")                               \
 	X("status", 'S', "FILE", "JSON, replaced every second")                                                           \
 	X("log", 'l', "FILE", "events of devices as JSON lines")                                                           \
@@ -152,6 +153,10 @@ static void take(struct options *o, int letter, char *arg)
 		if (!faults_add_effect(&o->faults, arg, reason, sizeof reason))
 			fail("--effect: %s", reason);
 		break;
+	case 'O':
+		if (!endpoint_parse(&o->endpoint, arg))
+			fail("--endpoint: SHARE[/COST[/BYTES]] is wanted, not %s", arg);
+		break;
 	case 'F':
 		if (!faults_add(&o->faults, arg, reason, sizeof reason))
 			fail("--fault: %s", reason);
@@ -211,7 +216,7 @@ void options_parse(struct options *o, int argc, char **argv)
 		{NULL, 0, NULL, 0}};
 	static char default_classes[] = "esp32s3:60,nrf52:30,jetson:10";
 	*o = (struct options){.broker_host = "127.0.0.1", .broker_port = 1883, .http_url = "http://127.0.0.1:8080", .tenant = "DEFAULT", .devices = 10, .prefix = "sim-",
-		.seed = 1, .report_retry_ms = 10000, .self_test_ms = 300, .connects_per_second = 500};
+		.seed = 1, .report_retry_ms = 10000, .self_test_ms = 300, .connects_per_second = 500, .endpoint = ENDPOINT_STANDARD};
 	classes(o, default_classes);
 	int letter;
 	while ((letter = getopt_long(argc, argv, "", table, NULL)) != -1)

@@ -34,14 +34,14 @@ uint64_t seed_mix(uint64_t seed, const char *text)
 }
 
 static const struct hardware_profile profiles[] = {
-	{"esp32s3", 42, 9, 38, true},
-	{"nrf52", 95, 4, 31, false},
-	{"jetson", 6, 55, 47, true},
+	{"esp32s3", 42, 9, 38, true, 0.7},
+	{"nrf52", 95, 4, 31, false, 0.6},
+	{"jetson", 6, 55, 47, true, 2},
 };
 
 const struct hardware_profile *hardware_profile(const char *name)
 {
-	static const struct hardware_profile other = {"", 30, 10, 35, true};
+	static const struct hardware_profile other = {"", 30, 10, 35, true, 1};
 	for (unsigned i = 0; i < sizeof profiles / sizeof *profiles; i++)
 		if (strcmp(profiles[i].name, name) == 0)
 			return &profiles[i];

@@ -25,6 +25,7 @@ struct hardware_profile {
 	const char *name;
 	double latency_ms, energy_mj, temperature_c;
 	bool has_shadow; /* room and time for a second release beside its own */
+	double hardness; /* share of inferences below a margin x: x to this power */
 };
 const struct hardware_profile *hardware_profile(const char *name); /* a default one for unknown names */
 

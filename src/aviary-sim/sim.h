@@ -8,6 +8,7 @@
 
 #include "agent/agent.h"
 #include "ddi.h"
+#include "endpoint.h"
 #include "faults.h"
 #include "net/fetch.h"
 #include "net/loop.h"
@@ -55,6 +56,7 @@ struct options {
 	const char *api_token;   /* they are registered with it; NULL: they are known, or a gateway vouches for them */
 	const char *gateway_token;
 	struct faults faults;
+	struct endpoint endpoint; /* of the operator, for hard inferences */
 };
 /* Exits with a message on standard error when the command line is wrong. */
 void options_parse(struct options *o, int argc, char **argv);
@@ -62,6 +64,7 @@ void options_parse(struct options *o, int argc, char **argv);
 struct totals {
 	uint64_t telemetry_sent, telemetry_acknowledged, reports_sent, downloads, bytes_downloaded, answers_sent, confirmed, fell_back, rejected, bricked, boots, cuts, shadows;
 	uint64_t polls, resumed, cancelled; /* of DDI devices */
+	struct endpoint_tally offload;
 };
 
 struct sim {
@@ -82,7 +85,8 @@ struct sim {
 struct device {
 	struct sim *sim;
 	uint64_t seed;
-	struct rng rng;
+	struct rng rng, hard; /* hard: of the inferences that may be sent to an endpoint */
+	struct agent_offload offload;
 	char id[65], hardware[65], region[65];
 	char secret[65], secret_sha256[65], attributes[160];
 	char topic_desired[96], topic_status[96], topic_report[96], topic_telemetry[96], topic_command[96], topic_answer[96];

@@ -54,6 +54,8 @@ static void put_totals(struct buf *b, const struct sim *s)
 	json_int(b, "ddi_polls", (int64_t)t->polls);
 	json_int(b, "ddi_resumed", (int64_t)t->resumed);
 	json_int(b, "ddi_cancelled", (int64_t)t->cancelled);
+	json_int(b, "offload_sent", (int64_t)t->offload.sent);
+	json_int(b, "offload_kept", (int64_t)t->offload.kept);
 	json_int(b, "rss_kib", usage.ru_maxrss);
 	json_int(b, "cpu_ms", usage.ru_utime.tv_sec * 1000 + usage.ru_utime.tv_usec / 1000 + usage.ru_stime.tv_sec * 1000 + usage.ru_stime.tv_usec / 1000);
 	json_int(b, "shared_bytes", (int64_t)storage_shared_bytes());
