@@ -29,7 +29,7 @@ _aviaryctl_commands() {
 	model) commands="list show create edit delete inspect" ;;
 	version) commands="list show create delete" ;;
 	artifact) commands="list show upload download delete" ;;
-	release) commands="list show create delete manifest verify" ;;
+	release) commands="list show create delete check manifest verify" ;;
 	rollout) commands="list show create watch explain stages deployments verdicts blocks events start pause resume approve promote retry abort revert delete" ;;
 	telemetry) commands="query metrics" ;;
 	alert) commands="list show ack silence silences expire" ;;
@@ -84,13 +84,14 @@ _aviaryctl_of_command() {
 	"version delete") options="" args="MODEL VERSION" ;;
 	"artifact list") options="--limit --all" args="MODEL VERSION" ;;
 	"artifact show") options="" args="ARTIFACT" ;;
-	"artifact upload") options="--hardware --name --attempts" args="MODEL VERSION FILE" ;;
+	"artifact upload") options="--hardware --variant --declared --name --attempts" args="MODEL VERSION FILE" ;;
 	"artifact download") options="--attempts" args="ARTIFACT FILE" ;;
 	"artifact delete") options="" args="ARTIFACT" ;;
 	"release list") options="--sort --limit --all" args="" ;;
 	"release show") options="" args="RELEASE" ;;
-	"release create") options="--component --description --with-config" args="RELEASE" ;;
+	"release create") options="--component --description --with-config --objective" args="RELEASE" ;;
 	"release delete") options="" args="RELEASE" ;;
+	"release check") options="--filter --group" args="RELEASE" ;;
 	"release manifest") options="--output --bytes" args="RELEASE" ;;
 	"release verify") options="--key --artifact --least-counter" args="FILE" ;;
 	"rollout list") options="--status --limit --all" args="" ;;
@@ -201,6 +202,8 @@ _aviaryctl_of_command() {
 	"version create --notes") wants="TEXT" choices="" ;;
 	"artifact list --limit") wants="N" choices="" ;;
 	"artifact upload --hardware") wants="CLASS" choices="" ;;
+	"artifact upload --variant") wants="NAME" choices="" ;;
+	"artifact upload --declared") wants="JSON" choices="" ;;
 	"artifact upload --name") wants="FILE_NAME" choices="" ;;
 	"artifact upload --attempts") wants="N" choices="" ;;
 	"artifact download --attempts") wants="N" choices="" ;;
@@ -209,6 +212,9 @@ _aviaryctl_of_command() {
 	"release create --component") wants="MODEL=VERSION" choices="" ;;
 	"release create --description") wants="TEXT" choices="" ;;
 	"release create --with-config") wants="JSON" choices="" ;;
+	"release create --objective") wants="JSON" choices="" ;;
+	"release check --filter") wants="RSQL" choices="" ;;
+	"release check --group") wants="GROUP" choices="" ;;
 	"release manifest --output") wants="FILE" choices="" ;;
 	"release manifest --bytes") wants="FILE" choices="" ;;
 	"release verify --key") wants="FILE" choices="" ;;
