@@ -37,6 +37,8 @@ struct fetch_result {
 	size_t body_len;
 	uint64_t received_bytes, sent_bytes; /* of bodies */
 	double total_ms;
+	bool is_forbidden;     /* may_call said no */
+	bool is_too_long;      /* max_body_bytes */
 	int64_t retry_after_s; /* Retry-After, also where it is a date; 0: none */
 	const struct fetch *fetch; /* for fetch_header */
 };

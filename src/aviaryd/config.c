@@ -111,6 +111,8 @@ static const struct key keys[] = {
 		"Metric names known to the server, over all devices."},
 	{"limits", "versions", KEY_INT, AT(ingest.versions_max), "10000", 1, 60000, true,
 		"Pairs of model and version seen in telemetry."},
+	{"limits", "new_names", KEY_INT, AT(ingest.new_names), "64", 0, 60000, true,
+		"New ones of both that one device may bring in a day, so that none uses up what is there for all; 0: no limit."},
 	{"limits", "batch_reports", KEY_INT, AT(ingest.batch_reports), "2000", 1, 100000, true,
 		"A batch of telemetry is written when it has as many reports,"},
 	{"limits", "batch_window", KEY_DURATION, AT(ingest.batch_window_ms), "20ms", 0, 10000, true,
@@ -130,6 +132,13 @@ static const struct key keys[] = {
 
 	{"notify", "allow", KEY_TEXT, AT(notify_allow), "", 0, 0, true,
 		"Networks that receivers of notifications may be in besides the public internet, as 10.0.0.0/8, ::1."},
+
+	{"upstreams", "allow", KEY_TEXT, AT(upstream_allow), "", 0, 0, true,
+		"Networks that upstreams of models may be in besides the public internet, as 10.0.0.0/8, ::1."},
+	{"upstreams", "ca_file", KEY_TEXT, AT(upstreams.ca_file), "", 0, 0, false,
+		"PEM file with the certificates that sign those of upstreams without a ca_file of their own; empty: the system's."},
+	{"upstreams", "directories", KEY_TEXT, AT(upstreams.directories), "", 0, 0, false,
+		"Paths that upstreams of kind directory may be in, separated by commas; empty: there can be none."},
 
 	{"models", "unknown", KEY_TEXT, AT(compats.unknown), "refuse", 0, 0, false,
 		"Devices that did not tell what a model asks for: refuse, or allow them to get it. What they told and is too little is always refused."},
@@ -410,6 +419,8 @@ static void check_whole(struct reading *r)
 	r->line = 0;
 	if (!ip_networks_parse(c->notify_allow, &allow))
 		problem(r, "allow in [notify]: networks as 10.0.0.0/8, 192.168.1.7, fd00::/8 are wanted, at most %d", IP_NETWORKS_MAX);
+	if (!ip_networks_parse(c->upstream_allow, &allow))
+		problem(r, "allow in [upstreams]: networks as 10.0.0.0/8, 192.168.1.7, fd00::/8 are wanted, at most %d", IP_NETWORKS_MAX);
 	if (c->http.tls.count > 0 && (c->http.tls_certificate[0] == '\0' || c->http.tls_key[0] == '\0'))
 		problem(r, "listen_tls in [http] needs tls_certificate and tls_key");
 	if (c->http.plain.count + c->http.tls.count == 0)

@@ -16,6 +16,7 @@
 #include "service/actions.h"
 #include "service/catalog.h"
 #include "service/compats.h"
+#include "service/upstreams.h"
 #include "service/detect.h"
 #include "service/ingest.h"
 #include "service/telemetry.h"
@@ -48,7 +49,8 @@ struct config {
 	struct detect_options detect;
 	struct compat_options compats;
 	struct action_options actions;
-	const char *notify_allow; /* networks, checked */
+	const char *notify_allow, *upstream_allow; /* networks, checked */
+	struct upstream_options upstreams;
 	int64_t report_interval_ms; /* 0: devices' own */
 	int64_t jobs;
 	int64_t drain_ms;

@@ -26,11 +26,12 @@ struct daemon {
 	struct http_server *http;
 	struct http_server *http_before; /* after a new certificate: finishes its requests; else NULL */
 	struct notify_out *notify_out;
-	struct ip_networks notify_allow;
+	struct upstream_in *upstream_in;
+	struct ip_networks notify_allow, upstream_allow;
 	struct mqtt_out *out;    /* NULL without a broker */
 	struct topics *topics;
 	struct arena *arena;     /* of calls by timers */
-	struct loop_timer *rollouts_timer, *second_timer, *alerts_timer, *notify_timer, *presence_timer, *retain_timer, *minute_timer, *watchdog_timer;
+	struct loop_timer *rollouts_timer, *second_timer, *alerts_timer, *notify_timer, *upstreams_timer, *presence_timer, *retain_timer, *minute_timer, *watchdog_timer;
 	struct loop_signal *signals[3];
 	struct buf tls_certificate, tls_key, tls_client_ca; /* PEM, as read */
 	size_t bound_count;      /* addresses of the configuration that were bound, from the first */

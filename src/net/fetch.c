@@ -262,6 +262,8 @@ static void finish(struct fetch *f, const char *error)
 	                              .received_bytes = f->received,
 	                              .sent_bytes = f->request.has_upload ? f->sent : f->request.body_len,
 	                              .total_ms = (double)total_us / 1000,
+	                              .is_forbidden = f->is_forbidden,
+	                              .is_too_long = f->is_too_long,
 	                              .retry_after_s = retry_after_s,
 	                              .fetch = f};
 	f->is_in_done = true;
