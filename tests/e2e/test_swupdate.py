@@ -218,7 +218,7 @@ def test_cancelled_before_it_began_and_during_the_download(plant):
     plant.wait_state(pending, "cancelled")
     assert plant.said(first)[-1][0] == "canceled" and device.installed() == b""
     active = plant.rollout("1.0.0", delivery={"supersede": True})
-    plant.wait_state(active, "downloading")
+    plant.wait_state(active, "downloading", "installing")
     second = plant.actions()[-1]["id"]
     assert second != first
     wait_for(lambda: any("Target downloads" in text for _, messages in plant.said(second) for text in messages), 10, lambda: plant.said(second))
@@ -243,20 +243,23 @@ def test_a_cut_download_is_resumed(plant):
 
 
 class Boards(threading.Thread):
-    """Five boards: restarts each one that has installed something, and tells by MQTT how well its model does with what it has installed."""
+    """Five boards: restarts each one that has installed something, and tells by MQTT how well it does with what it
+    runs: what was installed when it started."""
 
     def __init__(self, plant, devices, accuracy):
         super().__init__(daemon=True)
         self.plant, self.devices, self.accuracy, self.is_over = plant, devices, accuracy, threading.Event()
         self.random, self.seq, self.failure = random.Random(3), 0, None
-        self.seen = {d: [] for d in devices}  # versions that it has run, in order
+        self.ran = {d: [self.version(d)] for d in devices}  # in order
         self.wires = {d: Publisher(plant.server.broker_port, f"aviary-{d.device}") for d in devices}
         self.start()
 
+    @staticmethod
+    def version(device):
+        return device.installed().split(b"\n", 1)[0].decode()
+
     def report(self, device):
-        version = device.installed().split(b"\n", 1)[0].decode()
-        if self.seen[device][-1:] != [version]:
-            self.seen[device].append(version)
+        version = self.ran[device][-1]
         right = sum(self.random.random() < self.accuracy[version] for _ in range(100))
         body = {"ts": int(time.time() * 1000), "boot": "side", "seq": self.seq, "model": "os", "version": version, "metrics": {"accuracy": {"n": 100, "k": right}}}
         self.wires[device].publish([(f"aviary/v1/{device.device}/telemetry", json.dumps(body))])
@@ -268,6 +271,7 @@ class Boards(threading.Thread):
                 for device in self.devices:
                     if device.wants_reboot():
                         device.reboot()
+                        self.ran[device].append(self.version(device))
                     self.report(device)
         except Exception as e:  # noqa: BLE001 - told by the test
             self.failure = e
@@ -302,7 +306,7 @@ def test_a_bad_canary_of_five_goes_back(plant):
         assert state["stages"][0]["deployments"] == {"reverted": 5}
     finally:
         boards.end()
-    assert boards.failure is None
+        assert boards.failure is None, boards.failure
     looks = plant.server.get(f"/rollouts/{rollout}/verdicts")["items"]
     assert any(look["verdict"] == "revert" for look in looks)
     for device in devices:
@@ -310,4 +314,4 @@ def test_a_bad_canary_of_five_goes_back(plant):
         actions = plant.actions(device.device)
         assert len(actions) == 3 and actions[-1]["forceType"] == "forced", actions
         assert plant.running(device.device) == "os-1.0.0"
-        assert boards.seen[device] == ["1.0.0", "2.0.0", "1.0.0"], "installed, and installed again"
+        assert boards.ran[device] == ["1.0.0", "2.0.0", "1.0.0"], "installed, and installed again"
