@@ -47,7 +47,7 @@ static const struct route_query list_query[] = {
 	{"variant", "Of one variant."},
 	{"source", "learned or published; both when absent."},
 	{"contexts", "true: learned profiles by context, too."},
-	{"limit", "Items on a page, 1 to 200 (100)."},
+	{"limit", "Items on a page, 1 to 1000 (100); of more than 200 there come 200."},
 	{"cursor", "`next` of the page before."},
 	{0},
 };
@@ -80,7 +80,8 @@ static enum err list(struct api_request *rq)
 	if (e == ERR_OK)
 		e = api_query_bool(rq, "contexts", &f.by_cell);
 	if (e == ERR_OK)
-		e = api_query_int(rq, "limit", 1, PAGE_MAX, &limit);
+		e = api_query_int(rq, "limit", 1, 1000, &limit);
+	limit = limit < PAGE_MAX ? limit : PAGE_MAX;
 	if (e == ERR_OK)
 		e = api_query_cursor(rq, &cursor);
 	if (e != ERR_OK)

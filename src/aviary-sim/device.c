@@ -51,6 +51,16 @@ static void put_model(struct agent_telemetry *t, const struct measurement *m)
 		agent_telemetry_number(t, "crash", m->crashes);
 }
 
+/* Of what runs; NULL: not known. */
+static const uint8_t *running_hash(const struct device *d)
+{
+	const struct agent_release *r = agent_running(&d->agent);
+	for (unsigned i = 0; !d->ddi && i < r->component_count; i++)
+		if (!r->components[i].is_firmware)
+			return r->components[i].sha256;
+	return NULL;
+}
+
 static void send_report(struct device *d)
 {
 	const char *version, *model = device_model(d, &version);
@@ -59,7 +69,7 @@ static void send_report(struct device *d)
 	int64_t wall_ms = clock_wall_ms();
 	struct measurement m, shadow;
 	struct agent_telemetry t;
-	struct model_effect effect = *faults_effect(f, model ? model : "", model ? version : "");
+	struct model_effect effect = *faults_effect(f, model ? model : "", model ? version : "", running_hash(d));
 	if (faults_hit(f, FAULT_HOT, d->seed, model, version)) {
 		effect.temperature += HOT_C;
 		effect.latency_factor = (effect.latency_factor > 0 ? effect.latency_factor : 1) * 2;
@@ -77,7 +87,7 @@ static void send_report(struct device *d)
 		agent_telemetry_offload(&t, model);
 	}
 	if (agent_telemetry_shadow(&t)) {
-		physics_measure(&same, faults_effect(f, d->shadow_model, d->shadow_version), wall_ms, &shadow);
+		physics_measure(&same, faults_effect(f, d->shadow_model, d->shadow_version, NULL), wall_ms, &shadow);
 		put_model(&t, &shadow);
 	}
 	if (!agent_telemetry_send(&t))

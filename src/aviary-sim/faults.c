@@ -113,14 +113,32 @@ static bool parse_knob(const char **text, struct model_effect *effect)
 	return false;
 }
 
+/* Takes "#9f86d0" off the version. */
+static bool split_hash(struct effect_rule *rule)
+{
+	char *hash = strchr(rule->version, '#');
+	if (!hash)
+		return true;
+	*hash++ = '\0';
+	return *hash && strspn(hash, "0123456789abcdef") == strlen(hash) && str_copy(rule->sha256, sizeof rule->sha256, hash);
+}
+
+static bool has_hash(const struct effect_rule *rule, const uint8_t *sha256)
+{
+	char hex[65] = "";
+	for (size_t i = 0; sha256 && i < 32; i++)
+		snprintf(hex + 2 * i, 3, "%02x", sha256[i]);
+	return str_starts(hex, rule->sha256);
+}
+
 bool faults_add_effect(struct faults *f, const char *text, char *reason, size_t reason_size)
 {
 	struct effect_rule rule = {.effect = {0}};
 	const char *colon = strchr(text, ':'), *at;
 	if (f->effect_count == EFFECTS_MAX)
 		return refuse(reason, reason_size, "too many effects", text);
-	if (!colon || !parse_version(text, colon, rule.model, rule.version))
-		return refuse(reason, reason_size, "an effect begins with model=version:", text);
+	if (!colon || !parse_version(text, colon, rule.model, rule.version) || !split_hash(&rule))
+		return refuse(reason, reason_size, "an effect begins with model=version: or model=version#hex:", text);
 	for (at = colon + 1; *at;) {
 		if (!parse_knob(&at, &rule.effect) || (*at && *at != ','))
 			return refuse(reason, reason_size, "one of accuracy-0.05 latency*1.3 energy*1.2 temperature+4 crash=0.1, with commas", text);
@@ -130,11 +148,12 @@ bool faults_add_effect(struct faults *f, const char *text, char *reason, size_t 
 	return true;
 }
 
-const struct model_effect *faults_effect(const struct faults *f, const char *model, const char *version)
+const struct model_effect *faults_effect(const struct faults *f, const char *model, const char *version, const uint8_t *sha256)
 {
 	static const struct model_effect none;
 	for (size_t i = 0; i < f->effect_count; i++)
-		if (strcmp(f->effects[i].model, model) == 0 && strcmp(f->effects[i].version, version) == 0)
+		if (strcmp(f->effects[i].model, model) == 0 && strcmp(f->effects[i].version, version) == 0 &&
+		    has_hash(&f->effects[i], sha256))
 			return &f->effects[i].effect;
 	return &none;
 }

@@ -46,6 +46,7 @@ struct fault_rule {
 };
 struct effect_rule {
 	char model[65], version[65];
+	char sha256[65]; /* first hex digits of the artifact's; "" any */
 	struct model_effect effect;
 };
 struct faults {
@@ -57,9 +58,11 @@ struct faults {
 
 /* "brick=0.1@kws=1.2.0" "offline=0.02/60s" "duplicate=1". False with a reason. */
 bool faults_add(struct faults *f, const char *text, char *reason, size_t reason_size);
-/* "kws=1.2.0:accuracy-0.05,latency*1.3,energy*1.2,crash=0.1,temperature+4". */
+/* "kws=1.2.0:accuracy-0.05,latency*1.3,energy*1.2,crash=0.1,temperature+4"; of one variant by the first hex digits of its SHA-256:
+ * "kws=1.2.0#9f86d0:latency*3". */
 bool faults_add_effect(struct faults *f, const char *text, char *reason, size_t reason_size);
-const struct model_effect *faults_effect(const struct faults *f, const char *model, const char *version);
+/* The first rule that fits. sha256 (32 bytes) of what runs; NULL: not known. */
+const struct model_effect *faults_effect(const struct faults *f, const char *model, const char *version, const uint8_t *sha256);
 /* Whether the device (by its seed) has the fault under this model version; NULL model: only rules without one. The rule, or NULL. */
 const struct fault_rule *faults_hit(const struct faults *f, enum fault_kind kind, uint64_t device_seed, const char *model, const char *version);
 const char *fault_word(enum fault_kind k);

@@ -48,7 +48,7 @@ static void fail(const char *fmt, ...)
 	X("self-test", 't', "DURATION", "of a trial [300ms]")                                                             \
 	X("connect-rate", 'a', "N", "new connections a second [500]")                                                     \
 	X("duration", 'd', "DURATION", "ends by itself [never]")                                                          \
-	X("effect", 'E', "RULE", "what a model version does: kws=1.2.0:accuracy-0.05,latency*1.3")                        \
+	X("effect", 'E', "RULE", "what a model version (#hex: one artifact) does: kws=1.2.0:accuracy-0.05,latency*1.3")                        \
 	X("endpoint", 'O', "SHARE[/COST[/BYTES]]", "right answers of the operator's endpoint, their mean cost, bytes sent [0.97/0.002/1960]") \
 	X("fault", 'F', "RULE", "what goes wrong: brick=0.1@kws=1.2.0 (docs/simulator.md)")                               \
 	X("status", 'S', "FILE", "JSON, replaced every second")                                                           \

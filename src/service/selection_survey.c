@@ -255,8 +255,8 @@ enum err selection_survey_step(struct call *c, struct selection_survey *s, const
 			return e;
 		s->is_walked = d == NULL;
 	}
-	for (; s->slot_at < SLOTS; s->slot_at++) {
-		if (s->slot_at % BETWEEN_LOOKS == 0 && timebox_is_over(box))
+	for (unsigned n = 1; s->slot_at < SLOTS; s->slot_at++, n++) {
+		if (n % BETWEEN_LOOKS == 0 && timebox_is_over(box))
 			return ERR_OK;
 		if (s->slots[s->slot_at].devices > 0)
 			add_slot(s, &s->slots[s->slot_at]);
