@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from harness import tiny_model
+from harness import TINY_CAPABILITIES, tiny_model
 from harness.process import Process, free_port, port_answers, wait_for
 from harness.server import Server
 
@@ -154,7 +154,7 @@ def start_agent(build, tmp_path, pki, server, tls_broker):
         agents.append(Process([build / "aviary-agent", "--device", "dev-1", "--hardware", "linux", "--key", key, "--state-dir", tmp_path / "agent",
                                "--server", f"https://127.0.0.1:{port or server.tls_port}", "--broker-port", tls_broker.port, "--enrol-token", token,
                                "--factory-release", "kws-1.0.0", "--factory-models", "kws=1.0.0", "--factory-counter", "1", "--retry", "100ms",
-                               "--log-level", "debug", *options], tmp_path / f"agent-{len(agents)}.log"))
+                               "--capabilities", json.dumps(TINY_CAPABILITIES), "--log-level", "debug", *options], tmp_path / f"agent-{len(agents)}.log"))
         return agents[-1]
     yield start
     for agent in agents:

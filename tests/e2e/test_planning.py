@@ -18,7 +18,7 @@ SLOW = ",".join(f"attribute.a{i}=='*x*'" for i in range(20)) + ",hardware==x"
 
 @pytest.fixture
 def server(make_server):
-    s = make_server()
+    s = make_server(config={"models": {"unknown": "allow"}})  # its devices are only registered, and never say anything
     s.add_model("kws")
     s.add_version("kws", "1.0.0", {"*": tiny_model("any", payload=500)})
     s.add_release("kws-1.0.0", {"kws": "1.0.0"})
