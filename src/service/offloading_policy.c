@@ -262,7 +262,7 @@ static void put_class(struct call *c, const struct policy *p, const struct offlo
 	json_open_array(out);
 	for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
 		if (c->s->alerts != NULL && alert_is_open(c->s->alerts, kinds[i], offloading_resource(c, p, k)))
-			json_str(out, NULL, kinds[i]);
+			json_put_str(out, kinds[i]);
 	json_close_array(out);
 	json_close_object(out);
 }
