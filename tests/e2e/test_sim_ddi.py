@@ -134,5 +134,9 @@ def test_what_is_under_way_is_cancelled_before_the_way_back(plant, make_sim):
     wait_for(lambda: sim.status()["states"].get("ddi stuck") == 6, 20, sim.status)
     plant.post(f"/rollouts/{rollout}/revert")
     plant.wait_rollout(rollout, ("reverted",), 20)
-    wait_for(lambda: sim.status()["ddi_cancelled"] == sim.status()["confirmed"] == 6, 5, sim.status)
-    assert sim.status()["states"] == {"ddi idle": 6} and running(plant) == {("ddi", "kws-1.0.0"): 6}
+
+    def is_over():
+        now = sim.status()
+        return now["ddi_cancelled"] == now["confirmed"] == 6 and now["states"] == {"ddi idle": 6}
+    wait_for(is_over, 5, sim.status)
+    assert running(plant) == {("ddi", "kws-1.0.0"): 6}
