@@ -11,7 +11,7 @@
 
 /* One row a file (model.c has two, alert.c too, system.c four). */
 #define GROUPS(X)                                                                                                      \
-	X(device) X(group) X(model) X(version) X(artifact) X(release) X(rollout) X(profile) X(telemetry) X(alert) X(rule) X(receiver) X(upstream) X(check) X(command) X(token)    \
+	X(device) X(group) X(model) X(version) X(artifact) X(release) X(rollout) X(profile) X(offload) X(telemetry) X(alert) X(rule) X(receiver) X(upstream) X(check) X(command) X(token)    \
 	X(audit) X(events) X(stats) X(health) X(backup) X(restore) X(import) X(judge) X(detect) X(completion) X(help)
 #define X(name) extern const struct command_group group_##name;
 GROUPS(X)
