@@ -332,6 +332,16 @@ bench-select: $(B)/bench/bench_select ## CPU time of choosing among six variants
 	@$<
 .PHONY: bench-select
 
+# The same through the service: a fleet in a database, its classes and choices; less of it: SELECTION=100000.
+$(B)/bench/selection_fleet: tests/bench/selection_fleet.c $(wildcard tests/unit/service/*_world.h) $(call lib,service store core base)
+	@mkdir -p $(@D)
+	@echo "  BENCH $<"
+	@$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(PKG_LIBS) -lcmocka
+
+bench-selection: $(B)/bench/selection_fleet ## CPU time and longest piece of a survey of 1,000,000 devices with six variants (about two minutes)
+	@$< $(SELECTION)
+.PHONY: bench-selection
+
 # How long readers take: fails above 1 ms a MB; other files: MODELS='a.tflite b.onnx'.
 MODELS ?= $(wildcard ../shared/data/models/*.tflite)
 $(B)/bench/model_read: tests/bench/model_read.c $(call lib,core base)

@@ -1,6 +1,6 @@
 # Completion of aviaryctl for bash; written by `aviaryctl completion bash`.
 
-_aviaryctl_groups() { echo "device group model version artifact release rollout telemetry alert rule receiver check command token audit events stats health backup restore import judge detect completion help"; }
+_aviaryctl_groups() { echo "device group model version artifact release rollout profile telemetry alert rule receiver upstream check command token audit events stats health backup restore import judge detect completion help"; }
 _aviaryctl_global() { echo "--url --token-file --ca --config --timeout --idempotency-key --json --quiet --colour --help --version"; }
 
 _aviaryctl_values() {
@@ -24,17 +24,19 @@ _aviaryctl_values() {
 # These fill the variables of _aviaryctl, which calls them.
 _aviaryctl_commands() {
 	case $group in
-	device) commands="list show add import edit tag delete desired reported credential" ;;
+	device) commands="list show add import edit tag delete desired reported explain override overrides override-end credential" ;;
 	group) commands="list show create edit delete members change" ;;
 	model) commands="list show create edit delete inspect" ;;
-	version) commands="list show create delete" ;;
+	version) commands="list show create report delete" ;;
 	artifact) commands="list show upload download delete" ;;
 	release) commands="list show create delete check manifest verify" ;;
 	rollout) commands="list show create watch explain stages deployments verdicts blocks events start pause resume approve promote retry abort revert delete" ;;
+	profile) commands="list import delete" ;;
 	telemetry) commands="query metrics" ;;
 	alert) commands="list show ack silence silences expire" ;;
 	rule) commands="list show create edit delete test" ;;
 	receiver) commands="list show create edit delete test deliveries delivery resend" ;;
+	upstream) commands="list show add edit remove check versions" ;;
 	check) commands="list show create edit delete run matrix results" ;;
 	command) commands="list show send devices cancel" ;;
 	token) commands="list show create revoke" ;;
@@ -63,6 +65,10 @@ _aviaryctl_of_command() {
 	"device delete") options="--force" args="DEVICE" ;;
 	"device desired") options="--put --merge" args="DEVICE" ;;
 	"device reported") options="" args="DEVICE" ;;
+	"device explain") options="--release" args="DEVICE" ;;
+	"device override") options="--reason" args="DEVICE MODEL VARIANT" ;;
+	"device overrides") options="" args="DEVICE" ;;
+	"device override-end") options="" args="DEVICE MODEL" ;;
 	"device credential") options="--forget" args="DEVICE" ;;
 	"group list") options="--limit --all" args="" ;;
 	"group show") options="" args="GROUP" ;;
@@ -81,6 +87,7 @@ _aviaryctl_of_command() {
 	"version list") options="--sort --limit --all" args="MODEL" ;;
 	"version show") options="" args="MODEL VERSION" ;;
 	"version create") options="--notes" args="MODEL VERSION" ;;
+	"version report") options="--release" args="MODEL VERSION" ;;
 	"version delete") options="" args="MODEL VERSION" ;;
 	"artifact list") options="--limit --all" args="MODEL VERSION" ;;
 	"artifact show") options="" args="ARTIFACT" ;;
@@ -113,6 +120,9 @@ _aviaryctl_of_command() {
 	"rollout abort") options="--watch" args="ROLLOUT" ;;
 	"rollout revert") options="--watch" args="ROLLOUT" ;;
 	"rollout delete") options="" args="ROLLOUT" ;;
+	"profile list") options="--hardware --model --model-version --variant --source --contexts --limit --all" args="" ;;
+	"profile import") options="--origin --hardware --model --variant --model-version --mapped-only" args="FILE" ;;
+	"profile delete") options="" args="ORIGIN" ;;
 	"telemetry query") options="--metric --device --filter --model --model-version --from --to --step --aggregate --by --raw --limit" args="" ;;
 	"telemetry metrics") options="" args="" ;;
 	"alert list") options="--status --severity --kind --resource --cohort --metric --silenced --inhibited --limit --all" args="" ;;
@@ -136,6 +146,13 @@ _aviaryctl_of_command() {
 	"receiver deliveries") options="--receiver --status --limit --all" args="" ;;
 	"receiver delivery") options="" args="DELIVERY" ;;
 	"receiver resend") options="" args="DELIVERY" ;;
+	"upstream list") options="--limit --all" args="" ;;
+	"upstream show") options="" args="UPSTREAM" ;;
+	"upstream add") options="--model --kind --url --prefix --public-key --auth --user --secret --ca-file --interval --alert-after --action --margin --quality --rollout --policy" args="NAME" ;;
+	"upstream edit") options="--enabled --url --prefix --public-key --auth --user --secret --ca-file --interval --alert-after --action --margin --quality --rollout --policy" args="UPSTREAM" ;;
+	"upstream remove") options="" args="UPSTREAM" ;;
+	"upstream check") options="--now" args="UPSTREAM" ;;
+	"upstream versions") options="--limit --all" args="UPSTREAM" ;;
 	"check list") options="" args="" ;;
 	"check show") options="" args="CHECK" ;;
 	"check create") options="--kind --hardware --model --filter --metric --operator --threshold --window --every --answer-within --contexts --severity" args="NAME" ;;
@@ -181,6 +198,8 @@ _aviaryctl_of_command() {
 	"device tag --remove") wants="TAG" choices="" ;;
 	"device desired --put") wants="JSON" choices="" ;;
 	"device desired --merge") wants="JSON" choices="" ;;
+	"device explain --release") wants="RELEASE" choices="" ;;
+	"device override --reason") wants="TEXT" choices="" ;;
 	"group list --limit") wants="N" choices="" ;;
 	"group create --description") wants="TEXT" choices="" ;;
 	"group create --filter") wants="RSQL" choices="" ;;
@@ -200,6 +219,7 @@ _aviaryctl_of_command() {
 	"version list --sort") wants="FIELD" choices="" ;;
 	"version list --limit") wants="N" choices="" ;;
 	"version create --notes") wants="TEXT" choices="" ;;
+	"version report --release") wants="RELEASE" choices="" ;;
 	"artifact list --limit") wants="N" choices="" ;;
 	"artifact upload --hardware") wants="CLASS" choices="" ;;
 	"artifact upload --variant") wants="NAME" choices="" ;;
@@ -252,6 +272,17 @@ _aviaryctl_of_command() {
 	"rollout blocks --stage") wants="N" choices="" ;;
 	"rollout blocks --limit") wants="N" choices="" ;;
 	"rollout events --limit") wants="N" choices="" ;;
+	"profile list --hardware") wants="CLASS" choices="" ;;
+	"profile list --model") wants="MODEL" choices="" ;;
+	"profile list --model-version") wants="VERSION" choices="" ;;
+	"profile list --variant") wants="NAME" choices="" ;;
+	"profile list --source") wants="SOURCE" choices="learned published" ;;
+	"profile list --limit") wants="N" choices="" ;;
+	"profile import --origin") wants="NAME" choices="" ;;
+	"profile import --hardware") wants="THEIRS:OURS,..." choices="" ;;
+	"profile import --model") wants="THEIRS:OURS,..." choices="" ;;
+	"profile import --variant") wants="THEIRS:OURS,..." choices="" ;;
+	"profile import --model-version") wants="VERSION" choices="" ;;
 	"telemetry query --metric") wants="METRIC" choices="" ;;
 	"telemetry query --device") wants="DEVICE" choices="" ;;
 	"telemetry query --filter") wants="RSQL" choices="" ;;
@@ -353,6 +384,40 @@ _aviaryctl_of_command() {
 	"receiver deliveries --receiver") wants="RECEIVER" choices="" ;;
 	"receiver deliveries --status") wants="STATUS" choices="pending sent dead" ;;
 	"receiver deliveries --limit") wants="N" choices="" ;;
+	"upstream list --limit") wants="N" choices="" ;;
+	"upstream add --model") wants="MODEL" choices="" ;;
+	"upstream add --kind") wants="KIND" choices="index directory s3 hawkbit aviary" ;;
+	"upstream add --url") wants="URL" choices="" ;;
+	"upstream add --prefix") wants="TEXT" choices="" ;;
+	"upstream add --public-key") wants="KEY" choices="" ;;
+	"upstream add --auth") wants="HOW" choices="none basic bearer header" ;;
+	"upstream add --user") wants="NAME" choices="" ;;
+	"upstream add --secret") wants="TEXT" choices="" ;;
+	"upstream add --ca-file") wants="FILE" choices="" ;;
+	"upstream add --interval") wants="DURATION" choices="" ;;
+	"upstream add --alert-after") wants="N" choices="" ;;
+	"upstream add --action") wants="WHAT" choices="none release rollout" ;;
+	"upstream add --margin") wants="X" choices="" ;;
+	"upstream add --quality") wants="HOW" choices="compare ignore" ;;
+	"upstream add --rollout") wants="JSON" choices="" ;;
+	"upstream add --policy") wants="JSON" choices="" ;;
+	"upstream edit --enabled") wants="BOOL" choices="" ;;
+	"upstream edit --url") wants="URL" choices="" ;;
+	"upstream edit --prefix") wants="TEXT" choices="" ;;
+	"upstream edit --public-key") wants="KEY" choices="" ;;
+	"upstream edit --auth") wants="HOW" choices="none basic bearer header" ;;
+	"upstream edit --user") wants="NAME" choices="" ;;
+	"upstream edit --secret") wants="TEXT" choices="" ;;
+	"upstream edit --ca-file") wants="FILE" choices="" ;;
+	"upstream edit --interval") wants="DURATION" choices="" ;;
+	"upstream edit --alert-after") wants="N" choices="" ;;
+	"upstream edit --action") wants="WHAT" choices="none release rollout" ;;
+	"upstream edit --margin") wants="X" choices="" ;;
+	"upstream edit --quality") wants="HOW" choices="compare ignore" ;;
+	"upstream edit --rollout") wants="JSON" choices="" ;;
+	"upstream edit --policy") wants="JSON" choices="" ;;
+	"upstream check --now") wants="BOOL" choices="" ;;
+	"upstream versions --limit") wants="N" choices="" ;;
 	"check create --kind") wants="KIND" choices="limit model_hash inference storage memory connectivity custom" ;;
 	"check create --hardware") wants="CLASS" choices="" ;;
 	"check create --model") wants="MODEL" choices="" ;;

@@ -113,12 +113,30 @@ static void test_malformed(void **unused)
 	assert_string_equal(check(many, &one, 1, &r), "manifest: too many components");
 }
 
+/* Several variants for one class of hardware: the server says which; the most specific class still has to be it. */
+static void test_variants(void **unused)
+{
+	(void)unused;
+	const struct agent_part one = part(1, 10), two = part(2, 20), both[2] = {one, two};
+	char second[300], mixed[300];
+	snprintf(second, sizeof(second), ",{\"hardware\":\"esp32s3\",\"variant\":\"float\",\"sha256\":\"%s\",\"size_bytes\":20,\"file\":\"f\"}", sha_2);
+	snprintf(mixed, sizeof(mixed), ",{\"hardware\":\"*\",\"variant\":\"float\",\"sha256\":\"%s\",\"size_bytes\":20,\"file\":\"f\"}", sha_2);
+	char *a = component("a", "esp32s3", sha_1, 10, second);
+	expect(a, NULL, &one, 1, NULL);
+	expect(a, NULL, &two, 1, NULL);
+	expect(a, NULL, both, 2, "does not name"); /* one of them, not both */
+	expect(a, NULL, NULL, 0, "no artifact is offered");
+	expect(component("a", "esp32s3", sha_1, 10, mixed), NULL, &two, 1, "closer to this hardware");
+	expect(component("a", "*", sha_1, 10, mixed), NULL, &two, 1, NULL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_coverage),
 		cmocka_unit_test(test_hardware),
 		cmocka_unit_test(test_malformed),
+		cmocka_unit_test(test_variants),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
