@@ -15,6 +15,8 @@
 #include "core/telemetry.h"
 #include "service/call.h"
 
+struct timebox;
+
 /* Every quantity that a device controls. The defaults are those of ingest_limits_init. */
 struct ingest_limits {
 	int64_t reports_per_second; /* of one device, on average; 0 = unlimited */
@@ -23,6 +25,7 @@ struct ingest_limits {
 	int64_t commands_burst;
 	int64_t metrics_max;        /* metric names known to the server: a device may not fill the table of names */
 	int64_t versions_max;       /* model and version pairs seen in telemetry */
+	int64_t new_names;          /* metrics and versions new to the server that one device may bring in a day; 0 = unlimited */
 	int64_t batch_reports;      /* a batch is written when it has as many */
 	int64_t batch_window_ms;    /* or when its first report has waited as long */
 	int64_t samples_per_minute; /* refused messages that are kept for the log, over all devices */
@@ -36,7 +39,9 @@ void ingest_limits_init(struct ingest_limits *l);
 	X(UNKNOWN_DEVICE, "unknown_device")                                                                            \
 	X(FLOOD, "flood")               /* above the device's rate */                                                  \
 	X(DUPLICATE, "duplicate")       /* (device, boot, seq) was there already: normal after a reconnection */       \
+	X(OUTDATED, "outdated")         /* seq far below what came before in this boot: repeated, or a counter that runs backwards */ \
 	X(NAMES, "names")               /* the table of metric names or versions is full */                            \
+	X(NEW_NAMES, "new_names")       /* more new metrics and versions than one device may bring in a day */         \
 	X(SHADOW, "shadow")             /* metrics of a release in shadow that is not the device's deployment now */   \
 	X(ENROLMENT, "enrolment")       /* token or secret refused */                                                  \
 	X(ANSWER, "answer")             /* of a command that is not open: too late, given before, or not this device's */ \
@@ -79,6 +84,8 @@ AVIARY_MUST_CHECK enum err ingest_status(struct call *c, const char *device_id, 
 AVIARY_MUST_CHECK enum err ingest_answer(struct call *c, const char *device_id, const char *payload, size_t len);
 
 const struct ingest_counters *ingest_counters(const struct ingest *i);
+/* Tells of devices whose messages are refused again and again (service/refusals.h). About once a second; *more: call again soon. */
+AVIARY_MUST_CHECK enum err ingest_tell_refused(struct call *c, const struct timebox *box, bool *more);
 /* The next sample for the log; false when there is none. */
 bool ingest_next_sample(struct ingest *i, struct ingest_sample *out);
 

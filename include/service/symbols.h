@@ -34,6 +34,7 @@ const struct symbol *symbols_find_metric(const struct symbols *s, const char *na
 const struct symbol *symbols_get(const struct symbols *s, int64_t id);               /* NULL: no such number */
 void symbols_note(struct symbols *s, int64_t metric, int64_t last_ms, int type);
 size_t symbols_count(const struct symbols *s); /* ids are 1..count */
+int64_t symbols_count_of(const struct symbols *s, bool is_metric); /* metrics, or versions */
 /* The names that were made since symbols_saved: ids above the returned one. */
 int64_t symbols_saved_upto(const struct symbols *s);
 void symbols_saved(struct symbols *s, int64_t upto);

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "service/access.h"
 #include "service/alerts_inside.h"
+#include "service/ingest.h"
 #include "service/observe.h"
 #include "service/registry.h"
 #include "service/unit.h"
@@ -297,6 +298,8 @@ enum err alerts_tick(struct call *c, bool *more)
 		e = alerts_apply_rules(c, &box, more);
 	if (e == ERR_OK)
 		e = alerts_sweep_silent(c, &box, more);
+	if (e == ERR_OK && c->s->ingest != NULL)
+		e = ingest_tell_refused(c, &box, more);
 	if (e == ERR_OK)
 		e = alerts_lives_tick(c, &box, more);
 	if (e == ERR_OK)

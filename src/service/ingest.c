@@ -10,23 +10,35 @@
 #include "core/telemetry.h"
 #include "service/commands.h"
 #include "service/health.h"
+#include "service/refusals.h"
 #include "service/registry.h"
 #include "service/rollouts.h"
 #include "service/running_hash.h"
-#include "service/telemetry.h"
+#include "service/telemetry_inside.h"
 #include "service/unit.h"
 
 #define SAMPLES_KEPT 32
 #define CLOCK_WRONG_MS 86400000
 #define MINUTE_MS 60000
 #define DEPLOYMENT_PREFIX "d-"
+#define DAY_MS 86400000
+#define OUTDATED_MS 900000 /* so long nothing but numbers that were there: what waited in broker or device is through by then */
+#define OUTDATED_GAP_MS 7200000 /* a device that is away for longer may begin with what it sent before */
 
 /* Thousandths of a message that a device may still send now. */
 struct bucket {
 	int64_t tokens, last_ms;
 };
+/* Of the few devices of which something was refused, or that brought names. */
+struct device_odd {
+	struct refusal_note note;
+	int64_t names_ms, names;  /* new ones since then, within a day */
+	int64_t outdated_ms;      /* since when nothing came but outdated reports; 0: not so */
+	int64_t outdated_last_ms; /* the newest of them */
+};
 struct device_flood { /* device_state.ingest_state */
 	struct bucket reports, commands;
+	struct device_odd *odd; /* NULL: none */
 };
 
 struct ingest {
@@ -37,6 +49,7 @@ struct ingest {
 	struct ingest_sample samples[SAMPLES_KEPT];
 	size_t sample_first, sample_count;
 	int64_t sample_minute, sampled;
+	struct refusals *refusals;
 };
 
 static const char *const refusal_names[INGEST_REFUSAL_COUNT] = {
@@ -59,6 +72,7 @@ void ingest_limits_init(struct ingest_limits *l)
 		.commands_burst = 50,
 		.metrics_max = 1000,
 		.versions_max = 10000,
+		.new_names = 64,
 		.batch_reports = 2000,
 		.batch_window_ms = 20,
 		.samples_per_minute = 10,
@@ -67,11 +81,19 @@ void ingest_limits_init(struct ingest_limits *l)
 
 /* ---- opening ---- */
 
+static void free_flood(struct device_state *d)
+{
+	struct device_flood *flood = d->ingest_state;
+	if (flood != NULL)
+		free(flood->odd);
+	free(flood);
+	d->ingest_state = NULL;
+}
+
 static void forget(void *ctx, struct device_state *d)
 {
 	struct ingest *i = ctx;
-	free(d->ingest_state);
-	d->ingest_state = NULL;
+	free_flood(d);
 	telemetry_forget_device(i->s->telemetry, d->row);
 	if (i->s->commands != NULL)
 		commands_forget(i->s->commands, d);
@@ -91,6 +113,7 @@ struct ingest *ingest_open(struct services *s, struct fault *f)
 	if (i == NULL)
 		abort();
 	i->s = s;
+	i->refusals = refusals_new();
 	registry_on_forget(s->registry, forget, i);
 	telemetry_forget_unknown(s->telemetry, is_known, i);
 	return i;
@@ -101,11 +124,10 @@ void ingest_close(struct ingest *i)
 	if (i == NULL)
 		return;
 	uint32_t at = 0;
-	for (struct device_state *d; (d = registry_each(i->s->registry, &at)) != NULL;) {
-		free(d->ingest_state);
-		d->ingest_state = NULL;
-	}
+	for (struct device_state *d; (d = registry_each(i->s->registry, &at)) != NULL;)
+		free_flood(d);
 	registry_on_forget(i->s->registry, NULL, NULL);
+	refusals_free(i->refusals);
 	free(i);
 }
 
@@ -116,22 +138,71 @@ const struct ingest_counters *ingest_counters(const struct ingest *i)
 
 /* ---- refusing ---- */
 
-static void refuse(struct ingest *i, int64_t now_ms, enum ingest_refusal reason, const char *device, const char *detail)
+static void *zeroed(size_t size)
 {
-	i->counters.refused[reason]++;
-	if (reason == INGEST_DUPLICATE)
-		return; /* normal */
+	void *p = calloc(1, size);
+	if (p == NULL)
+		abort();
+	return p;
+}
+
+static struct device_flood *flood_of(struct device_state *d)
+{
+	if (d->ingest_state == NULL)
+		d->ingest_state = zeroed(sizeof(struct device_flood));
+	return d->ingest_state;
+}
+
+static struct device_odd *odd_of(struct device_state *d)
+{
+	struct device_flood *flood = flood_of(d);
+	if (flood->odd == NULL)
+		flood->odd = zeroed(sizeof *flood->odd);
+	return flood->odd;
+}
+
+/* What a device does wrong, and its owner does not see. The others are normal, somebody else's, or ours. */
+static bool is_devices_own(enum ingest_refusal reason)
+{
+	return reason == INGEST_TOO_LARGE || reason == INGEST_MALFORMED || reason == INGEST_FLOOD || reason == INGEST_NAMES ||
+	       reason == INGEST_NEW_NAMES || reason == INGEST_OUTDATED;
+}
+
+static void note_device(struct ingest *i, int64_t now_ms, enum ingest_refusal reason, const char *device, const char *detail)
+{
+	struct device_state *d = is_devices_own(reason) ? registry_find(i->s->registry, device) : NULL;
+	bool is_lasting = reason == INGEST_NAMES || reason == INGEST_NEW_NAMES || reason == INGEST_OUTDATED;
+	if (d != NULL)
+		refusals_note(i->refusals, &odd_of(d)->note, d->row, reason, detail, is_lasting, now_ms);
+}
+
+static void sample(struct ingest *i, int64_t now_ms, enum ingest_refusal reason, const char *device, const char *detail)
+{
 	if (i->sample_minute != now_ms / MINUTE_MS) {
 		i->sample_minute = now_ms / MINUTE_MS;
 		i->sampled = 0;
 	}
 	if (i->sample_count == SAMPLES_KEPT || i->sampled >= i->s->limits->samples_per_minute)
 		return;
-	struct ingest_sample *sample = &i->samples[(i->sample_first + i->sample_count++) % SAMPLES_KEPT];
+	struct ingest_sample *to = &i->samples[(i->sample_first + i->sample_count++) % SAMPLES_KEPT];
 	i->sampled++;
-	sample->reason = reason;
-	str_copy(sample->device, sizeof sample->device, device);
-	str_copy(sample->detail, sizeof sample->detail, detail);
+	to->reason = reason;
+	str_copy(to->device, sizeof to->device, device);
+	str_copy(to->detail, sizeof to->detail, detail);
+}
+
+static void refuse(struct ingest *i, int64_t now_ms, enum ingest_refusal reason, const char *device, const char *detail)
+{
+	i->counters.refused[reason]++;
+	if (reason == INGEST_DUPLICATE)
+		return; /* normal */
+	sample(i, now_ms, reason, device, detail);
+	note_device(i, now_ms, reason, device, detail);
+}
+
+enum err ingest_tell_refused(struct call *c, const struct timebox *box, bool *more)
+{
+	return refusals_tick(c, c->s->ingest->refusals, box, more);
 }
 
 bool ingest_next_sample(struct ingest *i, struct ingest_sample *out)
@@ -160,16 +231,6 @@ static bool take(struct bucket *b, int64_t per_second, int64_t burst, int64_t no
 		return false;
 	b->tokens -= 1000;
 	return true;
-}
-
-static struct device_flood *flood_of(struct device_state *d)
-{
-	if (d->ingest_state == NULL) {
-		d->ingest_state = calloc(1, sizeof(struct device_flood));
-		if (d->ingest_state == NULL)
-			abort();
-	}
-	return d->ingest_state;
 }
 
 /* ---- telemetry ---- */
@@ -222,23 +283,97 @@ static void check_shadow(struct ingest *i, const struct device_state *d, struct 
 	telemetry_drop_shadow(r, room);
 }
 
+/* ---- names ---- */
+
+/* How many names this device may bring today. */
+static int64_t names_left(const struct device_state *d, const struct ingest_limits *l, int64_t now_ms)
+{
+	const struct device_flood *flood = d->ingest_state;
+	const struct device_odd *odd = flood->odd;
+	bool is_today = odd != NULL && odd->names > 0 && now_ms >= odd->names_ms && now_ms - odd->names_ms < DAY_MS;
+	int64_t used = is_today ? odd->names : 0;
+	return used < l->new_names ? l->new_names - used : 0;
+}
+
+static void note_names(struct device_state *d, int64_t brought, int64_t now_ms)
+{
+	struct device_odd *odd = odd_of(d);
+	if (odd->names == 0 || now_ms < odd->names_ms || now_ms - odd->names_ms >= DAY_MS) {
+		odd->names_ms = now_ms;
+		odd->names = 0;
+	}
+	odd->names += brought;
+}
+
+/* One device may not use up the names of all: the tables look as full to it as its share of the day is. */
+static enum telemetry_admission admit(struct ingest *i, struct device_state *d, const struct telemetry_report *r, unsigned *points, int64_t now_ms)
+{
+	const struct ingest_limits *all = i->s->limits;
+	const struct symbols *names = telemetry_symbols(i->s->telemetry);
+	int64_t metrics = symbols_count_of(names, true), versions = symbols_count_of(names, false);
+	struct ingest_limits l = *all;
+	if (all->new_names > 0) {
+		int64_t left = names_left(d, all, now_ms);
+		l.metrics_max = metrics + left < all->metrics_max ? metrics + left : all->metrics_max;
+		l.versions_max = versions + left < all->versions_max ? versions + left : all->versions_max;
+	}
+	enum telemetry_admission a = telemetry_admit(i->s->telemetry, d->row, r, now_ms, &l, points);
+	int64_t metrics_now = symbols_count_of(names, true), versions_now = symbols_count_of(names, false), brought = metrics_now - metrics + versions_now - versions;
+	if (brought > 0)
+		note_names(d, brought, now_ms);
+	if (a != TELEMETRY_NAMELESS)
+		return a;
+	if (metrics_now >= all->metrics_max || versions_now >= all->versions_max) {
+		refuse(i, now_ms, INGEST_NAMES, d->id, "a metric or version was left out: the table of names is full ([limits] metrics, versions)");
+	} else {
+		char detail[160];
+		snprintf(detail, sizeof detail, "a metric or version was left out: %lld names that nobody knew are as many as one device may bring in a day ([limits] new_names)",
+		         (long long)all->new_names);
+		refuse(i, now_ms, INGEST_NEW_NAMES, d->id, detail);
+	}
+	return a;
+}
+
+/* A report that is there already. Far below the newest number of its boot nobody can tell whether it is; what is sent again is through in
+ * minutes. A counter that runs backwards goes on, and nothing of the device is taken. */
+static void note_repeated(struct ingest *i, struct device_state *d, const struct telemetry_report *r, int64_t now_ms)
+{
+	const struct track *k = tracks_find(i->s->telemetry->tracks, d->row);
+	if (k == NULL || dedupe_check(&k->dedupe, r->boot, r->seq) != DEDUPE_TOO_OLD) {
+		refuse(i, now_ms, INGEST_DUPLICATE, d->id, "");
+		return;
+	}
+	struct device_odd *odd = odd_of(d);
+	if (odd->outdated_ms == 0 || now_ms < odd->outdated_ms || now_ms - odd->outdated_last_ms > OUTDATED_GAP_MS)
+		odd->outdated_ms = now_ms;
+	odd->outdated_last_ms = now_ms;
+	i->counters.refused[INGEST_OUTDATED]++;
+	if (now_ms - odd->outdated_ms < OUTDATED_MS)
+		return;
+	char detail[160];
+	snprintf(detail, sizeof detail, "seq %lld is far below what came before in boot %.*s, for %lld minutes: a counter that runs backwards needs a new boot",
+	         (long long)r->seq, (int)(r->boot.len < 32 ? r->boot.len : 32), r->boot.data, (long long)(now_ms - odd->outdated_ms) / MINUTE_MS);
+	sample(i, now_ms, INGEST_OUTDATED, d->id, detail);
+	note_device(i, now_ms, INGEST_OUTDATED, d->id, detail);
+}
+
 static void take_report(struct ingest *i, struct device_state *d, struct telemetry_report *r, int64_t now_ms)
 {
 	const struct ingest_limits *l = i->s->limits;
 	struct metric_value room[TELEMETRY_METRICS];
 	unsigned points;
-	if (!take(&flood_of(d)->reports, l->reports_per_second, l->reports_burst, now_ms)) {
+	struct device_flood *flood = flood_of(d);
+	if (!take(&flood->reports, l->reports_per_second, l->reports_burst, now_ms)) {
 		refuse(i, now_ms, INGEST_FLOOD, d->id, "more reports than one device may send");
 		return;
 	}
 	check_shadow(i, d, r, room, now_ms);
-	enum telemetry_admission a = telemetry_admit(i->s->telemetry, d->row, r, now_ms, l, &points);
-	if (a == TELEMETRY_REPEATED) {
-		refuse(i, now_ms, INGEST_DUPLICATE, d->id, "");
+	if (admit(i, d, r, &points, now_ms) == TELEMETRY_REPEATED) {
+		note_repeated(i, d, r, now_ms);
 		return;
 	}
-	if (a == TELEMETRY_NAMELESS)
-		refuse(i, now_ms, INGEST_NAMES, d->id, "a metric or version was left out: the table of names is full");
+	if (flood->odd != NULL)
+		flood->odd->outdated_ms = 0;
 	i->counters.reports++;
 	i->counters.points += points;
 	if (r->has_ts && (r->ts_ms < now_ms - CLOCK_WRONG_MS || r->ts_ms > now_ms + CLOCK_WRONG_MS))

@@ -150,6 +150,11 @@ size_t symbols_count(const struct symbols *s)
 	return s->count;
 }
 
+int64_t symbols_count_of(const struct symbols *s, bool is_metric)
+{
+	return is_metric ? s->metrics : s->versions;
+}
+
 int64_t symbols_saved_upto(const struct symbols *s)
 {
 	return s->saved;

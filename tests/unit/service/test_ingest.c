@@ -2,6 +2,7 @@
 #include "telemetry_world.h"
 
 #include "base/json.h"
+#include "service/symbols.h"
 #include "store/telemetry_query.h"
 #include "store/telemetry_store.h"
 
@@ -126,6 +127,127 @@ static void each_lie_about_numbers_is_counted_by_its_name(void **state)
 		assert_int_equal(fleet_refused(t, INGEST_MALFORMED), (int64_t)i + 1);
 	}
 	assert_int_equal(ingest_counters(t->w.s.ingest)->reports, 0);
+}
+
+static int64_t alerts_of(struct fleet *t, const char *resource, const char *status, const char *word)
+{
+	struct alert_filter q = {.kind = "device.refused", .resource = resource, .status = status, .limit = 10};
+	struct buf out = BUF_INIT;
+	int64_t next, count = 0;
+	bool more = true;
+	while (more)
+		assert_int_equal(alerts_tick(&t->w.c, &more), ERR_OK);
+	assert_int_equal(units_commit(&t->w.s, &t->w.fault), ERR_OK);
+	assert_int_equal(alerts_list(&t->w.c, &q, &out, &next), ERR_OK);
+	for (const char *at = out.len > 0 ? buf_cstr(&out) : ""; (at = strstr(at, "\"resource\"")) != NULL; at++)
+		count++;
+	if (count > 0 && word != NULL && strstr(buf_cstr(&out), word) == NULL)
+		fail_msg("%s is not in %s", word, buf_cstr(&out));
+	buf_done(&out);
+	return count;
+}
+
+/* `count` metrics from m<first> on. */
+static void send_metrics(struct fleet *t, const char *device, int seq, int first, int count)
+{
+	struct buf json = BUF_INIT;
+	buf_printf(&json, "{\"boot\":\"b\",\"seq\":%d,\"metrics\":{", seq);
+	for (int i = 0; i < count; i++)
+		buf_printf(&json, "%s\"m%d\":1", i > 0 ? "," : "", first + i);
+	buf_str(&json, "}}");
+	fleet_telemetry(t, device, buf_cstr(&json));
+	buf_done(&json);
+}
+
+static void a_thousand_metrics_in_a_report_are_refused_and_told(void **state)
+{
+	struct fleet *t = *state;
+	struct ingest_sample sample;
+	world_device(&t->w, "dev-1", "h");
+	send_metrics(t, "dev-1", 1, 0, 1000);
+	send_metrics(t, "dev-1", 2, 0, TELEMETRY_METRICS + 1);
+	assert_int_equal(fleet_refused(t, INGEST_TOO_LARGE), 1);
+	assert_int_equal(ingest_counters(t->w.s.ingest)->malformed[TELEMETRY_TOO_MANY_METRICS], 1);
+	assert_true(ingest_next_sample(t->w.s.ingest, &sample) && ingest_next_sample(t->w.s.ingest, &sample));
+	assert_non_null(strstr(sample.detail, "m32"));
+	assert_int_equal(alerts_of(t, "devices/dev-1", NULL, NULL), 0); /* once or twice is nothing to wake anybody for */
+	send_metrics(t, "dev-1", 3, 0, TELEMETRY_METRICS);
+	send_metrics(t, "dev-1", 4, 0, 1000);
+	assert_int_equal(alerts_of(t, "devices/dev-1", "firing", "\"reason\":\"too_large\""), 1);
+	assert_int_equal(ingest_counters(t->w.s.ingest)->reports, 1);
+	assert_int_equal(symbols_count_of(telemetry_symbols(t->w.s.telemetry), true), TELEMETRY_METRICS);
+	for (int hour = 1; hour <= 5; hour++) { /* it goes on, after a restart too */
+		t->w.c.now_ms += 3600000;
+		send_metrics(t, "dev-1", 4 + hour, 0, 1000);
+		if (hour == 3)
+			fleet_restart(t);
+		assert_int_equal(alerts_of(t, "devices/dev-1", "firing", NULL), 1);
+	}
+	t->w.c.now_ms += 10 * 3600000;
+	assert_int_equal(alerts_of(t, "devices/dev-1", "firing", NULL), 0);
+	assert_int_equal(alerts_of(t, "devices/dev-1", "resolved", "\"resolved_by\":\"no_data\""), 1);
+}
+
+static void one_device_does_not_use_up_the_names_of_all(void **state)
+{
+	struct fleet *t = *state;
+	const struct symbols *names = telemetry_symbols(t->w.s.telemetry);
+	char json[160];
+	world_device(&t->w, "dev-1", "h");
+	world_device(&t->w, "dev-2", "h");
+	send_metrics(t, "dev-2", 1, 5000, 10);
+	for (int i = 0; i < 100; i++)
+		send_metrics(t, "dev-1", i + 1, 10 * i, 10);
+	assert_int_equal(symbols_count_of(names, true), 10 + t->limits.new_names);
+	assert_int_equal(fleet_refused(t, INGEST_NEW_NAMES), 94); /* of the seventh report four are there, of the others none */
+	assert_int_equal(fleet_refused(t, INGEST_NAMES), 0);
+	assert_int_equal(ingest_counters(t->w.s.ingest)->reports, 101);
+	assert_int_equal(alerts_of(t, "devices/dev-1", "firing", "\"reason\":\"new_names\""), 1);
+	for (int i = 0; i < 10; i++) { /* versions are names, too */
+		snprintf(json, sizeof json, "{\"boot\":\"b\",\"seq\":%d,\"model\":\"kws\",\"version\":\"9.%d\",\"metrics\":{\"m1\":1}}", 200 + i, i);
+		fleet_telemetry(t, "dev-1", json);
+	}
+	assert_int_equal(symbols_count_of(names, false), 0);
+	send_metrics(t, "dev-2", 2, 6000, 30); /* the others' names find their place */
+	assert_int_equal(symbols_count_of(names, true), 40 + t->limits.new_names);
+	assert_int_equal(alerts_of(t, "devices/dev-2", NULL, NULL), 0);
+	send_metrics(t, "dev-1", 300, 0, 32); /* and known ones are taken */
+	assert_int_equal(fleet_refused(t, INGEST_NEW_NAMES), 104);
+	t->w.c.now_ms += 86400000; /* another day */
+	send_metrics(t, "dev-1", 301, 990, 20);
+	assert_int_equal(symbols_count_of(names, true), 60 + t->limits.new_names);
+	t->w.c.now_ms -= 3 * (int64_t)86400000; /* a clock that goes back takes nothing */
+	send_metrics(t, "dev-1", 302, 8000, 10);
+	assert_int_equal(symbols_count_of(names, true), 70 + t->limits.new_names);
+	t->limits.new_names = 0; /* no limit but the table's */
+	for (int i = 0; i < 100; i++)
+		send_metrics(t, "dev-1", 400 + i, 10 * i + 10000, 10);
+	assert_int_equal(symbols_count_of(names, true), t->limits.metrics_max);
+	assert_true(fleet_refused(t, INGEST_NAMES) > 0);
+}
+
+static void a_seq_that_runs_backwards_is_told(void **state)
+{
+	struct fleet *t = *state;
+	world_device(&t->w, "dev-1", "h");
+	world_device(&t->w, "dev-2", "h");
+	for (int i = 0; i < 200; i++)
+		send_metrics(t, "dev-1", 10000 - i, 0, 1);
+	assert_int_equal(ingest_counters(t->w.s.ingest)->reports, 64); /* out of order within the window is allowed */
+	assert_int_equal(fleet_refused(t, INGEST_OUTDATED), 136);
+	assert_int_equal(alerts_of(t, "devices/dev-1", NULL, NULL), 0); /* so far it may be what was sent before */
+	for (int i = 0; i < 20; i++) {
+		t->w.c.now_ms += 60000;
+		send_metrics(t, "dev-1", 9000 - i, 0, 1);
+	}
+	assert_int_equal(fleet_refused(t, INGEST_OUTDATED), 156);
+	assert_int_equal(alerts_of(t, "devices/dev-1", "firing", "a counter that runs backwards"), 1);
+	for (int day = 0; day < 3; day++) { /* what a device sends again after each night is no such counter */
+		for (int i = 1; i <= 100; i++)
+			send_metrics(t, "dev-2", i, 0, 1);
+		t->w.c.now_ms += 8 * 3600000;
+	}
+	assert_int_equal(alerts_of(t, "devices/dev-2", NULL, NULL), 0);
 }
 
 static void clocks_may_be_wrong(void **state)
@@ -291,7 +413,8 @@ int main(void)
 {
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, fleet_setup, fleet_teardown)
 	const struct CMUnitTest tests[] = {
-		CASE(good_reports_beside_bad_ones), CASE(only_the_shadow_of_today_counts), CASE(samples_are_bounded), CASE(floods_are_cut_and_forgiven), CASE(each_lie_about_numbers_is_counted_by_its_name), CASE(clocks_may_be_wrong),
+		CASE(good_reports_beside_bad_ones), CASE(only_the_shadow_of_today_counts), CASE(samples_are_bounded), CASE(floods_are_cut_and_forgiven), CASE(each_lie_about_numbers_is_counted_by_its_name), CASE(a_thousand_metrics_in_a_report_are_refused_and_told), CASE(one_device_does_not_use_up_the_names_of_all),
+		CASE(a_seq_that_runs_backwards_is_told), CASE(clocks_may_be_wrong),
 		CASE(devices_enrol_themselves), CASE(bad_commands_are_refused_and_leave_nothing), CASE(commands_of_one_device_are_limited),
 		CASE(a_database_that_fails_is_said), CASE(deleted_devices_leave_no_state), CASE(no_statement_scans),
 	};
