@@ -29,6 +29,10 @@
 #define DRAIN_STEP 1.02f                /* by which the cohort's median drain follows a device's */
 #define LATE_HOURS 24
 #define GAPS_MAX 64u                    /* more messages at once are somebody's own numbering */
+#define ROLE_NAN_OUTPUTS (WATCH_ROLE_NONE + 1) /* roles that are nothing to core/watch.h */
+#define ROLE_EVENTS (WATCH_ROLE_NONE + 2)
+#define COUNT_MAX 1e6                   /* of a thing in an interval: core/watch.h believes no more either */
+#define BOOTS_MAX 100
 #define TAIL 0.05                       /* latency: the 95th percentile */
 
 static void *must(void *p)
@@ -234,7 +238,9 @@ static int role_of(struct detect *d, int64_t metric)
 		const struct symbol *y = symbols_get(d->symbols, metric);
 		*role = (uint8_t)((y != NULL && y->is_metric ? watch_role(y->text) : WATCH_ROLE_NONE) + 1);
 		if (y != NULL && strcmp(y->text, "nan_outputs") == 0)
-			*role = WATCH_ROLE_NONE + 2;
+			*role = ROLE_NAN_OUTPUTS + 1;
+		if (y != NULL && strcmp(y->text, "oom") == 0)
+			*role = ROLE_EVENTS + 1;
 	}
 	return *role - 1;
 }
@@ -327,9 +333,24 @@ static void take_classes(struct reading *x, const struct log_metric *m)
 	watch_fold(&x->w, counts, m->bin_count);
 }
 
+/* How often something happened since the last report. What is below nothing (a counter that ran backwards, and of which the device took the
+ * difference), or beyond what can be, is no count: neither its series nor any rate learns it. */
+static bool is_no_count(const struct log_metric *m, int role)
+{
+	bool counts = role == WATCH_ROLE_ERRORS || role == WATCH_ROLE_BOOTS || role == ROLE_NAN_OUTPUTS || role == ROLE_EVENTS;
+	double most = role == WATCH_ROLE_BOOTS ? BOOTS_MAX : COUNT_MAX;
+	bool has_one = m->type == VALUE_NUMBER || m->type == VALUE_SUM || m->type == VALUE_RATIO;
+	return counts && !(has_one && m->value >= 0 && m->value <= most);
+}
+
 static void take_metric(struct detect *d, struct reading *x, const struct log_metric *m)
 {
 	int role = role_of(d, m->name);
+	if (is_no_count(m, role)) {
+		count_up(&x->k->watch.refused_values);
+		d->refused_values++;
+		return;
+	}
 	if (role == WATCH_ROLE_CLASSES && m->type == VALUE_HIST)
 		take_classes(x, m);
 	if (m->type == VALUE_HIST)
@@ -354,8 +375,8 @@ static void take_metric(struct detect *d, struct reading *x, const struct log_me
 		x->w.errors = (float)m->value; /* of a ratio: k */
 		x->w.inferences = m->type == VALUE_RATIO ? (float)m->n : 0;
 	} else if (role == WATCH_ROLE_BOOTS) {
-		x->w.boots += m->value >= 1 && m->value < 100 ? (uint32_t)m->value : 0;
-	} else if (role == WATCH_ROLE_NONE + 1) {
+		x->w.boots += (uint32_t)m->value;
+	} else if (role == ROLE_NAN_OUTPUTS) {
 		x->nan_outputs = (float)m->value;
 		x->outputs = m->type == VALUE_RATIO ? (float)m->n : NAN;
 	}

@@ -388,6 +388,7 @@ static void what_is_bad_harms_nobody(void **state)
 	struct detect *d = x->t->w.s.detect;
 	char metrics[256];
 	live(x, TRAINED);
+	x->t->limits.new_names = 0;
 	const struct detect_state *k = detect_find(d, 1);
 	struct watch before = k->watch;
 	/* another type: refused while it is the exception */
@@ -426,6 +427,87 @@ static void what_is_bad_harms_nobody(void **state)
 	for (int m = 0; m < WATCH_METRICS; m++)
 		assert_true(isfinite(k->watch.level[m]));
 	tick(x);
+	end(x, state);
+}
+
+/* The series of a metric of a device; NULL: it has none. */
+static const struct novelty_level *series_named(const struct detect *d, int64_t row, const char *metric)
+{
+	struct detect_state *k = detect_find(d, row);
+	const struct symbol *y = symbols_find_metric(d->symbols, metric);
+	for (unsigned i = 0; i < DETECT_SERIES; i++) {
+		if (y != NULL && k->head.metric[i] == y->id)
+			return detect_series(d, k, i);
+	}
+	return NULL;
+}
+
+static void counts_below_nothing_are_refused(void **state)
+{
+	static const char *const bad[] = {
+		"\"errors\":-50000", "\"errors\":{\"n\":9,\"sum\":-1}", "\"errors\":1e9", "\"reboot\":-4294967295", "\"reboot\":4294967296", "\"crash\":-3",
+		"\"oom\":-1", "\"nan_outputs\":-7",
+	};
+	struct detecting *x = begin(state, "compact", 60000);
+	struct detect *d = x->t->w.s.detect;
+	char metrics[160];
+	for (int i = 0; i < TRAINED; i++) {
+		snprintf(metrics, sizeof metrics, "\"errors\":%d,\"reboot\":0,\"oom\":0,\"temperature_c\":%.6f", (int)(2 + 2 * noise(x)), 30 + noise(x));
+		send(x, 0, metrics);
+		settle(x);
+	}
+	const struct detect_state *k = detect_find(d, 1);
+	struct watch before = k->watch;
+	unsigned errors = series_named(d, 1, "errors")->n, oom = series_named(d, 1, "oom")->n;
+	assert_true(before.counts_seen == TRAINED && before.refused_values == 0);
+	for (int i = 0; i < 80; i++) {
+		send(x, 0, bad[i % 8]);
+		settle(x);
+	}
+	assert_int_equal(k->watch.refused_values, 80); /* said of the device ... */
+	assert_int_equal(d->refused_values, 80);       /* ... and of all */
+	assert_memory_equal(&k->watch.errors, &before.errors, sizeof before.errors);
+	assert_memory_equal(&k->watch.exposure, &before.exposure, sizeof before.exposure);
+	assert_int_equal(k->watch.counts_seen, before.counts_seen);
+	assert_int_equal(k->head.boots_today, 0);
+	assert_true(k->watch.boot_at[0] == 0 && k->watch.boot_at[1] == 0);
+	assert_int_equal(series_named(d, 1, "errors")->n, errors);
+	assert_int_equal(series_named(d, 1, "oom")->n, oom);
+	tick(x);
+	assert_int_equal(alert_count(x), 0);
+	for (int i = 0; i < 6; i++) { /* and real errors are found still */
+		send(x, 0, "\"errors\":40,\"temperature_c\":30");
+		settle(x);
+	}
+	tick(x);
+	assert_true(alert_count(x) > 0);
+	end(x, state);
+}
+
+/* Running totals are no counts of an interval, but people send them; at each boot they begin anew. */
+static void running_totals_page_nobody(void **state)
+{
+	struct detecting *x = begin(state, "compact", 60000);
+	struct detect *d = x->t->w.s.detect;
+	static const int lives[] = {250, 700, 1 << 20}; /* reports from boot to boot, of each device */
+	int up[] = {0, 0, 0};
+	char metrics[256];
+	for (int i = 0; i < 5 * TRAINED; i++) {
+		for (int device = 0; device < 3; device++) {
+			if (++up[device] == lives[device]) {
+				up[device] = 0;
+				x->boot[device]++;
+			}
+			snprintf(metrics, sizeof metrics, "\"uptime_s\":%d,\"inferences_total\":%d,\"bytes_total\":%lld,\"temperature_c\":%.6f", up[device] * 300,
+			         up[device] * 1700 + 5, up[device] * 100000LL + 7, 30 + noise(x));
+			send(x, device, metrics);
+		}
+		settle(x);
+		tick(x);
+	}
+	assert_int_equal(alert_count(x), 0);
+	assert_true(d->series_events < 10); /* an edge now and then, of 14,400 values */
+	assert_int_equal(d->refused_values, 0);
 	end(x, state);
 }
 
@@ -486,7 +568,8 @@ int main(void)
 		cmocka_unit_test(a_reboot_loop_is_named), cmocka_unit_test(a_corrupt_model_is_named), cmocka_unit_test(a_finding_survives_a_restart),
 		cmocka_unit_test(a_drifting_cohort_is_named), cmocka_unit_test(devices_that_report_seldom_take_part_in_drift),
 		cmocka_unit_test(a_bad_link_is_named), cmocka_unit_test(what_devices_say_they_are_is_kept),
-		cmocka_unit_test(what_is_bad_harms_nobody), cmocka_unit_test(unusual_values_are_ranked), cmocka_unit_test(a_deleted_device_is_forgotten),
+		cmocka_unit_test(what_is_bad_harms_nobody), cmocka_unit_test(counts_below_nothing_are_refused), cmocka_unit_test(running_totals_page_nobody),
+		 cmocka_unit_test(unusual_values_are_ranked), cmocka_unit_test(a_deleted_device_is_forgotten),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
