@@ -1,8 +1,8 @@
 /* The life of an alert: pending, firing, resolved; hysteresis, flap damping, missing data; and the guard against storms.
  *
  * Pure: levels and times go in, transitions come out. Who keeps the state (one struct alert_life for each condition that is not
- * inactive), writes transitions down and tells people is service/alerts. Times are ms of one clock that does not run backwards here:
- * an earlier time counts as the newest one known. Not here: silences and inhibition, which are looked up when somebody is told.
+ * inactive), writes transitions down and tells people is service/alerts. Times are ms of the wall clock: where it is set back,
+ * a life goes back with it (alert_life_follow_clock); up to a minute earlier counts as the newest time known. Not here: silences and inhibition, which are looked up when somebody is told.
  */
 #ifndef AVIARY_CORE_ALERT_LIFE_H
 #define AVIARY_CORE_ALERT_LIFE_H
@@ -36,6 +36,7 @@ enum alert_level { ALERT_LEVEL_NONE, ALERT_LEVEL_UNDER, ALERT_LEVEL_BETWEEN, ALE
 #define ALERT_DELAY_GROWTH 1.5f         /* of keep_firing_for, each time it fires while not forgotten */
 #define ALERT_DELAY_LEAST_MS 60000      /* what grows where keep_firing_for is shorter */
 #define ALERT_DELAY_MAX_MS 3600000
+#define ALERT_CLOCK_BACK_MS 60000
 #define ALERT_WINDOW_MAX 16             /* n of "k of the last n" */
 
 struct alert_policy {
@@ -76,6 +77,9 @@ struct alert_step {
 /* A sample, or ALERT_LEVEL_NONE: only time has passed. ALERT_LEVEL_STALE: data is known to be missing. At most one move; after one call again
  * with ALERT_LEVEL_NONE. */
 struct alert_step alert_life_step(const struct alert_policy *p, struct alert_life *life, enum alert_level level, int64_t now_ms);
+/* The clock was set back by more than ALERT_CLOCK_BACK_MS since this life was looked at: what has passed of its times stays, so that nothing waits
+ * until the clock is there again. alert_life_step does it by itself; whoever asks alert_life_wake_ms has to do it before. */
+void alert_life_follow_clock(struct alert_life *life, int64_t now_ms);
 /* When time alone may move it, at the earliest; INT64_MAX: never. */
 int64_t alert_life_wake_ms(const struct alert_policy *p, const struct alert_life *life);
 /* From outside (the rule is gone, the device was deleted): firing is resolved, pending is inactive, a memory is dropped. */

@@ -104,6 +104,7 @@ struct alerts {
 	size_t silent_room;
 	uint32_t sweep_at;
 	int64_t listening_ms;  /* since when devices could be heard */
+	int64_t swept_ms;      /* when it was looked for silent ones */
 	int64_t retain_at_ms;
 	struct rule *rules;
 	size_t rule_count;

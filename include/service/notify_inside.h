@@ -25,6 +25,9 @@ struct notify {
 	struct flight flights[FLIGHTS_MAX];
 	size_t flight_count;
 	int64_t retain_at_ms, figures_at_ms;
+	/* the clock: of the tick before (0: there was none); what waits for a later one is being brought back, of all receivers after this one */
+	int64_t clock_ms, behind_after;
+	bool is_behind, is_set_back;
 };
 
 /* receivers.c */

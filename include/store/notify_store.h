@@ -64,6 +64,8 @@ AVIARY_MUST_CHECK enum err member_forget(struct notify_store *s, const char *gro
 AVIARY_MUST_CHECK enum err track_get(struct notify_store *s, int64_t receiver, const char *group, struct arena *a, struct track_row *row, bool *found,
 	struct fault *f);
 AVIARY_MUST_CHECK enum err track_put(struct notify_store *s, const struct track_row *row, struct fault *f);
+/* One with something to come that was touched later than now: the clock was set back. */
+AVIARY_MUST_CHECK enum err track_ahead(struct notify_store *s, int64_t now_ms, struct arena *a, struct track_row *row, bool *found, struct fault *f);
 AVIARY_MUST_CHECK enum err track_due(struct notify_store *s, int64_t now_ms, struct arena *a, struct track_row *row, bool *found, struct fault *f);
 AVIARY_MUST_CHECK enum err track_retain(struct notify_store *s, int64_t older_than, int64_t rows, struct fault *f); /* of groups that are quiet */
 
@@ -75,6 +77,13 @@ AVIARY_MUST_CHECK enum err delivery_get(struct notify_store *s, int64_t id, stru
 AVIARY_MUST_CHECK enum err delivery_due(struct notify_store *s, int64_t receiver, int64_t now_ms, int64_t limit, struct arena *a,
 	struct delivery_row **rows, size_t *count, struct fault *f);
 AVIARY_MUST_CHECK enum err delivery_update(struct notify_store *s, const struct delivery_row *row, struct fault *f); /* status, times, attempts, reply, error */
+/* Of a receiver: what waits beyond `latest_ms`, as the clock was set back, is due now and is given up at expires_ms. Not what the receiver
+ * may have asked to wait (429, 503), unless `all`. */
+struct delivery_haste {
+	int64_t receiver, now_ms, latest_ms, expires_ms;
+	bool all;
+};
+AVIARY_MUST_CHECK enum err delivery_hasten(struct notify_store *s, const struct delivery_haste *h, int64_t limit, int64_t *count, struct fault *f);
 AVIARY_MUST_CHECK enum err delivery_expire(struct notify_store *s, int64_t receiver, int64_t now_ms, int64_t limit, int64_t *count, struct fault *f); /* pending to dead */
 /* Newest first, ids below `before` (0: from the newest); receiver 0 and status NULL: any. Without bodies. */
 AVIARY_MUST_CHECK enum err delivery_page(struct notify_store *s, int64_t receiver, const char *status, int64_t before, int64_t limit, struct arena *a,

@@ -188,9 +188,27 @@ static struct alert_step step_firing(const struct alert_policy *p, struct alert_
 	return (struct alert_step){false, ALERT_STATE_FIRING, ALERT_STATE_FIRING, ALERT_REASON_NONE};
 }
 
+static int64_t back_by(int64_t at_ms, int64_t back_ms)
+{
+	return at_ms == 0 ? 0 : at_ms - back_ms > 1 ? at_ms - back_ms : 1; /* 0 is never */
+}
+
+void alert_life_follow_clock(struct alert_life *life, int64_t now_ms)
+{
+	int64_t newest_ms = life->since_ms > life->data_ms ? life->since_ms : life->data_ms, back_ms = newest_ms - now_ms;
+	if (back_ms <= ALERT_CLOCK_BACK_MS)
+		return;
+	life->since_ms = back_by(life->since_ms, back_ms);
+	life->data_ms = back_by(life->data_ms, back_ms);
+	life->fired_ms = back_by(life->fired_ms, back_ms);
+	life->over_ms = back_by(life->over_ms, back_ms);
+	life->under_ms = back_by(life->under_ms, back_ms);
+}
+
 struct alert_step alert_life_step(const struct alert_policy *p, struct alert_life *life, enum alert_level level, int64_t now_ms)
 {
 	assert(alert_policy_is_valid(p) && life->state < ALERT_STATES);
+	alert_life_follow_clock(life, now_ms);
 	if (now_ms < life->since_ms)
 		now_ms = life->since_ms;
 	if (now_ms < life->data_ms)
@@ -261,6 +279,8 @@ uint32_t alert_storm_limit(uint32_t cohort_devices)
 static void turn(struct alert_storm *s, int64_t now_ms)
 {
 	int64_t at = now_ms / (ALERT_STORM_WINDOW_MS / ALERT_STORM_SLOTS);
+	if (s->slot_at - at > ALERT_STORM_SLOTS) /* the clock was set back: what is recent stays so */
+		s->slot_at = at;
 	if (at - s->slot_at > ALERT_STORM_SLOTS)
 		s->slot_at = at - ALERT_STORM_SLOTS;
 	while (s->slot_at < at)

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 
+#define CLOCK_BACK_MS 60000
 #define GAP_MAX_MS ((int64_t)1 << 48) /* keeps the sums below far from overflow whatever the clocks say */
 
 void silence_observe(struct silence_habit *h, int64_t now_ms) {
@@ -10,6 +11,8 @@ void silence_observe(struct silence_habit *h, int64_t now_ms) {
 		return;
 	}
 	int64_t gap = now_ms - h->last_ms;
+	if (gap < -CLOCK_BACK_MS) /* the clock was set back: how long it was is not known */
+		h->last_ms = now_ms;
 	if (gap <= 0)
 		return;
 	h->last_ms = now_ms;

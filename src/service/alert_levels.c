@@ -50,6 +50,8 @@ bool alert_levels_value(int kind, struct alert_levels_past *past, double value, 
 	*compared = value;
 	if (!alert_levels_remember(kind))
 		return true;
+	if (before.has && at_ms < before.at_ms - ALERT_CLOCK_BACK_MS)
+		before.has = false; /* the clock was set back: it begins anew */
 	if (before.has && at_ms < before.at_ms)
 		return false; /* out of order */
 	if (kind == RULE_RATE && before.has && at_ms == before.at_ms)

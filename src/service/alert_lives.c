@@ -220,11 +220,17 @@ static uint32_t sample_cohort(const struct registry *r, const struct device_stat
 	return seen == 0 ? 0 : (uint32_t)((double)same / (double)seen * (double)registry_size(r));
 }
 
+/* Less than `every_ms` ago; not so when the clock was set back behind it. */
+static bool is_within(int64_t at_ms, int64_t every_ms, int64_t now_ms)
+{
+	return now_ms >= at_ms && now_ms - at_ms < every_ms;
+}
+
 static void learn_limit(const struct alerts *a, struct storm *s, const struct alert_row *row, uint32_t cohort_devices, int64_t now_ms)
 {
 	if (cohort_devices > 0)
 		s->limit = alert_storm_limit(cohort_devices);
-	if (cohort_devices > 0 || s->core.firing < ALERT_STORM_LEAST || (s->limit_at_ms != 0 && now_ms - s->limit_at_ms < LIMIT_EVERY_MS))
+	if (cohort_devices > 0 || s->core.firing < ALERT_STORM_LEAST || (s->limit_at_ms != 0 && is_within(s->limit_at_ms, LIMIT_EVERY_MS, now_ms)))
 		return; /* a few are no storm, whatever the size */
 	const struct device_state *d = registry_find(a->s->registry, row->resource + strlen(ALERT_DEVICE_PREFIX));
 	s->limit_at_ms = now_ms;
@@ -279,7 +285,7 @@ static enum err tick_storms(struct call *c, struct alerts *a)
 		if (s->key == 0 || s->is_ended)
 			continue;
 		bool is_over = alert_storm_tick(&s->core, s->limit, c->now_ms);
-		if (s->core.is_on && (!s->is_raised || c->now_ms - s->told_ms >= STORM_EVERY_MS))
+		if (s->core.is_on && (!s->is_raised || !is_within(s->told_ms, STORM_EVERY_MS, c->now_ms)))
 			e = tell_storm(c, s);
 		else if (is_over && s->is_raised)
 			e = end_storm(c, s);
@@ -437,7 +443,7 @@ static enum err update_content(struct call *c, struct live *l, const struct aler
 {
 	struct alerts *a = c->s->alerts;
 	uint64_t content = content_of(row);
-	bool is_patient = l->policy.is_damped && l->severity == s->severity && c->now_ms - l->written_ms < CONTENT_EVERY_MS;
+	bool is_patient = l->policy.is_damped && l->severity == s->severity && is_within(l->written_ms, CONTENT_EVERY_MS, c->now_ms);
 	if (content == l->content || is_patient)
 		return ERR_OK;
 	struct alert_row now = *row;
@@ -632,6 +638,7 @@ static enum err visit(struct call *c, struct live *l)
 {
 	if (is_ending(c->s->alerts, l))
 		return ERR_OK;
+	alert_life_follow_clock(&l->life, c->now_ms);
 	if (alert_life_wake_ms(&l->policy, &l->life) <= c->now_ms) {
 		struct live copy = *l;
 		struct alert_row row;

@@ -42,7 +42,8 @@ static bool is_silent(struct call *c, const struct device_state *d, struct silen
 	if (!observe_habit(c, d->row, h))
 		return false; /* it never spoke: nothing to miss */
 	int64_t interval_ms = c->s->report_interval_ms > 0 ? c->s->report_interval_ms : h->gap8_ms > 8000 ? h->gap8_ms / 8 : h->gap8_ms > 0 ? 1000 : INTERVAL_MS;
-	int64_t from_ms = h->last_ms > c->s->alerts->listening_ms ? h->last_ms : c->s->alerts->listening_ms;
+	int64_t listening_ms = c->s->alerts->listening_ms; /* where the clock was set back, from then on */
+	int64_t from_ms = h->last_ms > listening_ms && h->last_ms <= c->now_ms ? h->last_ms : listening_ms;
 	*limit_ms = silence_limit_ms(h, interval_ms);
 	return c->now_ms - from_ms > *limit_ms;
 }
@@ -109,7 +110,9 @@ enum err alerts_sweep_silent(struct call *c, const struct timebox *box, bool *mo
 	struct alerts *a = c->s->alerts;
 	struct change changes[CHANGES_MAX];
 	size_t count = 0;
-	if (metric_get(METER_MQTT_CONNECTED) == 0 || a->listening_ms == 0 || a->listening_ms > c->now_ms) {
+	bool is_back = c->now_ms < a->swept_ms - ALERT_CLOCK_BACK_MS;
+	a->swept_ms = c->now_ms;
+	if (metric_get(METER_MQTT_CONNECTED) == 0 || a->listening_ms == 0 || a->listening_ms > c->now_ms || is_back) {
 		a->listening_ms = c->now_ms;
 		return ERR_OK;
 	}

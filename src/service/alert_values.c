@@ -450,6 +450,8 @@ static void look_absent(struct call *c, struct rule *r, const struct device_stat
 		b = make(r, d->row);
 		b->past = (struct alert_levels_past){.has = true, .at_ms = c->now_ms};
 	}
+	if (b->past.at_ms > c->now_ms) /* the clock was set back */
+		b->past.at_ms = c->now_ms;
 	int64_t heard = alerts_listening_since(c), from = b->past.at_ms > heard ? b->past.at_ms : heard;
 	if (b->is_open || waits(a, b) || b->is_excluded || !b->past.has || c->now_ms - from <= r->row.for_ms)
 		return;

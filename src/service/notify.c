@@ -14,6 +14,8 @@
 
 #define TAKE_ROWS 100   /* notices in one unit */
 #define FORGET_ROWS 500
+#define CLOCK_BACK_MS 60000
+#define HASTEN_ROWS 200
 #define RETAIN_EVERY_MS 10000
 #define RETAIN_ROWS 250
 #define FIGURES_EVERY_MS 5000
@@ -270,6 +272,77 @@ static enum err step_track(struct call *c, bool *found)
 	return unit_end(c->s, e, c->fault);
 }
 
+/* ---- a clock that was set back ---- */
+
+/* A group waits as it would if it had been touched now. */
+static enum err bring_back_track(struct call *c, bool *found)
+{
+	struct notify *n = c->s->notify;
+	struct track_row t;
+	struct receiver r;
+	enum err e = track_ahead(n->store, c->now_ms + CLOCK_BACK_MS, c->arena, &t, found, c->fault);
+	if (e == ERR_OK && *found)
+		e = receiver_show(c, t.receiver, &r);
+	if (e != ERR_OK || !*found)
+		return e;
+	t.due_ms = notify_due_ms(&r.timing, &t.state, c->now_ms);
+	t.touched_ms = c->now_ms;
+	return track_put(n->store, &t, c->fault);
+}
+
+/* Deliveries of the next receiver; those that the first row count leaves are taken the next time. */
+static enum err bring_back_deliveries(struct call *c)
+{
+	struct notify *n = c->s->notify;
+	struct receiver *all;
+	size_t count, at = 0;
+	int64_t changed;
+	enum err e = receivers_all(c, &all, &count);
+	while (e == ERR_OK && at < count && all[at].id <= n->behind_after)
+		at++;
+	if (e != ERR_OK || at == count) {
+		n->is_behind = e != ERR_OK;
+		return e;
+	}
+	const struct delivery_haste h = {.receiver = all[at].id, .now_ms = c->now_ms, .latest_ms = c->now_ms + NOTIFY_RETRY_CAP_MS,
+		.expires_ms = c->now_ms + NOTIFY_GIVE_UP_MS, .all = n->is_set_back};
+	e = delivery_hasten(n->store, &h, HASTEN_ROWS, &changed, c->fault);
+	if (e == ERR_OK && changed < HASTEN_ROWS)
+		n->behind_after = all[at].id;
+	return e;
+}
+
+static void note_clock(struct notify *n, int64_t now_ms)
+{
+	bool is_back = n->clock_ms != 0 && now_ms < n->clock_ms - CLOCK_BACK_MS;
+	if (n->clock_ms == 0 || is_back) { /* at the start nobody knows: what cannot wait so long was of another time */
+		n->is_behind = true;
+		n->is_set_back = is_back;
+		n->behind_after = 0;
+	}
+	for (size_t i = 0; is_back && i < n->seat_count; i++)
+		n->seats[i].circuit.closed_until_ms = n->seats[i].slot_ms = 0;
+	n->clock_ms = now_ms;
+}
+
+static enum err follow_clock(struct call *c, const struct timebox *box)
+{
+	struct notify *n = c->s->notify;
+	note_clock(n, c->now_ms);
+	if (!n->is_behind)
+		return ERR_OK;
+	enum err e = unit_begin(c->s, c->fault);
+	if (e != ERR_OK)
+		return e;
+	do {
+		bool found;
+		e = bring_back_track(c, &found);
+		if (e == ERR_OK && !found)
+			e = bring_back_deliveries(c);
+	} while (e == ERR_OK && n->is_behind && !timebox_is_over(box));
+	return unit_end(c->s, e, c->fault);
+}
+
 /* ---- time ---- */
 
 static enum err retain(struct call *c)
@@ -311,11 +384,13 @@ static enum err set_figures(struct call *c)
 enum err notify_tick(struct call *c, bool *more)
 {
 	struct timebox box = timebox_begin(TIMEBOX_NS);
-	size_t taken;
+	size_t taken = 0;
 	bool found = true;
-	*more = false;
-	enum err e = take_notices(c, &box, &taken);
-	*more = taken > 0;
+	enum err e = follow_clock(c, &box);
+	*more = c->s->notify->is_behind;
+	if (e == ERR_OK)
+		e = take_notices(c, &box, &taken);
+	*more = *more || taken > 0;
 	while (e == ERR_OK && found && !timebox_is_over(&box))
 		e = step_track(c, &found);
 	*more = *more || found;

@@ -7,8 +7,8 @@
 enum {
 	RECEIVER_INSERT, RECEIVER_GET, RECEIVER_UPDATE, RECEIVER_DELETE, RECEIVER_PAGE, RECEIVER_DELAYED,
 	MEMBER_PUT, MEMBER_MUTE, MEMBER_UNMUTE, MEMBER_TELL, MEMBER_CHANGED, MEMBER_FIRING, MEMBER_LAST, MEMBER_FORGET,
-	TRACK_GET, TRACK_PUT, TRACK_DUE, TRACK_RETAIN,
-	DELIVERY_INSERT, DELIVERY_GET, DELIVERY_DUE, DELIVERY_UPDATE, DELIVERY_EXPIRE, DELIVERY_PAGE, DELIVERY_PAGE_STATUS, DELIVERY_PAGE_RECEIVER,
+	TRACK_GET, TRACK_PUT, TRACK_DUE, TRACK_AHEAD, TRACK_RETAIN,
+	DELIVERY_INSERT, DELIVERY_GET, DELIVERY_DUE, DELIVERY_UPDATE, DELIVERY_EXPIRE, DELIVERY_HASTEN, DELIVERY_PAGE, DELIVERY_PAGE_STATUS, DELIVERY_PAGE_RECEIVER,
 	DELIVERY_NTH, DELIVERY_COUNT, DELIVERY_RETAIN,
 	STATEMENTS
 };
@@ -46,6 +46,7 @@ static const struct statement table[STATEMENTS] = {
 	[TRACK_GET] = {"SELECT " TRACK_COLUMNS " FROM notify_track WHERE receiver = ?1 AND group_key = ?2", false},
 	[TRACK_PUT] = {"INSERT OR REPLACE INTO notify_track (" TRACK_COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)", false},
 	[TRACK_DUE] = {"SELECT " TRACK_COLUMNS " FROM notify_track WHERE due_at <= ?1 ORDER BY due_at LIMIT 1", false},
+	[TRACK_AHEAD] = {"SELECT " TRACK_COLUMNS " FROM notify_track WHERE touched_at > ?1 AND due_at IS NOT NULL ORDER BY touched_at LIMIT 1", false},
 	[TRACK_RETAIN] = {"DELETE FROM notify_track WHERE (receiver, group_key) IN (SELECT receiver, group_key FROM notify_track WHERE touched_at < ?1"
 	                  " AND due_at IS NULL ORDER BY touched_at LIMIT ?2)", false},
 	[DELIVERY_INSERT] = {"INSERT INTO delivery (receiver, key, seq, group_key, status, subject, body, created_at, expires_at, next_at)"
@@ -57,6 +58,8 @@ static const struct statement table[STATEMENTS] = {
 	                     false},
 	[DELIVERY_EXPIRE] = {"UPDATE delivery SET status = 'dead', done_at = ?2, error = 'the receiver did not answer in time' WHERE id IN (SELECT id FROM delivery"
 	                     " WHERE receiver = ?1 AND status = 'pending' AND expires_at <= ?2 LIMIT ?3)", false},
+	[DELIVERY_HASTEN] = {"UPDATE delivery SET next_at = ?2, expires_at = min(expires_at, ?3) WHERE id IN (SELECT id FROM delivery WHERE receiver = ?1"
+	                     " AND status = 'pending' AND next_at > ?4 AND (?5 OR reply NOT IN (429, 503)) LIMIT ?6)", false},
 	[DELIVERY_PAGE] = {"SELECT " DELIVERY_HEAD " FROM delivery WHERE id < ?1" DELIVERY_WHERE, false},
 	[DELIVERY_PAGE_STATUS] = {"SELECT " DELIVERY_HEAD " FROM delivery WHERE status = ?5 AND id < ?1" DELIVERY_WHERE, false},
 	[DELIVERY_PAGE_RECEIVER] = {"SELECT " DELIVERY_HEAD " FROM delivery WHERE receiver = ?5 AND id < ?1" DELIVERY_WHERE, false},
@@ -286,6 +289,12 @@ enum err track_due(struct notify_store *s, int64_t now_ms, struct arena *a, stru
 	return one_track(s->st[TRACK_DUE], a, row, found, f);
 }
 
+enum err track_ahead(struct notify_store *s, int64_t now_ms, struct arena *a, struct track_row *row, bool *found, struct fault *f)
+{
+	stmt_bind_int(s->st[TRACK_AHEAD], 1, now_ms);
+	return one_track(s->st[TRACK_AHEAD], a, row, found, f);
+}
+
 enum err track_put(struct notify_store *s, const struct track_row *t, struct fault *f)
 {
 	struct stmt *st = s->st[TRACK_PUT];
@@ -408,6 +417,20 @@ enum err delivery_expire(struct notify_store *s, int64_t receiver, int64_t now_m
 	stmt_bind_int(st, 1, receiver);
 	stmt_bind_int(st, 2, now_ms);
 	stmt_bind_int(st, 3, limit);
+	enum err e = stmt_run(st, f);
+	*count = e == ERR_OK ? db_changes(s->db) : 0;
+	return e;
+}
+
+enum err delivery_hasten(struct notify_store *s, const struct delivery_haste *h, int64_t limit, int64_t *count, struct fault *f)
+{
+	struct stmt *st = s->st[DELIVERY_HASTEN];
+	stmt_bind_int(st, 1, h->receiver);
+	stmt_bind_int(st, 2, h->now_ms);
+	stmt_bind_int(st, 3, h->expires_ms);
+	stmt_bind_int(st, 4, h->latest_ms);
+	stmt_bind_int(st, 5, h->all);
+	stmt_bind_int(st, 6, limit);
 	enum err e = stmt_run(st, f);
 	*count = e == ERR_OK ? db_changes(s->db) : 0;
 	return e;

@@ -224,10 +224,35 @@ static void a_clock_that_jumps_back_moves_nothing(void **state)
 	(void)state;
 	policy = (struct alert_policy){.for_ms = MINUTE, .keep_ms = MINUTE};
 	feed(0, OVER);
-	assert_int_equal(feed(-HOUR, OVER), ALERT_STATE_PENDING);
+	assert_int_equal(feed(-MINUTE, OVER), ALERT_STATE_PENDING);
 	assert_int_equal(life.over_ms, START);
 	now = START + MINUTE;
 	assert_int_equal(feed(0, TIME), ALERT_STATE_FIRING);
+}
+
+/* Nothing waits until the clock is there again: what has passed of each time stays passed. */
+static void a_clock_that_is_set_back_is_followed(void **state)
+{
+	(void)state;
+	policy = (struct alert_policy){.for_ms = 10 * MINUTE, .keep_ms = 10 * MINUTE, .stale_ms = 2 * HOUR, .is_damped = true};
+	assert_int_equal(feed(0, OVER), ALERT_STATE_PENDING);
+	assert_int_equal(feed(6 * MINUTE, OVER), ALERT_STATE_PENDING);
+	assert_int_equal(feed(-24 * HOUR, TIME), ALERT_STATE_PENDING);
+	assert_int_equal(alert_life_wake_ms(&policy, &life), now + 4 * MINUTE);
+	assert_int_equal(feed(3 * MINUTE, OVER), ALERT_STATE_PENDING);
+	assert_int_equal(feed(MINUTE, OVER), ALERT_STATE_FIRING);
+	feed(MINUTE, UNDER);
+	assert_int_equal(feed(-24 * HOUR, UNDER), ALERT_STATE_FIRING);
+	assert_int_equal(feed(10 * MINUTE, UNDER), ALERT_STATE_RESOLVED);
+	float penalty = alert_life_penalty(&life, now);
+	feed(-24 * HOUR, TIME);
+	assert_true(alert_life_penalty(&life, now) == penalty); /* flapping is forgotten at the same pace */
+	assert_int_equal(feed(10 * MINUTE, OVER), ALERT_STATE_PENDING);
+	assert_int_equal(feed(10 * MINUTE, OVER), ALERT_STATE_FIRING);
+	now -= 24 * HOUR;
+	alert_life_follow_clock(&life, now); /* nothing is heard of it any more */
+	assert_int_equal(alert_life_wake_ms(&policy, &life), now + 2 * HOUR);
+	assert_int_equal(feed(2 * HOUR, TIME), ALERT_STATE_RESOLVED);
 }
 
 static void moves_are_the_table_s(void **state)
@@ -365,6 +390,19 @@ static void slow_alerts_are_no_storm(void **state)
 	assert_int_equal(alert_storm_recent(&s, now + 999 * (int64_t)7000 + HOUR), 0);
 }
 
+static void storm_counts_go_on_after_the_clock_was_set_back(void **state)
+{
+	(void)state;
+	struct alert_storm s = {0};
+	for (int i = 0; i < 40; i++)
+		(void)alert_storm_fire(&s, 50, now);
+	now -= 24 * (int64_t)HOUR;
+	assert_int_equal(alert_storm_recent(&s, now), 40);
+	for (int i = 0; i < 40; i++)
+		(void)alert_storm_fire(&s, 100, now + i * (int64_t)60000); /* five in five minutes: those from before are forgotten */
+	assert_true(alert_storm_recent(&s, now + 40 * (int64_t)60000) <= 6);
+}
+
 static void storm_ends_when_devices_recover(void **state)
 {
 	(void)state;
@@ -399,9 +437,10 @@ int main(void)
 		CASE(at_once_without_for), CASE(waits_for_its_time), CASE(interrupted_begins_anew), CASE(k_of_the_last_n),
 		CASE(keeps_firing_between_thresholds), CASE(missing_data_changes_nothing_until_it_times_out), CASE(pending_without_data_ends_too),
 		CASE(without_a_time_out_it_stays), CASE(flapping_is_suppressed_and_forgiven), CASE(penalty_halves_in_six_hours),
-		CASE(delay_grows_with_flapping), CASE(ended_from_outside), CASE(a_clock_that_jumps_back_moves_nothing), CASE(moves_are_the_table_s),
+		CASE(delay_grows_with_flapping), CASE(ended_from_outside), CASE(a_clock_that_jumps_back_moves_nothing),
+		CASE(a_clock_that_is_set_back_is_followed), CASE(moves_are_the_table_s),
 		CASE(policies_are_checked), CASE(random_walks), CASE(storm_begins_above_its_limit), CASE(slow_alerts_are_no_storm),
-		CASE(storm_ends_when_devices_recover), CASE(storm_lasts_while_its_devices_fire),
+		CASE(storm_counts_go_on_after_the_clock_was_set_back), CASE(storm_ends_when_devices_recover), CASE(storm_lasts_while_its_devices_fire),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

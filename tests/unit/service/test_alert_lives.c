@@ -426,6 +426,47 @@ static void rate_is_change_a_minute(void **state)
 	assert_int_equal(count_status(t, "firing"), 0);
 }
 
+static void rules_go_on_after_the_clock_was_set_back(void **state)
+{
+	const int64_t day = 86400000;
+	struct fleet *t = *state;
+	world_device(&t->w, "dev-1", "h");
+	world_device(&t->w, "dev-2", "h");
+	tick(t, 0);
+	fleet_value(t, "dev-1", 1, "x", 1000);
+	fleet_value(t, "dev-2", 1, "y", 1);
+	add_rule(t, (struct alert_rule){.name = "rate", .kind = "rate", .metric = "x", .threshold = 5});
+	add_rule(t, (struct alert_rule){.name = "absence", .kind = "absence", .metric = "y", .for_ms = 60000});
+	t->w.c.now_ms += 60000;
+	fleet_value(t, "dev-1", 2, "x", 1001);
+	fleet_value(t, "dev-2", 2, "y", 1);
+	tick(t, 1000);
+	t->w.c.now_ms -= day;
+	tick(t, 1000);
+	fleet_value(t, "dev-1", 3, "x", 1001); /* nothing is known of a minute that went backwards */
+	assert_int_equal(count_status(t, "firing"), 0);
+	t->w.c.now_ms += 60000;
+	fleet_value(t, "dev-1", 4, "x", 1100);
+	tick(t, 30000);
+	assert_int_equal(count_status(t, "firing"), 2);
+}
+
+/* A timer alone: what its owner says no more about ends in its time, not a day later. */
+static void timers_go_on_after_the_clock_was_set_back(void **state)
+{
+	static const struct alert_policy policy = {.stale_ms = 3600000};
+	struct fleet *t = *state;
+	struct alert_signal s = drift("devices/x", ALERT_LEVEL_OVER);
+	s.policy = &policy;
+	send(t, s);
+	assert_int_equal(count_status(t, "firing"), 1);
+	t->w.c.now_ms -= 86400000;
+	tick(t, 1000);
+	assert_int_equal(count_status(t, "firing"), 1);
+	tick(t, 3600000);
+	assert_int_equal(count_status(t, "resolved"), 1);
+}
+
 static void absence_of_a_metric(void **state)
 {
 	struct fleet *t = *state;
@@ -629,7 +670,8 @@ int main(void)
 		CASE(flapping_is_told_of_three_times), CASE(flapping_is_looked_up_by_resource), CASE(missing_data_is_shown_and_times_out), CASE(storm_is_told_of_once),
 		CASE(survivors_of_a_storm_are_told_of), CASE(a_storm_is_counted_over_a_restart), CASE(silences_match_while_they_last), CASE(silences_are_checked),
 		CASE(fleet_drift_inhibits_drift_of_its_devices), CASE(threshold_with_hysteresis_and_message), CASE(two_of_three_reports), CASE(a_dip_within_a_batch_counts), CASE(nobody_is_missed_when_many_go_at_once),
-		CASE(rate_is_change_a_minute), CASE(absence_of_a_metric), CASE(anomaly_looks_at_scores), CASE(signature_rule_takes_over),
+		CASE(rate_is_change_a_minute), CASE(rules_go_on_after_the_clock_was_set_back), CASE(timers_go_on_after_the_clock_was_set_back),
+		CASE(absence_of_a_metric), CASE(anomaly_looks_at_scores), CASE(signature_rule_takes_over),
 		CASE(gate_and_health_rules), CASE(bad_rules_are_refused), CASE(rules_are_tried_on_history), CASE(anomalies_are_tried_on_history),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -176,6 +176,32 @@ static void nobody_is_silent_while_the_broker_is_away(void **state)
 	assert_int_equal(firing(t), 1);
 }
 
+static void a_clock_that_was_set_back_hides_no_silence(void **state)
+{
+	struct fleet *t = *state;
+	world_device(&t->w, "talks", "h");
+	world_device(&t->w, "stops", "h");
+	tick(t, 0);
+	talk(t, "talks", 1, 20, 2000);
+	talk(t, "stops", 1, 20, 2000);
+	fleet_value(t, "talks", 20, "x", 1);
+	tick(t, 1000);
+	assert_int_equal(firing(t), 0);
+	t->w.c.now_ms -= 86400000;
+	for (int i = 0; i < 3; i++) {
+		tick(t, 1000);
+		fleet_value(t, "talks", 21 + i, "x", 1);
+		assert_int_equal(firing(t), 0); /* both get their time */
+	}
+	for (int i = 0; i < 60; i++) {
+		tick(t, 2000);
+		fleet_value(t, "talks", 26 + i, "x", 1);
+	}
+	assert_int_equal(firing(t), 1);
+	tick(t, 300000);
+	assert_int_equal(firing(t), 2);
+}
+
 static void silence_survives_a_restart(void **state)
 {
 	struct fleet *t = *state;
@@ -350,7 +376,8 @@ int main(void)
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, fleet_setup, fleet_teardown)
 	const struct CMUnitTest tests[] = {
 		CASE(one_fires_at_a_time), CASE(acknowledging_is_noted_once), CASE(lost_commits_are_forgotten), CASE(device_that_goes_takes_its_alerts),
-		CASE(resolved_ones_go_after_a_while), CASE(silence_by_own_habits), CASE(nobody_is_silent_while_the_broker_is_away),
+		CASE(resolved_ones_go_after_a_while), CASE(silence_by_own_habits), CASE(nobody_is_silent_while_the_broker_is_away), CASE(a_clock_that_was_set_back_hides_no_silence),
+		
 		CASE(silence_survives_a_restart), CASE(rule_fires_and_ends), CASE(rule_waits_for_its_time), CASE(rule_looks_at_its_devices_only),
 		CASE(rule_alerts_come_back_after_a_restart), CASE(rule_changes_end_its_alerts), CASE(rule_that_was_undone_is_no_rule),
 		CASE(many_breaches_are_worked_off),

@@ -316,6 +316,62 @@ static void check_plan(void *ctx, const struct statement *statement, const char 
 	}
 }
 
+static void restart(struct fleet *t)
+{
+	notify_close(t->w.s.notify);
+	t->w.s.notify = notify_open(&t->w.s, &t->w.fault);
+	assert_non_null(t->w.s.notify);
+}
+
+static void nothing_waits_for_a_clock_that_was_set_back(void **state)
+{
+	const int64_t day = 86400000;
+	struct fleet *t = *state;
+	struct delivery *items;
+	add(t, "all", NULL);
+	for (int restarts = 0; restarts < 2; restarts++) {
+		char resource[32];
+		/* a group that gathers */
+		snprintf(resource, sizeof resource, "rollouts/%d", 7 + restarts);
+		DO(&t->w, alert_raise(&t->w.c, "gate.verdict", resource, ALERT_WARNING, "bad", NULL));
+		pass(t, 1000);
+		t->w.c.now_ms -= day;
+		if (restarts > 0)
+			restart(t);
+		pass(t, 0);
+		assert_int_equal(take(t, &items), 0);
+		pass(t, NOTIFY_WAIT_MS);
+		assert_int_equal(take(t, &items), 1);
+		/* a delivery that waits for its next try, behind a receiver that failed thrice */
+		for (int i = 0; i < 3; i++) {
+			end(t, items[0].id, NOTIFY_RETRY, 0);
+			pass(t, NOTIFY_RETRY_CAP_MS);
+			assert_int_equal(take(t, &items), 1);
+		}
+		end(t, items[0].id, NOTIFY_RETRY, 0);
+		assert_int_equal(take(t, &items), 0);
+		t->w.c.now_ms -= day;
+		if (restarts > 0)
+			restart(t);
+		pass(t, NOTIFY_RETRY_CAP_MS);
+		assert_int_equal(take(t, &items), 1);
+		assert_true(items[0].expires_at <= t->w.c.now_ms + day);
+		end(t, items[0].id, NOTIFY_DELIVERED, 0);
+	}
+	/* what the receiver asked for stays, over a restart too */
+	DO(&t->w, alert_raise(&t->w.c, "gate.verdict", "rollouts/9", ALERT_WARNING, "bad", NULL));
+	pass(t, 1000);
+	pass(t, NOTIFY_WAIT_MS);
+	assert_int_equal(take(t, &items), 1);
+	struct delivery_outcome later = {.outcome = NOTIFY_RETRY, .reply = 503, .error = "later", .retry_after_ms = 7200000};
+	assert_int_equal(delivery_ended(&t->w.c, items[0].id, &later), ERR_OK);
+	restart(t);
+	pass(t, 3600000);
+	assert_int_equal(take(t, &items), 0);
+	pass(t, 3600000);
+	assert_int_equal(take(t, &items), 1);
+}
+
 static void no_statement_reads_a_whole_table(void **state)
 {
 	struct fleet *t = *state;
@@ -333,6 +389,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(no_more_than_so_many_a_minute_over_all_groups, setup, teardown),
 		cmocka_unit_test_setup_teardown(descriptions_reach_receivers_of_all_kinds, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_lost_with_a_commit_is_done_again, setup, teardown),
+		cmocka_unit_test_setup_teardown(nothing_waits_for_a_clock_that_was_set_back, setup, teardown),
 		cmocka_unit_test_setup_teardown(no_statement_reads_a_whole_table, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_storm_of_100000_devices_is_at_most_three_notifications, setup, teardown),
 	};
