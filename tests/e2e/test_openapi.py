@@ -161,6 +161,23 @@ def call_rollouts(call, server):
     assert len(call("GET", "/device/v1/{device}/artifacts/{sha256}", None, device, file["sha256"], headers=headers).content) == file["size_bytes"]
 
 
+def call_selection(call):
+    table = b"hardware,model,variant,latency_ms,accuracy\nesp32s3,kws,int8,10,0.8\nesp32s3,kws,float,20,0.9\n"
+    taken = call("POST", API + "/profiles/import", None, params={"origin": "mine"}, data=table, headers={"Content-Type": "text/csv"})
+    assert taken["taken"] == 2 and taken["errors"] == []
+    rows = call("GET", API + "/profiles", params={"contexts": "true"})["items"]
+    assert {r["source"] for r in rows} == {"learned", "published"}
+    call("DELETE", API + "/profiles/published/{origin}", None, "mine")
+    device = call.server.items("/devices")[0]["id"]
+    call("PUT", API + "/devices/{device}/override", {"model": "kws", "variant": "int8", "reason": "why not"}, device)
+    assert len(call("GET", API + "/devices/{device}/override", None, device)["items"]) == 1
+    said = call("GET", API + "/devices/{device}/explain", None, device)["components"][0]
+    assert not said["override"]["there_is_such"] and said["variants"]
+    call("DELETE", API + "/devices/{device}/override", None, device, params={"model": "kws"})
+    report = call("GET", API + "/models/{model}/versions/{version}/report", None, "kws", "1.1.0")
+    assert report["variants"] and report["classes"]
+
+
 def call_receivers(call):
     made = call("POST", API + "/receivers", {"name": "pager", "type": "webhook", "url": "https://receiver.invalid/", "secret": "s",
                                              "matchers": [{"name": "kind", "value": "none"}]}, status=201)["id"]
@@ -231,6 +248,7 @@ def test_every_operation_answers_as_described(busy):
     call_devices(call)
     call_catalog(call)
     call_rollouts(call, busy)
+    call_selection(call)
     call_watching(call)
     described = {(m.upper(), path) for path, methods in call.api["paths"].items() for m in methods}
     assert call.called == described
