@@ -451,13 +451,13 @@ static const struct agent_ports w_ports = {
 	w_state_read, w_state_write, w_part_begin, w_part_write, w_part_read, w_slot_sync, w_memory_borrow,
 	w_memory_return, w_mono_ms, w_wall_ms, w_sha_init, w_sha_update, w_sha_final, w_verify, w_fill_random,
 	w_publish, w_http_get, w_http_cancel, w_is_compatible, w_activate, w_reboot, w_self_test_start, NULL,
-	w_config_changed, w_event, w_shadow_start, w_shadow_stop, w_check_start, w_check_cancel, w_telemetry_now, NULL,
+	w_config_changed, w_event, w_shadow_start, w_shadow_stop, w_check_start, w_check_cancel, w_telemetry_now, NULL, NULL,
 };
 static const struct agent_ports w_ports_without_shadow = {
 	w_state_read, w_state_write, w_part_begin, w_part_write, w_part_read, w_slot_sync, w_memory_borrow,
 	w_memory_return, w_mono_ms, w_wall_ms, w_sha_init, w_sha_update, w_sha_final, w_verify, w_fill_random,
 	w_publish, w_http_get, w_http_cancel, w_is_compatible, w_activate, w_reboot, w_self_test_start, NULL,
-	w_config_changed, w_event, NULL, NULL, NULL, NULL, NULL, NULL,
+	w_config_changed, w_event, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
 };
 
 /* --- server --- */
