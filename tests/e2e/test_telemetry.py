@@ -169,6 +169,47 @@ def test_bad_reports_harm_nobody(make_server, broker, publisher):
     assert server.request("GET", "/devices/new-1").status_code == 404
 
 
+def test_one_device_with_a_thousand_metrics(make_server, broker, publisher):
+    server = make_server(config={"limits": {"metrics": 200}})
+    add_devices(server, 4)
+    for seq in range(1, 4):  # at once: refused as a whole, and somebody is told
+        publisher.send("dev-0", "telemetry", {"boot": "b", "seq": seq, "metrics": {f"x{i}": 1 for i in range(1000)}})
+    publisher.send("dev-0", "telemetry", {"boot": "b", "seq": 4, "metrics": {f"x{i}": 1 for i in range(40)}})
+    for n in range(100):  # one after the other: the names that one device may bring, and no more
+        publisher.telemetry("dev-1", n + 1, {f"y{10 * n + i}": 1 for i in range(10)})
+    for n in range(4):
+        publisher.telemetry("dev-2", n + 1, {f"z{30 * n + i}": 1 for i in range(16)})
+    wait_for(lambda: stored(server, "z105", device="dev-2") == 1, 10, "reports of others")
+    names = [m["name"] for m in server.get("/telemetry/metrics")["items"]]
+    assert sum(n[0] == "y" for n in names) == 64 and sum(n[0] == "z" for n in names) == 64 and len(names) == 128
+    counts = refusals(server)
+    assert counts["too_large"] == 3 and counts["malformed"] == 1 and counts["new_names"] == 94 and counts["names"] == 0
+    assert server.metrics()['aviary_telemetry_malformed_total{reason="too_many_metrics"}'] == 1
+    fired = wait_for(lambda: [a for a in server.get("/alerts", kind="device.refused", status="firing")["items"] if a["resource"] == "devices/dev-1"], 10, "the alert")
+    assert "[limits] new_names" in fired[0]["summary"] and fired[0]["data"]["reason"] == "new_names"
+    fired = wait_for(lambda: [a for a in server.get("/alerts", kind="device.refused", status="firing")["items"] if a["resource"] == "devices/dev-0"], 10, "the alert")
+    assert fired[0]["data"]["reason"] in ("too_large", "malformed") and fired[0]["data"]["refused"] >= 3
+    assert len(server.get("/alerts", kind="device.refused")["items"]) == 2
+    assert any("reason=too_large" in line and "dev-0" in line for line in server.process.log().splitlines())
+
+
+def test_counters_that_run_backwards(server, publisher):
+    add_devices(server, 2)
+    for seq in range(1, 21):
+        publisher.telemetry("dev-0", 1000 + seq, {"errors": 2, "reboot": 0, "temperature_c": 30})
+    for seq in range(21, 31):
+        publisher.telemetry("dev-0", 1000 + seq, {"errors": -70000, "reboot": -1, "oom": -5, "temperature_c": 30})
+    for seq in range(10):  # far below what came before in this boot
+        publisher.telemetry("dev-0", 100 - seq, {"temperature_c": 31})
+    publisher.telemetry("dev-0", 1031, {"temperature_c": 32})
+    wait_for(lambda: stored(server, "temperature_c", device="dev-0") == 31, 10, "reports")
+    wait_for(lambda: server.metrics().get('aviary_detect_refused_total{reason="value"}') == 30, 10, lambda: str(server.metrics()))
+    device = server.get("/detect/devices/dev-0")
+    assert device["refused"]["values"] == 30
+    assert refusals(server)["outdated"] == 10 and refusals(server)["duplicate"] == 0
+    assert server.get("/alerts")["items"] == []
+
+
 def test_report_and_status(server, publisher):
     token = server.enrolment_token()
     told = []
