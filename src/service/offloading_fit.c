@@ -66,8 +66,7 @@ enum err offloading_fit(struct call *c, struct policy *p, struct offload_class *
 	offload_fit(&k->stats, k->margin, &target, &fit);
 	k->fitted_at = c->now_ms;
 	k->why = fit.why;
-	k->dirty = true;
-	return fit.margin != k->margin ? change(c, p, k, fit.margin) : ERR_OK;
+	return fit.margin != k->margin ? change(c, p, k, fit.margin) : offloading_write(c, k); /* so that the next one comes no sooner after a kill */
 }
 
 /* ---- bounds ---- */
