@@ -156,7 +156,7 @@ clean: ## remove what was built
 .PHONY: all coverage coverage-run install demo help deps unit e2e lint check clean
 
 # Fuzzing: `make fuzz` (clang, sanitizers) searches for FUZZ_SECONDS each; `make fuzz-corpus` replays the stored inputs.
-FUZZ         = telemetry report answer rsql jpull tflite onnx executorch choose
+FUZZ         = telemetry report answer rsql jpull tflite onnx executorch choose upstream
 FUZZ_SECONDS ?= 60
 FUZZ_CC      = clang -std=c11 -g -O1 -Wall -Wextra -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
 FUZZ_LIBS    = -lm $(shell pkg-config --libs libcjson openssl)

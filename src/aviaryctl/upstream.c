@@ -26,7 +26,8 @@ static const struct column version_columns[] = {
 
 static const struct command_option list_options[] = {LIST_OPTIONS, {.name = NULL}};
 #define UPSTREAM_OPTIONS                                                                                               \
-	{.name = "url", .kind = OPTION_TEXT, .value = "URL", .use = USE_BODY, .help = "https://..., of a directory its path"}, \
+	{.name = "from", .kind = OPTION_TEXT, .value = "URL", .use = USE_BODY, .member = "url",                            \
+	 .help = "https://..., of a directory its path"},                                                                  \
 	{.name = "prefix", .kind = OPTION_TEXT, .value = "TEXT", .use = USE_BODY,                                          \
 	 .help = "of a bucket: what keys begin with; of others: name of the model there"},                                 \
 	{.name = "public-key", .kind = OPTION_TEXT, .value = "KEY", .use = USE_BODY,                                       \
@@ -64,7 +65,7 @@ static const struct command_option edit_options[] = {
 	{.name = NULL},
 };
 static const struct command_option check_options[] = {
-	{.name = "now", .kind = OPTION_DOC, .value = "BOOL", .use = USE_QUERY, .help = "true: not only to see what would be done"},
+	{.name = "now", .kind = OPTION_FLAG, .use = USE_QUERY, .help = "and do it"},
 	{.name = NULL},
 };
 

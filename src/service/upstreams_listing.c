@@ -12,7 +12,7 @@
 
 static const char *model_there(const struct upstream_row *row)
 {
-	return row->prefix[0] != '\0' ? row->prefix : row->model;
+	return row->prefix[0] != '\0' && strcmp(row->kind, "s3") != 0 ? row->prefix : row->model;
 }
 
 static void put_encoded(struct buf *b, const char *text, const char *keep)
