@@ -3,11 +3,13 @@ import hashlib
 import json
 import os
 import pathlib
+import random
 import subprocess
 
 import pytest
 
 from harness import tiny_model
+from harness.ddi import Ddi
 from harness.process import wait_for
 from harness.server import ApiError
 
@@ -139,6 +141,20 @@ def ctl(build, server, *words, expect=0):
                           env={**os.environ, "AVIARY_URL": server.url, "AVIARY_TOKEN": server.token})
     assert done.returncode == expect, done.stdout + done.stderr
     return done.stdout
+
+
+def test_a_device_of_hawkbit_gets_the_files_of_one_variant(server):
+    server.add_model("kws")
+    add_variants(server, "1.0.0", {"int8": random.Random(1).randbytes(3000), "float": random.Random(2).randbytes(9000)})
+    release(server, "r", "1.0.0", min_quality=0.88)
+    devices = {name: Ddi(server, name, "secret") for name in ("one", "two")}
+    for name in devices:
+        server.post("/devices", {"id": name, "hardware": "rpi", "protocol": "ddi", "token": "secret"})
+    server.call("PUT", "/devices/two/override", {"model": "kws", "variant": "int8"})
+    server.rollout(name="r", release="r", filter="", start=True, stages=[{"percent": 100}], soak_ms=0, timeout_ms=60000)
+    for name, size in (("one", 9000), ("two", 3000)):
+        chunks = devices[name].get(devices[name].wait_link("deploymentBase")).json()["deployment"]["chunks"]
+        assert [[a["size"] for a in c["artifacts"]] for c in chunks] == [[size]]
 
 
 def test_a_published_table_comes_in(server, build, shared):

@@ -1,5 +1,5 @@
 /* Every statement of every store, prepared as the daemon prepares them: none scans a table of fleet.db unless its row says that it may. */
-#include "rollout_world.h"
+#include "selection_world.h"
 
 struct seen {
 	size_t statements, scans, bad;
@@ -38,7 +38,7 @@ static void test_no_statement_of_the_daemon_scans(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_no_statement_of_the_daemon_scans, rig_setup, rig_teardown),
+		cmocka_unit_test_setup_teardown(test_no_statement_of_the_daemon_scans, choice_setup, choice_teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
