@@ -1,6 +1,6 @@
 # Completion of aviaryctl for bash; written by `aviaryctl completion bash`.
 
-_aviaryctl_groups() { echo "device group model version artifact release rollout profile telemetry alert rule receiver upstream check command token audit events stats health backup restore import judge detect completion help"; }
+_aviaryctl_groups() { echo "device group model version artifact release rollout profile offload telemetry alert rule receiver upstream check command token audit events stats health backup restore import judge detect completion help"; }
 _aviaryctl_global() { echo "--url --token-file --ca --config --timeout --idempotency-key --json --quiet --colour --help --version"; }
 
 _aviaryctl_values() {
@@ -32,6 +32,7 @@ _aviaryctl_commands() {
 	release) commands="list show create delete check manifest verify" ;;
 	rollout) commands="list show create watch explain stages deployments verdicts blocks events start pause resume approve promote retry abort revert delete" ;;
 	profile) commands="list import delete" ;;
+	offload) commands="show set remove" ;;
 	telemetry) commands="query metrics" ;;
 	alert) commands="list show ack silence silences expire" ;;
 	rule) commands="list show create edit delete test" ;;
@@ -123,6 +124,9 @@ _aviaryctl_of_command() {
 	"profile list") options="--hardware --model --model-version --variant --source --contexts --limit --all" args="" ;;
 	"profile import") options="--origin --hardware --model --variant --model-version --mapped-only" args="FILE" ;;
 	"profile delete") options="" args="ORIGIN" ;;
+	"offload show") options="" args="MODEL" ;;
+	"offload set") options="--endpoint --target --margin --audit --link --rssi --rate --battery --budget --per --fit-every --rate-max --agreement-min --agreement-max --cost-max" args="MODEL" ;;
+	"offload remove") options="" args="MODEL" ;;
 	"telemetry query") options="--metric --device --filter --model --model-version --from --to --step --aggregate --by --raw --limit" args="" ;;
 	"telemetry metrics") options="" args="" ;;
 	"alert list") options="--status --severity --kind --resource --cohort --metric --silenced --inhibited --limit --all" args="" ;;
@@ -283,6 +287,21 @@ _aviaryctl_of_command() {
 	"profile import --model") wants="THEIRS:OURS,..." choices="" ;;
 	"profile import --variant") wants="THEIRS:OURS,..." choices="" ;;
 	"profile import --model-version") wants="VERSION" choices="" ;;
+	"offload set --endpoint") wants="URL" choices="" ;;
+	"offload set --target") wants="SHARE" choices="" ;;
+	"offload set --margin") wants="M" choices="" ;;
+	"offload set --audit") wants="SHARE" choices="" ;;
+	"offload set --link") wants="LINK" choices="bad metered good" ;;
+	"offload set --rssi") wants="DBM" choices="" ;;
+	"offload set --rate") wants="KBPS" choices="" ;;
+	"offload set --battery") wants="PERCENT" choices="" ;;
+	"offload set --budget") wants="N" choices="" ;;
+	"offload set --per") wants="UNIT" choices="per_hour per_day bytes_per_hour bytes_per_day" ;;
+	"offload set --fit-every") wants="DURATION" choices="" ;;
+	"offload set --rate-max") wants="SHARE" choices="" ;;
+	"offload set --agreement-min") wants="SHARE" choices="" ;;
+	"offload set --agreement-max") wants="SHARE" choices="" ;;
+	"offload set --cost-max") wants="COST" choices="" ;;
 	"telemetry query --metric") wants="METRIC" choices="" ;;
 	"telemetry query --device") wants="DEVICE" choices="" ;;
 	"telemetry query --filter") wants="RSQL" choices="" ;;
