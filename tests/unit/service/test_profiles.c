@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "core/health.h"
+#include "store/profile_store.h"
 
 #define HARD "esp32s3"
 static const struct piece two[] = {{"*", "int8", NULL, 4000}, {"*", "float", NULL, 16000}};
@@ -140,6 +141,26 @@ static void a_kill_changes_nothing(void **state)
 	}
 }
 
+/* A kill between two pieces of a round: rows are newer than the place from which the log is told again. */
+static void what_is_in_a_row_is_not_counted_again(void **state)
+{
+	struct rig *r = *state;
+	struct profile_store *store;
+	int64_t release = make_release(r, "two", "2.0.0", two, 2, NULL);
+	add_device(r, "a", HARD);
+	install(r, "a", release);
+	measure(r, "a", "2.0.0", 10, 1);
+	r->f.w.c.now_ms += 20000;
+	rig_must(r, profiles_tick(rig_call(r)));
+	rig_must(r, profile_store_open(r->f.w.s.db, &store, &r->f.w.fault));
+	IN_UNIT(r, profile_set_watermark(store, 0, &r->f.w.fault));
+	profile_store_close(store);
+	rig_commit(r);
+	measure(r, "a", "2.0.0", 10, 1);
+	choice_kill(r);
+	assert_int_equal(figures_of(r, HARD, "2.0.0", "int8", 0).any.of[PROFILE_LATENCY_P50].samples, 60);
+}
+
 static void profiles_are_bounded_and_counted(void **state)
 {
 	enum { CLASSES = PROFILE_CELLS_MAX / HEALTH_CELLS + 1 };
@@ -250,6 +271,7 @@ int main(void)
 		TEST(a_device_that_was_not_installed_from_here_has_what_its_release_has),
 		TEST(contexts_are_kept_apart),
 		TEST(a_kill_changes_nothing),
+		TEST(what_is_in_a_row_is_not_counted_again),
 		TEST(profiles_are_bounded_and_counted),
 		TEST(a_table_is_imported_by_its_names),
 		TEST(answers_that_are_right_are_no_auc),

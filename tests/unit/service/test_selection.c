@@ -203,6 +203,7 @@ static void going_back_means_the_same_bytes(void **state)
 	publish(r, QUICK, 10, 30);
 	d.device = device_of(r, "a")->row;
 	IN_UNIT(r, selection_offer(rig_call(r), &d, second, &outcome));
+	IN_UNIT(r, selection_installed(rig_call(r), d.device, second, d.parts)); /* and then it is found to be bad */
 	rig_must(r, releases_components(rig_call(r), first, &components, &count));
 	rig_must(r, selection_artifact(rig_call(r), device_of(r, "a"), d.prev_parts, first, &components[0], &a));
 	assert_string_equal(a.variant, "float");
