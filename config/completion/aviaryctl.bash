@@ -152,8 +152,8 @@ _aviaryctl_of_command() {
 	"receiver resend") options="" args="DELIVERY" ;;
 	"upstream list") options="--limit --all" args="" ;;
 	"upstream show") options="" args="UPSTREAM" ;;
-	"upstream add") options="--model --kind --url --prefix --public-key --auth --user --secret --ca-file --interval --alert-after --action --margin --quality --rollout --policy" args="NAME" ;;
-	"upstream edit") options="--enabled --url --prefix --public-key --auth --user --secret --ca-file --interval --alert-after --action --margin --quality --rollout --policy" args="UPSTREAM" ;;
+	"upstream add") options="--model --kind --from --prefix --public-key --auth --user --secret --ca-file --interval --alert-after --action --margin --quality --rollout --policy" args="NAME" ;;
+	"upstream edit") options="--enabled --from --prefix --public-key --auth --user --secret --ca-file --interval --alert-after --action --margin --quality --rollout --policy" args="UPSTREAM" ;;
 	"upstream remove") options="" args="UPSTREAM" ;;
 	"upstream check") options="--now" args="UPSTREAM" ;;
 	"upstream versions") options="--limit --all" args="UPSTREAM" ;;
@@ -406,7 +406,7 @@ _aviaryctl_of_command() {
 	"upstream list --limit") wants="N" choices="" ;;
 	"upstream add --model") wants="MODEL" choices="" ;;
 	"upstream add --kind") wants="KIND" choices="index directory s3 hawkbit aviary" ;;
-	"upstream add --url") wants="URL" choices="" ;;
+	"upstream add --from") wants="URL" choices="" ;;
 	"upstream add --prefix") wants="TEXT" choices="" ;;
 	"upstream add --public-key") wants="KEY" choices="" ;;
 	"upstream add --auth") wants="HOW" choices="none basic bearer header" ;;
@@ -421,7 +421,7 @@ _aviaryctl_of_command() {
 	"upstream add --rollout") wants="JSON" choices="" ;;
 	"upstream add --policy") wants="JSON" choices="" ;;
 	"upstream edit --enabled") wants="BOOL" choices="" ;;
-	"upstream edit --url") wants="URL" choices="" ;;
+	"upstream edit --from") wants="URL" choices="" ;;
 	"upstream edit --prefix") wants="TEXT" choices="" ;;
 	"upstream edit --public-key") wants="KEY" choices="" ;;
 	"upstream edit --auth") wants="HOW" choices="none basic bearer header" ;;
@@ -435,7 +435,6 @@ _aviaryctl_of_command() {
 	"upstream edit --quality") wants="HOW" choices="compare ignore" ;;
 	"upstream edit --rollout") wants="JSON" choices="" ;;
 	"upstream edit --policy") wants="JSON" choices="" ;;
-	"upstream check --now") wants="BOOL" choices="" ;;
 	"upstream versions --limit") wants="N" choices="" ;;
 	"check create --kind") wants="KIND" choices="limit model_hash inference storage memory connectivity custom" ;;
 	"check create --hardware") wants="CLASS" choices="" ;;
