@@ -52,8 +52,8 @@ static const struct statement table[STATEMENTS] = {
 	[SET_STALE] = {"UPDATE alert SET is_stale = ?2 WHERE id = ?1", false},
 	[SET_ACKNOWLEDGED] = {"UPDATE alert SET acknowledged_at = ?2, acknowledged_by = ?3, seq = seq + 1 WHERE id = ?1", false},
 	[COUNT_STATUS] = {"SELECT count(*) FROM alert WHERE status = ?1", false},
-	[RETAIN] = {"DELETE FROM alert WHERE id IN (SELECT id FROM alert WHERE status = 'resolved' AND resolved_at < ?1 ORDER BY resolved_at LIMIT ?2)",
-	            false},
+	[RETAIN] = {"DELETE FROM alert WHERE id IN (SELECT id FROM alert INDEXED BY alert_resolved WHERE status = 'resolved'"
+	            " AND resolved_at < ?1 ORDER BY resolved_at LIMIT ?2)", false}, /* or all that are resolved would be sorted each time */
 	[NOTICE_INSERT] = {"INSERT INTO notice (alert, seq, transition, at, group_key) VALUES (?1, ?2, ?3, ?4, ?5)", false},
 	[NOTICE_PAGE] = {"SELECT id, alert, seq, transition, at, group_key FROM notice WHERE id > ?1 ORDER BY id LIMIT ?2", false},
 	[NOTICE_DELETE] = {"DELETE FROM notice WHERE id = ?1", false},
