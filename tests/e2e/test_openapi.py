@@ -84,6 +84,15 @@ def call_health(call):
     assert call("POST", API + "/commands/{id}/cancel", None, command)["progress"] == "cancelled"
 
 
+def call_offloading(call):
+    path, end = API + "/models/{model}/offload", time.monotonic() + 20
+    call("PUT", path, {"endpoint": "https://ml.example.org/kws", "target_rate": 0.1, "rssi_dbm": -120, "cost_max": 1, "rate_max": None}, "kws")
+    while not call("GET", path, None, "kws")["classes"]:
+        assert time.monotonic() < end, "a device has the policy"
+        time.sleep(0.1)
+    call("DELETE", path, None, "kws")
+
+
 def call_devices(call):
     call("POST", API + "/devices", {"id": "d1", "name": "n", "hardware": "esp32s3", "attributes": {"a": "b"}, "tags": ["t"]}, status=201)
     call("POST", API + "/devices:bulk", data='{"id":"d2","hardware":"x"}\n{"id":1}\n', headers={"Content-Type": "application/x-ndjson"})
@@ -249,6 +258,7 @@ def test_every_operation_answers_as_described(busy):
     call_catalog(call)
     call_rollouts(call, busy)
     call_selection(call)
+    call_offloading(call)
     call_watching(call)
     described = {(m.upper(), path) for path, methods in call.api["paths"].items() for m in methods}
     assert call.called == described
