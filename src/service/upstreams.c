@@ -23,6 +23,7 @@
 #define SECRET_MAX 512
 #define FIRST_LOOK_MS 1000
 #define AGAIN_MS 1000
+#define CONTENT_ATTEMPTS 12 /* half a day, at an interval of an hour */
 
 /* ---- open and close ---- */
 
@@ -344,10 +345,11 @@ enum err upstreams_create(struct call *c, struct upstream_row *row, const char *
 	return e == ERR_OK ? audit_append(c, "upstream.create", upstreams_resource(c, row), NULL, row_json(c, row)) : e;
 }
 
-/* What was refused by rules that may be others now is looked at again. */
+/* What was refused by rules or by a way that may be others now is looked at again. */
 static enum err forgive(struct call *c, int64_t id)
 {
-	static const enum upstream_fault by_policy[] = {UPSTREAM_FAULT_QUALITY, UPSTREAM_FAULT_POLICY, UPSTREAM_FAULT_INCOMPATIBLE};
+	static const enum upstream_fault by_policy[] = {UPSTREAM_FAULT_QUALITY, UPSTREAM_FAULT_POLICY, UPSTREAM_FAULT_INCOMPATIBLE,
+		UPSTREAM_FAULT_UNREACHABLE, UPSTREAM_FAULT_REDIRECT, UPSTREAM_FAULT_ADDRESS, UPSTREAM_FAULT_TOO_LARGE};
 	enum err e = ERR_OK;
 	for (size_t i = 0; i < sizeof by_policy / sizeof *by_policy && e == ERR_OK; i++)
 		e = upstream_store_forgive(c->s->upstreams->store, id, upstream_fault_text(by_policy[i]), c->fault);
@@ -593,6 +595,13 @@ void upstreams_on_document(struct call *c, const struct upstream_want *want, con
 
 /* ---- contents ---- */
 
+static enum err resolve(struct call *c, const struct upstream_row *row, const char *fault)
+{
+	if (strcmp(row->fault, fault) == 0)
+		return ERR_OK; /* its documents have the same one */
+	return alert_resolve(c, arena_printf(c->arena, UPSTREAM_ALERT_PREFIX "%s", fault), upstreams_resource(c, row));
+}
+
 static enum err note_content(struct call *c, const struct upstream_row *row, enum upstream_fault fault, const char *detail, int64_t retry_after_ms)
 {
 	struct upstream_version_row v;
@@ -602,10 +611,15 @@ static enum err note_content(struct call *c, const struct upstream_row *row, enu
 		return e == ERR_NOT_FOUND ? ERR_OK : e;
 	const char *text = upstream_fault_text(fault);
 	/* once, it may have been the way: half of one file and half of another */
-	bool is_final = fault == UPSTREAM_FAULT_FILE || (fault == UPSTREAM_FAULT_CONTENT && strcmp(v.fault, text) == 0);
+	bool is_final = fault == UPSTREAM_FAULT_FILE || (fault == UPSTREAM_FAULT_CONTENT && strcmp(v.fault, text) == 0) ||
+		(fault != UPSTREAM_FAULT_NONE && v.attempts + 1 >= CONTENT_ATTEMPTS); /* it would keep newer ones waiting */
 	if (is_final)
 		return upstreams_refuse(c, row, &v, fault, detail);
 	crypto_random(&random, sizeof random);
+	if (fault == UPSTREAM_FAULT_NONE && v.fault[0] != '\0')
+		e = resolve(c, row, v.fault);
+	if (e != ERR_OK)
+		return e;
 	v.fault = text;
 	v.reason = fault == UPSTREAM_FAULT_NONE ? "" : detail;
 	v.attempts = fault == UPSTREAM_FAULT_NONE ? 0 : v.attempts + 1;

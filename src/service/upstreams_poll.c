@@ -316,10 +316,11 @@ static enum err store_told(struct call *c, const struct upstream_poll *p, const 
 			e = upstream_store_insert_version(store, &v, c->fault);
 		} else if (was->is_withdrawn != t->is_withdrawn || strcmp(was->digest, t->digest) != 0 || t->record != NULL) {
 			struct upstream_version_row v = *was;
-			bool is_open = strcmp(was->status, upstream_status_text(UPSTREAM_SEEN)) == 0;
+			bool is_open = strcmp(was->status, upstream_status_text(UPSTREAM_SEEN)) == 0 ||
+				strcmp(was->status, upstream_status_text(UPSTREAM_FETCHING)) == 0; /* addresses may change, contents did not */
 			v.is_withdrawn = t->is_withdrawn;
 			v.digest = t->is_withdrawn ? was->digest : t->digest; /* it may come back, with the same contents */
-			v.record = is_open ? t->record : NULL; /* one that is under way stays what it was taken as */
+			v.record = is_open ? t->record : NULL;
 			e = upstream_store_set_version(store, &v, c->fault);
 		}
 	}
@@ -337,7 +338,9 @@ static enum err note_good(struct call *c, const struct upstream_poll *p, const s
 	next.checked_at = next.succeeded_at = c->now_ms;
 	next.next_at = upstream_next_ms(c->now_ms, row->interval_ms, 0, 0, random);
 	if (!p->is_unchanged) {
-		next.etag = p->etag != NULL && strlen(p->etag) <= 256 ? p->etag : "";
+		/* others tell records apart from the list, and one that is still to be read would stay so */
+		bool is_whole = strcmp(row->kind, "index") == 0;
+		next.etag = is_whole && p->etag != NULL && strlen(p->etag) <= 256 ? p->etag : "";
 		next.published = p->published > row->published ? p->published : row->published;
 	}
 	enum err e = upstream_store_note(c->s->upstreams->store, &next, c->fault);

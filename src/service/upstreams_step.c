@@ -348,6 +348,10 @@ enum err upstreams_step(struct call *c, struct upstream_run *run, const struct u
 	enum err e = upstream_policy_read(row->policy, &policy, c->arena, c->fault);
 	if (e != ERR_OK || !upstream_status_parse(v->status, &status))
 		return e;
+	if (v->is_withdrawn && (status == UPSTREAM_FETCHING || status == UPSTREAM_FETCHED)) {
+		*next_ms = 0;
+		return upstreams_refuse(c, row, v, UPSTREAM_FAULT_POLICY, "its publisher has withdrawn it");
+	}
 	switch (status) {
 	case UPSTREAM_FETCHING:
 		return step_fetching(c, run, row, v, next_ms);
