@@ -31,6 +31,7 @@
 #define GAPS_MAX 64u                    /* more messages at once are somebody's own numbering */
 #define ROLE_NAN_OUTPUTS (WATCH_ROLE_NONE + 1) /* roles that are nothing to core/watch.h */
 #define ROLE_EVENTS (WATCH_ROLE_NONE + 2)
+#define ROLE_OFFLOADING (WATCH_ROLE_NONE + 3)
 #define COUNT_MAX 1e6                   /* of a thing in an interval: core/watch.h believes no more either */
 #define BOOTS_MAX 100
 #define TAIL 0.05                       /* latency: the 95th percentile */
@@ -241,6 +242,8 @@ static int role_of(struct detect *d, int64_t metric)
 			*role = ROLE_NAN_OUTPUTS + 1;
 		if (y != NULL && strcmp(y->text, "oom") == 0)
 			*role = ROLE_EVENTS + 1;
+		if (y != NULL && strncmp(y->text, "offload_", 8) == 0)
+			*role = ROLE_OFFLOADING + 1;
 	}
 	return *role - 1;
 }
@@ -346,6 +349,8 @@ static bool is_no_count(const struct log_metric *m, int role)
 static void take_metric(struct detect *d, struct reading *x, const struct log_metric *m)
 {
 	int role = role_of(d, m->name);
+	if (role == ROLE_OFFLOADING) /* moves whenever the server gives another margin (service/offloading.h watches it) */
+		return;
 	if (is_no_count(m, role)) {
 		count_up(&x->k->watch.refused_values);
 		d->refused_values++;

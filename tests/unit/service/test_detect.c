@@ -442,6 +442,19 @@ static const struct novelty_level *series_named(const struct detect *d, int64_t 
 	return NULL;
 }
 
+static void what_was_offloaded_is_no_series(void **state)
+{
+	struct detecting *x = begin(state, "compact", 60000);
+	struct detect *d = x->t->w.s.detect;
+	send(x, 0, "\"offload_rev\":3,\"offload_rate\":{\"n\":9,\"k\":1},\"offload_cost\":{\"n\":1,\"sum\":2},\"humidity\":3");
+	settle(x);
+	assert_non_null(series_named(d, 1, "humidity"));
+	assert_null(series_named(d, 1, "offload_rev"));
+	assert_null(series_named(d, 1, "offload_rate"));
+	assert_int_equal(d->refused_metrics, 0);
+	end(x, state);
+}
+
 static void counts_below_nothing_are_refused(void **state)
 {
 	static const char *const bad[] = {
@@ -568,6 +581,7 @@ int main(void)
 		cmocka_unit_test(a_reboot_loop_is_named), cmocka_unit_test(a_corrupt_model_is_named), cmocka_unit_test(a_finding_survives_a_restart),
 		cmocka_unit_test(a_drifting_cohort_is_named), cmocka_unit_test(devices_that_report_seldom_take_part_in_drift),
 		cmocka_unit_test(a_bad_link_is_named), cmocka_unit_test(what_devices_say_they_are_is_kept),
+		cmocka_unit_test(what_is_bad_harms_nobody), cmocka_unit_test(what_was_offloaded_is_no_series), cmocka_unit_test(running_totals_page_nobody),
 		cmocka_unit_test(what_is_bad_harms_nobody), cmocka_unit_test(counts_below_nothing_are_refused), cmocka_unit_test(running_totals_page_nobody),
 		 cmocka_unit_test(unusual_values_are_ranked), cmocka_unit_test(a_deleted_device_is_forgotten),
 	};
