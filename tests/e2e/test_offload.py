@@ -1,4 +1,7 @@
 """Offloading: simulated devices send hard inferences to an operator's endpoint, and the server keeps the rate at its target."""
+import os
+import subprocess
+
 import pytest
 
 from harness.process import wait_for
@@ -133,3 +136,25 @@ def test_a_policy_is_checked_kept_and_told(server):
     server.call("DELETE", PATH)
     server.call("DELETE", "/models/kws")
     assert [a["action"] for a in server.items("/audit", resource="models/kws")][:4] == ["model.delete", "offload.remove", "offload.set", "offload.set"]
+
+
+def test_aviaryctl_sets_shows_and_removes(server, build, make_sim):
+    server.add_model("kws")
+
+    def ctl(*words, code=0):
+        done = subprocess.run([build / "aviaryctl", "offload", *words], capture_output=True, text=True, timeout=30,
+                              env={"PATH": os.environ["PATH"], "AVIARY_URL": server.url, "AVIARY_TOKEN": server.token})
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout + done.stderr
+    assert "endpoint" in ctl("set", "kws", "--target", "0.1", code=1)
+    ctl("set", "kws", "--endpoint", "https://ml.example.org/kws", "--target", "0.1", "--budget", "1000000", "--per", "bytes_per_day", "--fit-every", "1h",
+        "--rssi=-120", "--link", "bad", "--cost-max", "0.5")
+    policy = server.get(PATH)
+    assert policy["budget_unit"] == "bytes_per_day" and policy["fit_every_ms"] == 3600000 and policy["rssi_dbm"] == -120 and policy["cost_max"] == 0.5
+    sim = make_sim(server, 3, enrol=server.enrolment_token(), **FLEET)
+    sim.wait_connected(3)
+    wait_for(lambda: server.get(PATH)["classes"], 10, "a class", interval=0.1)
+    shown = ctl("show", "kws")
+    assert "https://ml.example.org/kws" in shown and "HARDWARE" in shown and " 1.0.0 " in shown, shown
+    ctl("remove", "kws")
+    ctl("show", "kws", code=4)
