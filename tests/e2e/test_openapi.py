@@ -187,6 +187,18 @@ def call_selection(call):
     assert report["variants"] and report["classes"]
 
 
+def call_upstreams(call):
+    """What versions look like: test_upstream.py."""
+    call("POST", API + "/upstreams", {"name": "up", "model": "elsewhere", "kind": "index", "url": "https://upstream.invalid/index.json", "secret": "s",
+                                      "interval_ms": 3600000, "policy": {"action": "rollout", "margin": 0.01, "rollout": {"soak_ms": 1000}}}, status=201)
+    call("GET", API + "/upstreams")
+    call("GET", API + "/upstreams/{upstream}", None, "up")
+    call("PATCH", API + "/upstreams/{upstream}", {"alert_after": 5}, "up")
+    call("POST", API + "/upstreams/{upstream}/check", None, "up", status=200)
+    call("GET", API + "/upstreams/{upstream}/versions", None, "up")
+    call("DELETE", API + "/upstreams/{upstream}", None, "up")
+
+
 def call_receivers(call):
     made = call("POST", API + "/receivers", {"name": "pager", "type": "webhook", "url": "https://receiver.invalid/", "secret": "s",
                                              "matchers": [{"name": "kind", "value": "none"}]}, status=201)["id"]
@@ -254,6 +266,7 @@ def test_every_operation_answers_as_described(busy):
         call("GET", path)
     call_health(call)
     call_receivers(call)
+    call_upstreams(call)
     call_devices(call)
     call_catalog(call)
     call_rollouts(call, busy)

@@ -9,6 +9,7 @@ from harness import tiny_model
 from harness.process import wait_for
 from harness.receivers import make_ca
 from harness.upstream import Publisher, Upstream
+from test_openapi import Caller
 
 
 @pytest.fixture(scope="module")
@@ -290,6 +291,8 @@ def test_nobody_can_run_it(make_server, make_sim, upstream, publisher, allowed, 
     follow(server, upstream, publisher, policy={"action": "rollout"})
     refused = wait_status(server, "1.1.0", "refused")
     assert refused["fault"] == "incompatible" and "arena_bytes" in refused["reason"] and refused["fleet"][0]["devices"] == 3
+    Caller(server)("GET", "/api/v1/upstreams/{upstream}/versions", None, "up", status=200)
+    Caller(server)("POST", "/api/v1/upstreams/{upstream}/check", None, "up", status=200)
     assert releases(server) == ["kws-1.0.0"] and server.items("/rollouts") == []
 
 
