@@ -113,6 +113,8 @@ AVIARY_MUST_CHECK enum err upstreams_refuse(struct call *c, const struct upstrea
 /* Whether declared quality holds against what runs. *fault NONE: it does. */
 AVIARY_MUST_CHECK enum err upstreams_check_quality(struct call *c, const struct upstream_row *row, const struct upstream_policy *p, const char *record,
 	const char **why);
+/* Classes of hardware in the fleet, and how many of their devices could run it by what is declared: a JSON array in the arena. */
+AVIARY_MUST_CHECK enum err upstreams_preview(struct call *c, const struct upstream_row *row, const char *record, const char **json);
 struct upstream_missing { /* what is to be fetched next for a version under way */
 	bool is_all_there, is_reading;
 	struct artifact_row *artifact;

@@ -99,6 +99,7 @@ static const struct field check_fields[] = {
 	{.name = "version", .type = FIELD_STR, .doc = "the version that is taken or refused"},
 	{.name = "fault", .type = FIELD_STR, .doc = "why the upstream is refused (docs/upstreams.md)"},
 	{.name = "reasons", .type = FIELD_STRS, .doc = "in words"},
+	{.name = "fleet", .type = FIELD_ANY, .doc = "array: hardware, devices, able, reason: who could run it by what its publisher declares"},
 	{.name = NULL},
 };
 

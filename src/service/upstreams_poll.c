@@ -144,6 +144,7 @@ struct outcome {
 	const char *why;     /* of the choice */
 	const char *refusal; /* of the chosen one; NULL: none */
 	const char *action;
+	const char *fleet;   /* JSON array; NULL: not looked at */
 };
 
 static void tell_waiter(struct call *c, struct upstream_run *run, const struct upstream_row *row, const struct outcome *o)
@@ -172,6 +173,8 @@ static void tell_waiter(struct call *c, struct upstream_run *run, const struct u
 	if (o->refusal != NULL)
 		json_put_str(&b, o->refusal);
 	json_close_array(&b);
+	if (o->fleet != NULL)
+		json_raw(&b, "fleet", o->fleet);
 	json_close_object(&b);
 	const char *json = arena_strdup(c->arena, buf_cstr(&b));
 	buf_done(&b);
@@ -413,6 +416,8 @@ static enum err choose(struct call *c, struct upstream_run *run, const struct up
 		o->refusal = "nothing is known of its contents";
 		return ERR_OK;
 	}
+	if (e == ERR_OK && p->is_asked)
+		e = upstreams_preview(c, row, record, &o->fleet);
 	return e == ERR_OK ? upstreams_check_quality(c, row, policy, record, &o->refusal) : e;
 }
 

@@ -4,10 +4,15 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "core/compat.h"
 #include "service/alerts.h"
 #include "service/catalog.h"
+#include "service/compats.h"
+#include "service/fleet_index.h"
 #include "service/inspect.h"
 #include "service/metrics.h"
+#include "service/registry.h"
+#include "service/timebox.h"
 #include "service/unit.h"
 #include "service/upstreams_inside.h"
 
@@ -220,6 +225,112 @@ enum err upstreams_check_quality(struct call *c, const struct upstream_row *row,
 			*why = arena_printf(c->arena, "against version %s on %s: %s", running, old[i].hardware, text);
 	}
 	return e == ERR_NOT_FOUND ? ERR_OK : e;
+}
+
+/* ---- who could run it, before a byte is there ---- */
+
+#define PREVIEW_NS 10000000u
+#define PREVIEW_CLASSES 200
+
+struct preview {
+	const char *hardware;
+	int64_t devices, able;
+	char reason[COMPAT_TEXT_BYTES];
+};
+struct preview_work { /* large */
+	struct capabilities can;
+	struct compat_result why;
+};
+struct preview_need { /* of an artifact, by what its publisher declares */
+	const struct wanted_artifact *artifact;
+	struct requirement *requirement; /* NULL: nothing */
+};
+
+static struct preview_need *read_needs(struct call *c, const struct wanted_artifact *wanted, size_t count)
+{
+	struct preview_need *needs = arena_array(c->arena, count + 1, sizeof *needs);
+	for (size_t i = 0; i < count; i++) {
+		struct json *root = NULL;
+		struct fault f = {"", ""};
+		struct buf b = BUF_INIT;
+		needs[i].artifact = &wanted[i];
+		if (json_parse(wanted[i].declared, strlen(wanted[i].declared), &root, &f) == ERR_OK && json_get(root, "requires") != NULL) {
+			needs[i].requirement = arena_alloc(c->arena, sizeof *needs[i].requirement);
+			json_print(json_get(root, "requires"), &b);
+			if (requirement_parse(needs[i].requirement, b.data, b.len, &f) != ERR_OK)
+				needs[i].requirement = NULL; /* its version will be refused */
+		}
+		buf_done(&b);
+		json_free(root);
+	}
+	return needs;
+}
+
+static bool is_able(struct preview_work *w, const char *model, const struct preview_need *needs, size_t count, const char *hardware, const char *words,
+	char reason[COMPAT_TEXT_BYTES])
+{
+	struct compat_asked asked = {.model = model};
+	bool has_own = false, is_able = false;
+	struct fault f;
+	if (capabilities_parse(&w->can, words, strlen(words), &f) != ERR_OK)
+		capabilities_init(&w->can);
+	for (size_t i = 0; i < count; i++)
+		has_own = has_own || strcmp(needs[i].artifact->hardware, hardware) == 0;
+	snprintf(reason, COMPAT_TEXT_BYTES, "there is no artifact for it");
+	for (size_t i = 0; i < count && !is_able; i++) {
+		if (strcmp(needs[i].artifact->hardware, has_own ? hardware : "*") != 0)
+			continue;
+		is_able = needs[i].requirement == NULL || compat_match(needs[i].requirement, &w->can, &asked, &w->why) == COMPAT_YES;
+		if (!is_able && w->why.count > 0)
+			compat_reason_format(&w->why.reasons[0], needs[i].requirement, NULL, reason);
+	}
+	return is_able;
+}
+
+/* By what is declared: what the file itself needs is known once it is there. */
+enum err upstreams_preview(struct call *c, const struct upstream_row *row, const char *record, const char **json)
+{
+	struct upstream_version_row v = {.record = record, .version = ""};
+	struct preview *rows = arena_array(c->arena, PREVIEW_CLASSES, sizeof *rows);
+	struct preview_work *w = arena_alloc(c->arena, sizeof *w);
+	struct timebox box = timebox_begin(PREVIEW_NS);
+	struct wanted_artifact *wanted;
+	const struct fleet_kind *k;
+	size_t count = 0, used = 0;
+	uint32_t at = 0;
+	struct buf b = BUF_INIT;
+	enum err e = read_record(c, &v, &wanted, &count, NULL);
+	struct preview_need *needs = e == ERR_OK ? read_needs(c, wanted, count) : NULL;
+	while (e == ERR_OK && c->s->compats != NULL && !timebox_is_over(&box) && (k = registry_each_kind(c->s->registry, &at)) != NULL) {
+		const char *hardware = registry_text(c->s->registry, k->hardware);
+		char reason[COMPAT_TEXT_BYTES];
+		size_t i = 0;
+		while (i < used && strcmp(rows[i].hardware, hardware) != 0)
+			i++;
+		if (i == PREVIEW_CLASSES)
+			continue;
+		used += i == used;
+		rows[i].hardware = hardware;
+		rows[i].devices += k->devices;
+		if (is_able(w, row->model, needs, count, hardware, compats_words(c->s->compats, k->class), reason))
+			rows[i].able += k->devices;
+		else
+			memcpy(rows[i].reason, reason, sizeof reason);
+	}
+	json_open_array(&b);
+	for (size_t i = 0; i < used; i++) {
+		json_open_object(&b);
+		json_str(&b, "hardware", rows[i].hardware);
+		json_int(&b, "devices", rows[i].devices);
+		json_int(&b, "able", rows[i].able);
+		if (rows[i].able < rows[i].devices)
+			json_str(&b, "reason", rows[i].reason);
+		json_close_object(&b);
+	}
+	json_close_array(&b);
+	*json = arena_strdup(c->arena, buf_cstr(&b));
+	buf_done(&b);
+	return e;
 }
 
 /* ---- begin ---- */

@@ -116,6 +116,9 @@ def test_a_version_is_canaried_reverted_and_left_alone_until_the_next_one(make_s
     time.sleep(8)  # baselines
     plan = server.post("/upstreams/up/check")
     assert (plan["would"], plan["version"], plan["dry_run"]) == ("rollout", "1.1.0", True), plan
+    could = {row["hardware"]: (row["devices"], row["able"], row.get("reason")) for row in plan["fleet"]}
+    assert could["esp32s3"] == (able, able, None), could
+    assert could["nrf52"][1:] == could["stm32u5"][1:] == (0, "arena_bytes: needs 50000"), could
     assert server.items("/upstreams/up/versions") == [] and not [m for m in server.items("/models/kws/versions") if m["version"] == "1.1.0"]
     edit(server, enabled=True)
 

@@ -369,6 +369,7 @@ static void test_a_withdrawn_version_is_not_gone_on_with(void **state)
 	until(s, "2.0.0", "fetching");
 	publish(s, 2, "2.0.0:two", "");
 	at = strstr(s->document, "\"version\":\"2.0.0\"");
+	assert_non_null(at);
 	memmove(at + 17, at, strlen(at) + 1);
 	memcpy(at, "\"withdrawn\":true,", 17);
 	until(s, "2.0.0", "refused");
