@@ -171,6 +171,7 @@ static void figures_come_with_the_telemetry_and_go_when_it_is_sent(void **state)
 	assert_true(agent_telemetry_send(&t));
 	assert_non_null(strstr(room, "\"metrics\":{\"offload_rev\":12}}")); /* the server hears which margin it has */
 	/* under another policy old answers are none of its own; the budget stays spent */
+	assert_int_equal(agent_offload_decide(&w->agent, "kws", 0, &good), AGENT_OFFLOAD_NO_BUDGET);
 	bring(w, "{\"kws\":{\"margin\":0.4,\"audit\":1,\"per_hour\":4,\"endpoint\":\"https://e\",\"rev\":13}}");
 	agent_offload_answered(&w->agent, "kws", AGENT_OFFLOAD_HARD, 0, true, 1);
 	assert_int_equal(agent_offload_decide(&w->agent, "kws", 0, &good), AGENT_OFFLOAD_NO_BUDGET);

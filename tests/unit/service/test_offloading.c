@@ -216,7 +216,7 @@ static void tell_story(struct rig *r, unsigned kills, char out[8192])
 	runs_model(r, 1);
 	runs_model(r, 2);
 	for (unsigned step = 0; step < 10; step++) {
-		tell(r, 1 + (int)(step % 2), 400, 0.3, PAIRS);
+		tell(r, 1 + (int)(step % 2), 400, step < 3 ? 0.3 : 0.1, PAIRS); /* first it moves, then it stays */
 		if (kills >> (2 * step) & 1)
 			kill9(r);
 		pass(r, 3);
