@@ -134,8 +134,8 @@ AVIARY_MUST_CHECK enum err registry_note_bulk(struct call *c, int64_t created, i
 /* Deletes a device and what only it owns. In an active deployment: ERR_CONFLICT unless `force`; `what` (may be NULL) gets JSON
  * members that say what was done. `d` is gone afterwards. Its retained MQTT messages are cleared after the commit. */
 AVIARY_MUST_CHECK enum err registry_delete(struct call *c, struct device_state *d, bool force, int64_t if_revision, struct buf *what);
-/* Writes the device as the JSON object that the API shows. */
-AVIARY_MUST_CHECK enum err registry_encode(struct call *c, const struct device_state *d, struct buf *out);
+/* Writes the device as the JSON object that the API shows, and says its revision. */
+AVIARY_MUST_CHECK enum err registry_encode(struct call *c, const struct device_state *d, struct buf *out, int64_t *revision);
 AVIARY_MUST_CHECK enum err registry_revision(struct call *c, const struct device_state *d, int64_t *revision);
 /* The attribute's value in the call's arena, NULL when it has none. */
 AVIARY_MUST_CHECK enum err registry_attribute(struct call *c, const struct device_state *d, const char *name, const char **value);

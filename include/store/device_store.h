@@ -40,6 +40,7 @@ struct device_record {
 	int64_t row;
 	const char *device_id, *name, *hardware;
 	const char *capabilities; /* JSON object */
+	const char *attributes, *tags, *models; /* JSON of its lists: object, array, object; see device_store_settle */
 	const char *release, *firmware, *report_boot; /* NULL: unknown */
 	int64_t running_counter, report_seq;
 	int64_t desired_revision, reported_revision, desired_rev, sent_rev, revision;
@@ -68,6 +69,9 @@ AVIARY_MUST_CHECK enum err device_store_clear(struct device_store *s, enum devic
 AVIARY_MUST_CHECK enum err device_store_put(struct device_store *s, enum device_list which, int64_t row, const char *name, const char *value,
                                             struct fault *f);
 AVIARY_MUST_CHECK enum err device_store_remove(struct device_store *s, enum device_list which, int64_t row, const char *name, struct fault *f);
+/* Repeats the lists in the device's row, where device_store_get finds them: due after the last of put, remove and clear in a unit. Names, tags and
+ * versions have nothing that JSON escapes, attributes no control characters: their callers check that. */
+AVIARY_MUST_CHECK enum err device_store_settle(struct device_store *s, int64_t row, struct fault *f);
 /* Whether two devices or more carry this value of an attribute. */
 AVIARY_MUST_CHECK enum err device_store_is_shared(struct device_store *s, const char *name, const char *value, bool *is_shared,
                                                   struct fault *f);

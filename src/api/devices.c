@@ -121,8 +121,7 @@ static enum err find_matching(struct api_request *rq, struct device_state **d)
 
 static enum err show(struct api_request *rq, struct device_state *d)
 {
-	enum err e = registry_revision(&rq->call, d, &rq->etag_revision);
-	return e == ERR_OK ? registry_encode(&rq->call, d, &rq->out) : e;
+	return registry_encode(&rq->call, d, &rq->out, &rq->etag_revision);
 }
 
 enum err api_list_devices(struct api_request *rq, int64_t group)

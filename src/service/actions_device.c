@@ -112,7 +112,7 @@ static enum err put_attributes(struct call *c, struct device_state *d, enum attr
 		else if (!e)
 			e = device_store_put(store, DEVICE_ATTRIBUTES, d->row, json_name(m), value, c->fault);
 	}
-	return e;
+	return e ? e : device_store_settle(store, d->row, c->fault);
 }
 
 static enum err take_hardware(struct call *c, struct device_state *d)

@@ -154,6 +154,8 @@ enum err registry_insert(struct call *c, const struct device_spec *spec, struct 
 		e = put_attributes(c, row, spec);
 	if (e == ERR_OK)
 		e = put_tags(c, row, spec);
+	if (e == ERR_OK && spec->attribute_count + spec->tag_count > 0)
+		e = device_store_settle(c->s->registry->store, row, c->fault);
 	if (e != ERR_OK)
 		return e;
 	*out = registry_mirror_new(c, row, spec->id, hardware);
@@ -272,6 +274,8 @@ static enum err write_change(struct call *c, struct device_state *d, const struc
 		e = device_store_clear(store, DEVICE_TAGS, d->row, c->fault);
 	if (e == ERR_OK)
 		e = put_tags(c, d->row, change);
+	if (e == ERR_OK)
+		e = device_store_settle(store, d->row, c->fault);
 	if (e == ERR_OK && d->is_ddi)
 		registry_touch(c->s->registry, d); /* its interval may depend on what was changed */
 	if (e != ERR_OK || number == d->hardware)
@@ -455,32 +459,7 @@ enum err registry_delete(struct call *c, struct device_state *d, bool force, int
 
 /* ---- showing ---- */
 
-static enum err encode_list(struct call *c, int64_t row, enum device_list which, const char *key, struct buf *out)
-{
-	struct device_pair *pairs;
-	size_t count;
-	enum err e = device_store_list(c->s->registry->store, which, row, c->arena, &pairs, &count, c->fault);
-	if (e != ERR_OK)
-		return e;
-	json_key(out, key);
-	if (which == DEVICE_TAGS)
-		json_open_array(out);
-	else
-		json_open_object(out);
-	for (size_t i = 0; i < count; i++) {
-		if (which == DEVICE_TAGS)
-			json_put_str(out, pairs[i].name);
-		else
-			json_str(out, pairs[i].name, pairs[i].value);
-	}
-	if (which == DEVICE_TAGS)
-		json_close_array(out);
-	else
-		json_close_object(out);
-	return ERR_OK;
-}
-
-static enum err encode_running(struct call *c, const struct device_record *record, struct buf *out)
+static void encode_running(const struct device_record *record, struct buf *out)
 {
 	json_key(out, "running");
 	json_open_object(out);
@@ -489,43 +468,46 @@ static enum err encode_running(struct call *c, const struct device_record *recor
 	json_int(out, "counter", record->running_counter);
 	if (record->firmware != NULL)
 		json_str(out, "firmware", record->firmware);
-	enum err e = encode_list(c, record->row, DEVICE_MODELS, "models", out);
+	json_raw(out, "models", record->models);
 	json_close_object(out);
-	return e;
 }
 
-enum err registry_encode(struct call *c, const struct device_state *d, struct buf *out)
+static void encode(struct call *c, const struct device_state *d, const struct device_record *record, struct buf *out)
+{
+	json_open_object(out);
+	json_str(out, "id", record->device_id);
+	json_str(out, "name", record->name);
+	json_str(out, "hardware", record->hardware);
+	json_str(out, "protocol", d->is_ddi ? "ddi" : "aviary");
+	json_raw(out, "attributes", record->attributes);
+	json_raw(out, "tags", record->tags);
+	json_bool(out, "online", d->online);
+	if (d->last_seen_ms > 0)
+		json_int(out, "last_seen_at", d->last_seen_ms);
+	encode_running(record, out);
+	json_raw(out, "capabilities", record->capabilities);
+	if (d->deployment != 0)
+		json_str(out, "deployment", arena_printf(c->arena, "d-%lld", (long long)d->deployment));
+	json_int(out, "desired_revision", record->desired_revision);
+	json_int(out, "reported_revision", record->reported_revision);
+	json_int(out, "desired_rev", d->desired_rev);
+	json_int(out, "sent_rev", d->sent_rev);
+	json_bool(out, "has_credential", record->has_secret);
+	json_int(out, "revision", record->revision);
+	json_int(out, "created_at", record->created_at);
+	json_int(out, "updated_at", record->updated_at);
+	json_close_object(out);
+}
+
+enum err registry_encode(struct call *c, const struct device_state *d, struct buf *out, int64_t *revision)
 {
 	struct device_record record;
 	enum err e = device_store_get(c->s->registry->store, d->row, c->arena, &record, c->fault);
 	if (e != ERR_OK)
 		return e;
-	json_open_object(out);
-	json_str(out, "id", record.device_id);
-	json_str(out, "name", record.name);
-	json_str(out, "hardware", record.hardware);
-	json_str(out, "protocol", d->is_ddi ? "ddi" : "aviary");
-	e = encode_list(c, d->row, DEVICE_ATTRIBUTES, "attributes", out);
-	if (e == ERR_OK)
-		e = encode_list(c, d->row, DEVICE_TAGS, "tags", out);
-	json_bool(out, "online", d->online);
-	if (d->last_seen_ms > 0)
-		json_int(out, "last_seen_at", d->last_seen_ms);
-	if (e == ERR_OK)
-		e = encode_running(c, &record, out);
-	json_raw(out, "capabilities", record.capabilities);
-	if (d->deployment != 0)
-		json_str(out, "deployment", arena_printf(c->arena, "d-%lld", (long long)d->deployment));
-	json_int(out, "desired_revision", record.desired_revision);
-	json_int(out, "reported_revision", record.reported_revision);
-	json_int(out, "desired_rev", d->desired_rev);
-	json_int(out, "sent_rev", d->sent_rev);
-	json_bool(out, "has_credential", record.has_secret);
-	json_int(out, "revision", record.revision);
-	json_int(out, "created_at", record.created_at);
-	json_int(out, "updated_at", record.updated_at);
-	json_close_object(out);
-	return e;
+	encode(c, d, &record, out);
+	*revision = record.revision;
+	return ERR_OK;
 }
 
 enum err registry_revision(struct call *c, const struct device_state *d, int64_t *revision)

@@ -135,7 +135,7 @@ static enum err write_models(struct call *c, int64_t row, const struct device_re
 	e = device_store_clear(store, DEVICE_MODELS, row, c->fault);
 	for (unsigned k = 0; e == ERR_OK && k < report->running.model_count; k++)
 		e = device_store_put(store, DEVICE_MODELS, row, report->running.models[k].name, report->running.models[k].version, c->fault);
-	return e;
+	return e == ERR_OK ? device_store_settle(store, row, c->fault) : e;
 }
 
 /* The member's own text in one form, so that equal statements are equal bytes. */
@@ -279,6 +279,8 @@ enum err registry_set_running(struct call *c, struct device_state *d, const stru
 		e = device_store_clear(r->store, DEVICE_MODELS, d->row, c->fault);
 	for (size_t i = 0; e == ERR_OK && i < running->model_count; i++)
 		e = device_store_put(r->store, DEVICE_MODELS, d->row, running->models[i].name, running->models[i].value, c->fault);
+	if (e == ERR_OK)
+		e = device_store_settle(r->store, d->row, c->fault);
 	if (e != ERR_OK)
 		return e;
 	registry_touch(r, d);

@@ -285,7 +285,8 @@ static enum err page_row(void *ctx, int64_t row, const char *text, int64_t numbe
 		p->last = (struct device_page_key){true, p->is_text ? arena_strdup(p->c->arena, text) : NULL, number, row};
 	struct call one = *p->c; /* a page of a thousand devices needs the memory of one */
 	one.arena = p->row_arena;
-	enum err e = registry_encode(&one, registry_by_row(p->c->s->registry, row), p->out);
+	int64_t revision;
+	enum err e = registry_encode(&one, registry_by_row(p->c->s->registry, row), p->out, &revision);
 	arena_reset(p->row_arena);
 	return e;
 }

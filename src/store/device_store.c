@@ -24,6 +24,7 @@ enum {
 	S_SET_CAPABILITIES,
 	S_SET_CLASS,
 	S_BUMP,
+	S_SETTLE,
 	S_DESIRED,
 	S_REPORTED,
 	S_SET_DESIRED,
@@ -54,7 +55,7 @@ static const struct statement statements[S_COUNT] = {
 	[S_MIRROR] = {MIRROR_COLUMNS "WHERE d.id = ?1", false},
 	[S_GET] = {"SELECT device_id, name, hardware, capabilities, running_release, running_firmware, report_boot, running_counter, report_seq, "
 	           "desired_revision, reported_revision, desired_rev, sent_rev, revision, last_seen_at, created_at, updated_at, online, "
-	           "secret_sha256 IS NOT NULL FROM device WHERE id = ?1", false},
+	           "secret_sha256 IS NOT NULL, attributes, tags, models FROM device WHERE id = ?1", false},
 	[S_INSERT] = {"INSERT INTO device (device_id, name, hardware, created_at, updated_at) VALUES (?1, ?2, ?3, ?4, ?4)", false},
 	[S_UPDATE] = {"UPDATE device SET name = ?2, hardware = ?3, updated_at = ?4, revision = revision + 1 WHERE id = ?1", false},
 	[S_DELETE] = {"DELETE FROM device WHERE id = ?1", false},
@@ -70,6 +71,14 @@ static const struct statement statements[S_COUNT] = {
 	                        "WHERE id = ?1", false},
 	[S_SET_CLASS] = {"UPDATE device SET capability_class = ?2 WHERE id = ?1", false},
 	[S_BUMP] = {"UPDATE device SET desired_rev = desired_rev + 1 WHERE id = ?1", false},
+	/* Its lists' primary keys give the order. */
+	[S_SETTLE] = {"UPDATE device SET attributes = (SELECT '{' || ifnull(group_concat('\"' || "
+	              "replace(replace(name, '\\', '\\\\'), '\"', '\\\"') || '\":\"' || "
+	              "replace(replace(value, '\\', '\\\\'), '\"', '\\\"') || '\"'), '') || '}' "
+	              "FROM device_attribute WHERE device = ?1), "
+	              "tags = (SELECT '[' || ifnull(group_concat('\"' || tag || '\"'), '') || ']' FROM device_tag WHERE device = ?1), "
+	              "models = (SELECT '{' || ifnull(group_concat('\"' || model || '\":\"' || version || '\"'), '') || '}' "
+	              "FROM device_model WHERE device = ?1) WHERE id = ?1", false},
 	[S_DESIRED] = {"SELECT desired, desired_revision FROM device WHERE id = ?1", false},
 	[S_REPORTED] = {"SELECT reported, reported_revision FROM device WHERE id = ?1", false},
 	[S_SET_DESIRED] = {"UPDATE device SET desired = ?2, desired_revision = desired_revision + 1, updated_at = ?3 WHERE id = ?1", false},
@@ -188,6 +197,9 @@ enum err device_store_get(struct device_store *s, int64_t row, struct arena *a, 
 		.release = arena_strdup(a, stmt_text(q, 4)),
 		.firmware = arena_strdup(a, stmt_text(q, 5)),
 		.report_boot = arena_strdup(a, stmt_text(q, 6)),
+		.attributes = arena_strdup(a, stmt_text(q, 19)),
+		.tags = arena_strdup(a, stmt_text(q, 20)),
+		.models = arena_strdup(a, stmt_text(q, 21)),
 		.running_counter = stmt_int(q, 7), .report_seq = stmt_int(q, 8),
 		.desired_revision = stmt_int(q, 9), .reported_revision = stmt_int(q, 10),
 		.desired_rev = stmt_int(q, 11), .sent_rev = stmt_int(q, 12), .revision = stmt_int(q, 13),
@@ -285,6 +297,12 @@ enum err device_store_remove(struct device_store *s, enum device_list which, int
 	stmt_bind_int(q, 1, row);
 	stmt_bind_text(q, 2, name);
 	return stmt_run(q, f);
+}
+
+enum err device_store_settle(struct device_store *s, int64_t row, struct fault *f)
+{
+	stmt_bind_int(s->s[S_SETTLE], 1, row);
+	return stmt_run(s->s[S_SETTLE], f);
 }
 
 enum err device_store_is_shared(struct device_store *s, const char *name, const char *value, bool *is_shared, struct fault *f)

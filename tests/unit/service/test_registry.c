@@ -6,7 +6,8 @@
 static const char *encoded(struct world *w, struct device_state *d)
 {
 	struct buf b = BUF_INIT;
-	assert_int_equal(registry_encode(&w->c, d, &b), ERR_OK);
+	int64_t revision;
+	assert_int_equal(registry_encode(&w->c, d, &b, &revision), ERR_OK);
 	const char *text = arena_strdup(w->c.arena, buf_cstr(&b));
 	buf_done(&b);
 	return text;

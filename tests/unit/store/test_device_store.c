@@ -152,6 +152,40 @@ static void test_lists(void **state)
 	assert_null(value);
 }
 
+static void expect_lists(struct fix *x, int64_t row, const char *attributes, const char *tags, const char *models)
+{
+	struct device_record d;
+	OK(x, device_store_settle(x->devices, row, &x->f));
+	OK(x, device_store_get(x->devices, row, x->a, &d, &x->f));
+	assert_string_equal(d.attributes, attributes);
+	assert_string_equal(d.tags, tags);
+	assert_string_equal(d.models, models);
+}
+
+static void test_the_row_says_what_the_lists_say(void **state)
+{
+	struct fix *x = *state;
+	int64_t row = add(x, "a"), other = add(x, "b");
+	expect_lists(x, row, "{}", "[]", "{}");
+	OK(x, device_store_put(x->devices, DEVICE_ATTRIBUTES, row, "z", "say \"\\\"", &x->f));
+	OK(x, device_store_put(x->devices, DEVICE_ATTRIBUTES, row, "a\\\"", "\xC3\xA9", &x->f));
+	OK(x, device_store_put(x->devices, DEVICE_TAGS, row, "t", NULL, &x->f));
+	OK(x, device_store_put(x->devices, DEVICE_TAGS, row, "b", NULL, &x->f));
+	OK(x, device_store_put(x->devices, DEVICE_MODELS, row, "kws", "1.0.0", &x->f));
+	OK(x, device_store_put(x->devices, DEVICE_MODELS, row, "det", "2.0.0", &x->f));
+	expect_lists(x, row, "{\"a\\\\\\\"\":\"\xC3\xA9\",\"z\":\"say \\\"\\\\\\\"\"}", "[\"b\",\"t\"]",
+	             "{\"det\":\"2.0.0\",\"kws\":\"1.0.0\"}");
+	OK(x, device_store_put(x->devices, DEVICE_ATTRIBUTES, row, "z", "", &x->f));
+	OK(x, device_store_remove(x->devices, DEVICE_ATTRIBUTES, row, "a\\\"", &x->f));
+	OK(x, device_store_put(x->devices, DEVICE_MODELS, row, "kws", "1.0.1", &x->f));
+	OK(x, device_store_remove(x->devices, DEVICE_TAGS, row, "b", &x->f));
+	expect_lists(x, row, "{\"z\":\"\"}", "[\"t\"]", "{\"det\":\"2.0.0\",\"kws\":\"1.0.1\"}");
+	for (int which = DEVICE_ATTRIBUTES; which <= DEVICE_MODELS; which++)
+		OK(x, device_store_clear(x->devices, which, row, &x->f));
+	expect_lists(x, row, "{}", "[]", "{}");
+	expect_lists(x, other, "{}", "[]", "{}");
+}
+
 static void test_deletion_takes_the_children_along(void **state)
 {
 	struct fix *x = *state;
@@ -250,6 +284,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_a_row_is_read_as_written),
 		T(test_lists),
+		T(test_the_row_says_what_the_lists_say),
 		T(test_deletion_takes_the_children_along),
 		T(test_mirror),
 		T(test_a_selection_ends_early),
