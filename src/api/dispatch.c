@@ -149,7 +149,9 @@ static void reply_success(struct request *r)
 		buf_clear(&rq->out);
 	http_set_header(rq->http, "Cache-Control", rq->etag_revision > 0 ? "no-cache" : "no-store");
 	const char *type = rq->out.len == 0 ? NULL : rq->content_type != NULL ? rq->content_type : "application/json";
-	http_reply(rq->http, status, type, &rq->out);
+	/* A read that cannot have seen what is not committed yet need not wait for the tick. */
+	bool is_settled = !(rq->route->flags & ROUTE_WRITE) && !unit_is_pending(rq->call.s);
+	(is_settled ? http_reply_now : http_reply)(rq->http, status, type, &rq->out);
 }
 
 /* ---- Idempotency-Key: the first answer, given again. Kept as "<etag>\n<location>\n<body>". ---- */
