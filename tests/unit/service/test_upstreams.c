@@ -458,6 +458,28 @@ static void test_kills_repeat_nothing(void **state)
 	assert_true(kills > 12);
 }
 
+/* Nothing is asked of anybody for what may never have been. */
+static void test_only_what_is_committed_leads_to_anything(void **state)
+{
+	struct scene *s = *state;
+	const struct upstream_want *w;
+	bool more = false;
+	publish(s, 1, "2.0.0:two", "");
+	follow(s, "{}");
+	struct upstream_row row = row_of(s);
+	row.interval_ms = 20000;
+	IN_UNIT(s->r, upstreams_change(rig_call(s->r), &row, NULL));
+	s->r->f.w.c.now_ms += 60000;
+	rig_must(s->r, upstreams_tick(rig_call(s->r), &more));
+	assert_true(more);
+	assert_false(upstreams_take(upstreams_of(s), &w));
+	rig_commit(s->r);
+	rig_must(s->r, upstreams_tick(rig_call(s->r), &more));
+	serve(s);
+	rig_commit(s->r);
+	until(s, "2.0.0", "done");
+}
+
 static void told(void *ctx, enum err e, const struct fault *f, const char *json)
 {
 	struct scene *s = ctx;
@@ -580,6 +602,7 @@ int main(void)
 		SCENE(test_a_withdrawn_version_is_not_gone_on_with),
 		SCENE(test_a_rollout_that_is_taken_back_stops_it),
 		SCENE(test_kills_repeat_nothing),
+		SCENE(test_only_what_is_committed_leads_to_anything),
 		SCENE(test_a_dry_run_changes_nothing),
 		SCENE(test_settings_that_cannot_work_are_refused),
 		SCENE(test_no_statement_scans),
