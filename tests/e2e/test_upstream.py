@@ -399,7 +399,53 @@ def test_another_server(make_server, upstream, allowed, kind):
     assert releases(server) == ["kws-1.0.0", "kws-1.1.0"]
 
 
+# ---- the way of contents ----
+
+def test_a_secret_stays_with_its_origin(make_server, authority, upstream, publisher, allowed):
+    server = make_server(config=allowed)
+    mirror = Upstream(authority[1])
+    try:
+        upstream.header = ("Authorization", "Bearer s3cret")
+        publisher.publish("1.0.0", one())
+        path = publisher.versions[0]["artifacts"][0]["url"]
+        mirror.files["/mirror"] = upstream.files[path]
+        upstream.redirects[path] = mirror.url + "/mirror"
+        follow(server, upstream, publisher, secret="s3cret")
+        wait_status(server, "1.0.0", "done")
+        assert upstream.asked(path)[0][1]["Authorization"] == "Bearer s3cret"
+        assert len(mirror.requests) == 1 and "Authorization" not in mirror.requests[0][1]
+    finally:
+        mirror.stop()
+
+
+def test_contents_longer_or_shorter_than_told(make_server, upstream, publisher, allowed):
+    server = make_server(config=allowed)
+    publisher.publish("1.0.0", one())
+    path, whole = publisher.versions[0]["artifacts"][0]["url"], one()["*"]
+    upstream.files[path] = whole + b"x" * 100000
+    follow(server, upstream, publisher)
+    wait_for(lambda: version_of(server, "1.0.0").get("fault") == "too_large", 20, lambda: f"{version_of(server, '1.0.0')}", 0.05)
+    upstream.files[path] = whole[:1000]
+    wait_for(lambda: version_of(server, "1.0.0").get("fault") in ("unreachable", "content"), 20, lambda: f"{version_of(server, '1.0.0')}", 0.05)
+    upstream.files[path] = whole
+    wait_status(server, "1.0.0", "done", 30)
+
+
 # ---- kills ----
+
+def test_a_server_without_ranges_sends_all_of_it_again(make_server, upstream, publisher, allowed):
+    server = make_server(config={**allowed, "storage": {"upload_sync": "64KiB"}})
+    upstream.rate, upstream.has_ranges = 1_500_000, False
+    publisher.publish("1.0.0", {"*": tiny_model("large", payload=1_500_000)})
+    path = publisher.versions[0]["artifacts"][0]["url"]
+    follow(server, upstream, publisher)
+    wait_for(lambda: upstream.asked(path) and server.items("/models/kws/versions/1.0.0/artifacts")[0]["received_bytes"] >= 300_000, 20, "some came", 0.02)
+    server.kill9()
+    server.start()
+    upstream.rate = 0
+    wait_status(server, "1.0.0", "done", 30)
+    assert "Range" in upstream.asked(path)[-1][1] and upstream.asked(path)[-1][2] == 200
+
 
 def test_a_download_goes_on_after_a_kill(make_server, upstream, publisher, allowed):
     server = make_server(config={**allowed, "storage": {"upload_sync": "64KiB"}})
@@ -408,10 +454,10 @@ def test_a_download_goes_on_after_a_kill(make_server, upstream, publisher, allow
     publisher.publish("1.0.0", {"*": data})
     path = publisher.versions[0]["artifacts"][0]["url"]
     follow(server, upstream, publisher)
-    for wanted in (400_000, 1_200_000):
+    for wanted, end in ((400_000, server.kill9), (1_200_000, server.stop)):
         wait_for(lambda: (server.items("/models/kws/versions/1.0.0/artifacts") if upstream.asked(path) else [{"received_bytes": 0}])[0][
             "received_bytes"] >= wanted, 20, f"{wanted} bytes came", 0.02)
-        server.kill9()
+        assert end() in (0, None, -9)
         server.start()
     upstream.rate = 0
     wait_status(server, "1.0.0", "done", 30)

@@ -17,7 +17,7 @@ class Upstream:
 
     def __init__(self, certificate):
         self.files, self.redirects, self.requests = {}, {}, []
-        self.rate, self.status, self.header = 0, {}, None
+        self.rate, self.status, self.header, self.has_ranges = 0, {}, None, True
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -68,7 +68,7 @@ class Upstream:
         if request.headers.get("If-None-Match") == etag:
             return empty(304, ETag=etag)
         first = 0
-        if request.headers.get("Range"):
+        if request.headers.get("Range") and self.has_ranges:
             first = int(request.headers["Range"].split("=")[1].split("-")[0])
             if first >= len(data):
                 return empty(416)
