@@ -8,7 +8,7 @@ from harness.process import wait_for
 from harness.server import ApiError
 
 FLEET = {"connect_rate": 500, "interval": "100ms", "factory_release": "kws-1.0.0", "factory_model": "kws=1.0.0", "quiet": True}
-POLICY = {"endpoint": "https://ml.example.org/kws", "target_rate": 0.1, "margin": 0.1, "audit": 0.02, "link": "bad", "budget": 1000000,
+POLICY = {"endpoint": "https://ml.example.org/kws", "target_rate": 0.1, "margin": 0.15, "audit": 0.02, "link": "bad", "budget": 1000000,
           "fit_every_ms": 1000}
 PATH = "/models/kws/offload"
 
@@ -33,19 +33,20 @@ def test_the_rate_converges_in_both_classes_and_survives_a_kill(server, make_sim
         for hardware, c in classes(server).items():
             if c["fits"] == 0 and c["inferences"] > 500:
                 first.setdefault(hardware, c["hard_rate"])
-        return all(c["fits"] >= 2 for c in classes(server).values()) and len(classes(server)) == 2
-    wait_for(begun, 20, lambda: str(classes(server)), interval=0.1)
+        now = classes(server)
+        return len(first) == 2 and all(c["fits"] >= 1 for c in now.values())
+    wait_for(begun, 40, lambda: str(classes(server)), interval=0.1)
     assert first["esp32s3"] > 0.15 and first["jetson"] < 0.03  # far off, one on each side
     server.kill9()
     before = None
     server.start()
     before = classes(server)
-    assert all(c["fits"] >= 2 for c in before.values())  # what was fitted is still there
+    assert len(before) == 2 and all(c["fits"] >= 1 for c in before.values())  # what was fitted is still there
 
     def settled():
         now = classes(server)
         return all(c["why"] == "stays" and c["inferences"] > 10000 and 0.08 <= c["rate"] <= 0.12 for c in now.values()) and len(now) == 2
-    wait_for(settled, 25, lambda: str(classes(server)), interval=0.2)
+    wait_for(settled, 60, lambda: str(classes(server)), interval=0.2)
     now = classes(server)
     for hardware, c in now.items():
         tell(f"{hardware}: from {100 * first[hardware]:.1f} % to {100 * c['rate']:.1f} % in {c['fits']} steps, margin {c['margin']}, "
@@ -63,7 +64,7 @@ def test_the_rate_converges_in_both_classes_and_survives_a_kill(server, make_sim
     def quiet(seen=[]):
         seen.append(sim.status()["offload_sent"])
         return len(seen) > 3 and seen[-1] == seen[-4]
-    wait_for(quiet, 15, lambda: "nothing is sent any more", interval=0.6)
+    wait_for(quiet, 15, lambda: "nothing is sent any more", interval=0.3)
 
 
 def test_bounds_raise_alerts_and_a_better_endpoint_ends_them(server, make_sim):
@@ -74,7 +75,7 @@ def test_bounds_raise_alerts_and_a_better_endpoint_ends_them(server, make_sim):
 
     def firing():
         return {a["kind"]: a for a in server.items("/alerts", status="firing") if a["resource"] == resource}
-    wait_for(lambda: "offload.agreement" in firing(), 15, lambda: str(classes(server)), interval=0.2)
+    wait_for(lambda: "offload.agreement" in firing(), 30, lambda: str(classes(server)), interval=0.2)
     alert = firing()["offload.agreement"]
     assert alert["data"]["bound"] == 0.6 and alert["data"]["value"] < 0.3 and "disagrees" in alert["summary"]
     assert classes(server)["jetson"]["alerts"] == ["offload.agreement"]
@@ -83,7 +84,7 @@ def test_bounds_raise_alerts_and_a_better_endpoint_ends_them(server, make_sim):
     server.call("PUT", PATH, {**POLICY, "margin": 0.32, "audit": 0.2, "agreement_min": 0.6, "rate_max": 0.12, "cost_max": 0.01})
     good = start(server, make_sim, 20, prefix="good-", classes="jetson:1", endpoint="0.97/0.5")
     good.wait_connected(20)
-    wait_for(lambda: set(firing()) == {"offload.rate", "offload.cost"}, 20, lambda: f"{firing()} {classes(server)}", interval=0.2)
+    wait_for(lambda: set(firing()) == {"offload.rate", "offload.cost"}, 40, lambda: f"{firing()} {classes(server)}", interval=0.2)
     server.call("DELETE", PATH)
     assert firing() == {}
 
@@ -96,7 +97,7 @@ def test_budgets_and_poor_links_hold_devices_back(server, make_sim):
     few.wait_connected(10)
     poor = start(server, make_sim, 10, prefix="poor-", classes="nrf52:1", fault="poorlink=1")
     poor.wait_connected(10)
-    wait_for(lambda: few.status()["offload_kept"] > 5000 and poor.status()["offload_kept"] > 5000, 15,
+    wait_for(lambda: few.status()["offload_kept"] > 5000 and poor.status()["offload_kept"] > 5000, 40,
              lambda: f"{few.status()} {poor.status()}", interval=0.2)
     assert few.status()["offload_sent"] == 70
     assert poor.status()["offload_sent"] == 0
@@ -107,7 +108,7 @@ def test_budgets_and_poor_links_hold_devices_back(server, make_sim):
     server.call("PUT", PATH, {**POLICY, "margin": 1, "audit": 0, "budget": 1000, "budget_unit": "bytes_per_hour", "fit_every_ms": 3600000})
     tight = start(server, make_sim, 5, prefix="tight-", classes="esp32s3:1", endpoint="0.97/0.002/1960")
     tight.wait_connected(5)
-    wait_for(lambda: tight.status()["offload_kept"] > 1000, 15, lambda: str(tight.status()), interval=0.2)
+    wait_for(lambda: tight.status()["offload_kept"] > 1000, 40, lambda: str(tight.status()), interval=0.2)
     assert tight.status()["offload_sent"] == 0
 
 
