@@ -302,7 +302,7 @@ bench-drift: $(B)/bench/drift_sim ## false alarms and power of fleet drift (abou
 
 # What a message costs, against a subscriber that does nothing; less of it: INGEST='--devices 100000 --messages 50000 --runs 3'.
 # And a request, against a server that gives a constant answer: HTTP='--devices 100000'.
-BENCH_CLIENTS = $(patsubst %,$(B)/bench/%,mqtt_load mqtt_bare http_load http_bare)
+BENCH_CLIENTS = $(patsubst %,$(B)/bench/%,mqtt_load mqtt_bare http_load http_bare list_bare store_bare)
 $(BENCH_CLIENTS): $(B)/bench/%: tests/bench/%.c
 	@mkdir -p $(@D)
 	@echo "  BENCH $<"
@@ -315,6 +315,24 @@ bench-ingest: all $(B)/bench/seed_fleet $(BENCH_CLIENTS) ## processor time of a 
 bench-http: all $(B)/bench/seed_fleet $(BENCH_CLIENTS) ## processor time of REST requests against a bare libmicrohttpd, 1,000,000 devices (about 3 minutes)
 	$(PYTHON) tests/bench/bench_http.py --build $(B) $(HTTP)
 .PHONY: bench-http
+
+bench-store: all $(B)/bench/seed_fleet $(BENCH_CLIENTS) ## writes a second of POST with a durable answer against SQLite's own (about 3 minutes)
+	$(PYTHON) tests/bench/bench_store.py --build $(B) $(STORE)
+.PHONY: bench-store
+
+bench-artifact: all $(BENCH_CLIENTS) ## processor time for a gigabyte of artifacts against nginx with sendfile (about 2 minutes; needs nginx)
+	$(PYTHON) tests/bench/bench_artifact.py --build $(B) $(ARTIFACT)
+.PHONY: bench-artifact
+
+# Every hot path against its bare limit, into one file; smaller: BENCH='--devices 100000 --runs 3'. What moved since: make bench-compare BASE=file.json
+BENCH_JSON ?= $(B)/bench.json
+bench: all $(B)/bench/seed_fleet $(BENCH_CLIENTS) ## bench-ingest, -http, -store, -poll and -artifact with figures in build/bench.json (about 15 minutes)
+	$(PYTHON) tests/bench/bench_all.py --build $(B) --json $(BENCH_JSON) $(BENCH)
+.PHONY: bench
+
+bench-compare: ## what moved between BASE=file.json and build/bench.json (or BENCH_JSON=)
+	@$(PYTHON) tests/bench/compare.py $(BASE) $(BENCH_JSON)
+.PHONY: bench-compare
 
 bench-poll: all $(BENCH_CLIENTS) ## processor time of a DDI poll against a bare libmicrohttpd, 100,000 devices (about two minutes)
 	$(PYTHON) tests/bench/bench_poll.py --build $(B) $(POLL)

@@ -14,6 +14,7 @@ from bench.measure import Table, cpu_s  # noqa: E402
 from harness import Broker, Server  # noqa: E402
 from harness.process import Process, free_port, port_answers, wait_for  # noqa: E402
 
+NGINX = "/usr/sbin/nginx"
 CONFIG = """\
 worker_processes 1;
 daemon off;
@@ -36,7 +37,7 @@ class Nginx:
         self.port = free_port()
         (folder / "files").mkdir(parents=True)
         (folder / "nginx.conf").write_text(CONFIG.format(folder=folder, port=self.port) + ("user root;\n" if os.geteuid() == 0 else ""))
-        self.process = Process(["/usr/sbin/nginx", "-p", folder, "-c", folder / "nginx.conf"], folder / "nginx.log")
+        self.process = Process([NGINX, "-p", folder, "-c", folder / "nginx.conf"], folder / "nginx.log")
         wait_for(lambda: port_answers(self.port), 10, lambda: "nginx listens\n" + self.process.tail())
 
     def pids(self):
@@ -64,6 +65,9 @@ def main():
     parser.add_argument("--gigabytes", type=float, default=2.0, help="a run")
     parser.add_argument("--json")
     options = parser.parse_args()
+    if not pathlib.Path(NGINX).exists():
+        print(f"SKIP: {NGINX} is absent (package nginx-light)")
+        return 0
     table = Table("artifact", options.json)
     build = pathlib.Path(options.build).resolve()
     with tempfile.TemporaryDirectory() as name:

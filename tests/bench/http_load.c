@@ -4,7 +4,9 @@
  *
  * GETs PATH, in which "%d" becomes a number below IDS, scattered. PER_SECOND 0: as fast as answers come. Prints one line of JSON: requests, seconds, bytes
  * of bodies, answers by status class, and the latencies' median and p99 in microseconds. A connection that the server closes is opened
- * again. Ends with status 1 when nothing comes for 30 seconds. With POST=body in the environment it POSTs that. */
+ * again. Ends with status 1 when nothing comes for 30 seconds. With POST=body in the environment it POSTs that; "%d" in it becomes a number that
+ * counts up. With LOOK_US=n it sleeps for so long between two looks at its connections instead of waiting in epoll: then no answer wakes it, which
+ * costs the one who sends it several microseconds, unless the client happens to be awake. So servers of different speed are compared at equal terms. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -34,7 +36,7 @@ struct load {
 	const char *path, *method, *body;
 	char headers[HEADERS_BYTES];
 	uint64_t requests, ids, per_second, asked, answered, bytes, status[6];
-	unsigned count;
+	unsigned count, look_us;
 	struct connection *connections;
 	uint32_t *latency_us;
 	int epoll;
@@ -76,18 +78,24 @@ static void flush(struct connection *c)
 	}
 }
 
+/* `text` with its "%d" replaced; its length. */
+static int number_into(char *out, size_t size, const char *text, uint64_t number)
+{
+	const char *place = strstr(text, "%d");
+	if (place == NULL) return snprintf(out, size, "%s", text);
+	return snprintf(out, size, "%.*s%llu%s", (int)(place - text), text, (unsigned long long)number, place + 2);
+}
+
 static void ask(struct load *l, struct connection *c)
 {
 	char path[1024];
 	uint64_t id = l->ids > 0 ? l->asked * 2654435761u % l->ids : 0;
-	const char *place = strstr(l->path, "%d");
-	if (place)
-		snprintf(path, sizeof path, "%.*s%llu%s", (int)(place - l->path), l->path, (unsigned long long)id, place + 2);
-	else
-		snprintf(path, sizeof path, "%s", l->path);
+	number_into(path, sizeof path, l->path, id);
+	char body[OUT_BYTES / 2];
 	int len = snprintf(c->out, sizeof c->out, "%s %s HTTP/1.1\r\nHost: 127.0.0.1:%u\r\n%s", l->method, path, l->port, l->headers);
 	if (l->body)
-		len += snprintf(c->out + len, sizeof c->out - (size_t)len, "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s", strlen(l->body), l->body);
+		len += snprintf(c->out + len, sizeof c->out - (size_t)len, "Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+		                number_into(body, sizeof body, l->body, l->asked), body);
 	else
 		len += snprintf(c->out + len, sizeof c->out - (size_t)len, "\r\n");
 	c->out_len = (size_t)len;
@@ -161,7 +169,8 @@ static void run(struct load *l)
 		uint64_t allowed = allowed_by_now(l, began_ns);
 		for (unsigned i = 0; i < l->count && l->asked < allowed; i++)
 			if (!l->connections[i].waiting) ask(l, &l->connections[i]);
-		int n = epoll_wait(l->epoll, events, CONNECTIONS_MAX, l->per_second ? 1 : 100);
+		if (l->look_us > 0) usleep(l->look_us);
+		int n = epoll_wait(l->epoll, events, CONNECTIONS_MAX, l->look_us > 0 ? 0 : l->per_second ? 1 : 100);
 		for (int i = 0; i < n; i++) {
 			struct connection *c = events[i].data.ptr;
 			if (!take(l, c)) continue;
@@ -192,6 +201,7 @@ int main(int argc, char **argv)
 	                 .ids = strtoull(argv[5], NULL, 10),
 	                 .per_second = strtoull(argv[6], NULL, 10),
 	                 .body = getenv("POST"),
+	                 .look_us = getenv("LOOK_US") ? (unsigned)strtoul(getenv("LOOK_US"), NULL, 10) : 0,
 	                 .epoll = epoll_create1(0)};
 	l.method = l.body ? "POST" : "GET";
 	if (l.requests == 0 || l.count == 0 || l.count > CONNECTIONS_MAX) {
