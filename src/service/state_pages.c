@@ -88,7 +88,7 @@ static void drop_front(struct state_pages *p)
 	size_t gone = 0;
 	while (gone < p->count && p->pages[gone].devices == NULL)
 		gone++;
-	if (gone < 64 && gone < p->count) /* moving the rest is for many at once */
+	if (gone == 0 || (gone < 64 && gone < p->count)) /* moving the rest is for many at once */
 		return;
 	memmove(p->pages, p->pages + gone, (p->count - gone) * sizeof *p->pages);
 	p->count -= gone;
