@@ -355,7 +355,8 @@ def test_threshold_rule(server, publisher):
     heat(20)
     wait_for(lambda: firing(server), 5, "the alert of the new form")
     assert server.request("DELETE", f"/alert-rules/{rule['id']}").status_code == 204
-    assert firing(server) == [] and server.get("/alert-rules")["items"] == []
+    assert server.get("/alert-rules")["items"] == []
+    wait_for(lambda: not firing(server), 5, "the end of its alerts, in pieces")
 
 
 def test_rules_that_make_no_sense(server):
