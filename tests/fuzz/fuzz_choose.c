@@ -76,6 +76,7 @@ static void try_policy(const char *text, size_t len)
 	offload_policy_print(&p, &out);
 	enum err e = offload_policy_parse(&q, buf_cstr(&out), out.len, NULL);
 	assert(e == ERR_OK && strcmp(p.endpoint, q.endpoint) == 0 && p.rule.margin == q.rule.margin && p.rev == q.rev);
+	assert(p.rule.unit == q.rule.unit && p.rule.budget == q.rule.budget && p.rule.rssi_least == q.rule.rssi_least && p.rule.rate_least == q.rule.rate_least);
 	buf_done(&out);
 }
 
