@@ -47,6 +47,9 @@ struct device_record {
 	int64_t last_seen_at, created_at, updated_at;
 	bool online, has_secret;
 };
+/* `fn` is called with texts that are valid while it runs; it asks this store nothing. */
+AVIARY_MUST_CHECK enum err device_store_visit(struct device_store *s, int64_t row, void (*fn)(void *ctx, const struct device_record *record), void *ctx,
+                                              struct fault *f);
 AVIARY_MUST_CHECK enum err device_store_get(struct device_store *s, int64_t row, struct arena *a, struct device_record *out, struct fault *f);
 
 /* What it can do, as far as models are matched against it: row of capability_class, 0: nothing is known. */

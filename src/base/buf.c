@@ -41,9 +41,15 @@ void buf_reserve(struct buf *b, size_t extra_bytes)
 	b->cap = cap;
 }
 
+/* Most often there is room, and it is not worth a call. */
+static void make_room(struct buf *b, size_t extra_bytes)
+{
+	if (extra_bytes >= b->cap - b->len) buf_reserve(b, extra_bytes);
+}
+
 void buf_append(struct buf *b, const void *data, size_t len)
 {
-	buf_reserve(b, len);
+	make_room(b, len);
 	if (len > 0) memcpy(b->data + b->len, data, len);
 	b->len += len;
 	b->data[b->len] = '\0';
@@ -56,7 +62,9 @@ void buf_str(struct buf *b, const char *s)
 
 void buf_char(struct buf *b, char c)
 {
-	buf_append(b, &c, 1);
+	make_room(b, 1);
+	b->data[b->len++] = c;
+	b->data[b->len] = '\0';
 }
 
 void buf_printf(struct buf *b, const char *fmt, ...)
@@ -133,15 +141,24 @@ static void put_escape(struct buf *b, unsigned char c)
 	}
 }
 
+static bool is_plain(unsigned char c)
+{
+	return c >= 0x20 && c < 0x7F && c != '"' && c != '\\';
+}
+
 static void put_quoted(struct buf *b, const char *s, size_t len)
 {
 	buf_reserve(b, len + 2);
-	buf_char(b, '"');
-	for (size_t i = 0, run; i < len; i += run) {
+	char *out = b->data + b->len;
+	size_t begin = 0;
+	*out++ = '"';
+	while (begin < len && is_plain((unsigned char)s[begin])) *out++ = s[begin++]; /* all of it, most often */
+	b->len += 1 + begin;
+	for (size_t i = begin, run; i < len; i += run) {
 		unsigned char c = (unsigned char)s[i];
 		for (run = 0; i + run < len; run++) { /* the plain bytes that come next, in one copy */
 			c = (unsigned char)s[i + run];
-			if (c < 0x20 || c >= 0x7F || c == '"' || c == '\\') break;
+			if (!is_plain(c)) break;
 		}
 		if (run > 0) {
 			buf_append(b, s + i, run);

@@ -472,8 +472,22 @@ static void encode_running(const struct device_record *record, struct buf *out)
 	json_close_object(out);
 }
 
-static void encode(struct call *c, const struct device_state *d, const struct device_record *record, struct buf *out)
+#define ENCODED_BYTES 1024 /* of most devices */
+
+struct encoding {
+	struct call *c;
+	const struct device_state *d;
+	struct buf *out;
+	int64_t revision;
+};
+
+static void encode(void *ctx, const struct device_record *record)
 {
+	struct encoding *x = ctx;
+	const struct device_state *d = x->d;
+	struct buf *out = x->out;
+	x->revision = record->revision;
+	buf_reserve(out, ENCODED_BYTES);
 	json_open_object(out);
 	json_str(out, "id", record->device_id);
 	json_str(out, "name", record->name);
@@ -487,7 +501,7 @@ static void encode(struct call *c, const struct device_state *d, const struct de
 	encode_running(record, out);
 	json_raw(out, "capabilities", record->capabilities);
 	if (d->deployment != 0)
-		json_str(out, "deployment", arena_printf(c->arena, "d-%lld", (long long)d->deployment));
+		json_str(out, "deployment", arena_printf(x->c->arena, "d-%lld", (long long)d->deployment));
 	json_int(out, "desired_revision", record->desired_revision);
 	json_int(out, "reported_revision", record->reported_revision);
 	json_int(out, "desired_rev", d->desired_rev);
@@ -501,13 +515,10 @@ static void encode(struct call *c, const struct device_state *d, const struct de
 
 enum err registry_encode(struct call *c, const struct device_state *d, struct buf *out, int64_t *revision)
 {
-	struct device_record record;
-	enum err e = device_store_get(c->s->registry->store, d->row, c->arena, &record, c->fault);
-	if (e != ERR_OK)
-		return e;
-	encode(c, d, &record, out);
-	*revision = record.revision;
-	return ERR_OK;
+	struct encoding x = {.c = c, .d = d, .out = out};
+	enum err e = device_store_visit(c->s->registry->store, d->row, encode, &x, c->fault);
+	*revision = x.revision;
+	return e;
 }
 
 enum err registry_revision(struct call *c, const struct device_state *d, int64_t *revision)

@@ -178,7 +178,22 @@ enum err device_store_mirror(struct device_store *s, int64_t row, void (*fn)(voi
 
 /* ---- whole rows ---- */
 
-enum err device_store_get(struct device_store *s, int64_t row, struct arena *a, struct device_record *out, struct fault *f)
+/* Texts stay SQLite's: until the statement's next step. */
+static void read_record(struct stmt *q, int64_t row, struct device_record *out)
+{
+	*out = (struct device_record){
+		.row = row, .device_id = stmt_text(q, 0), .name = stmt_text(q, 1), .hardware = stmt_text(q, 2), .capabilities = stmt_text(q, 3),
+		.release = stmt_text(q, 4), .firmware = stmt_text(q, 5), .report_boot = stmt_text(q, 6),
+		.running_counter = stmt_int(q, 7), .report_seq = stmt_int(q, 8),
+		.desired_revision = stmt_int(q, 9), .reported_revision = stmt_int(q, 10),
+		.desired_rev = stmt_int(q, 11), .sent_rev = stmt_int(q, 12), .revision = stmt_int(q, 13),
+		.last_seen_at = stmt_int(q, 14), .created_at = stmt_int(q, 15), .updated_at = stmt_int(q, 16),
+		.online = stmt_int(q, 17) != 0, .has_secret = stmt_int(q, 18) != 0,
+		.attributes = stmt_text(q, 19), .tags = stmt_text(q, 20), .models = stmt_text(q, 21),
+	};
+}
+
+enum err device_store_visit(struct device_store *s, int64_t row, void (*fn)(void *ctx, const struct device_record *record), void *ctx, struct fault *f)
 {
 	struct stmt *q = s->s[S_GET];
 	bool found;
@@ -188,26 +203,33 @@ enum err device_store_get(struct device_store *s, int64_t row, struct arena *a, 
 		return e;
 	if (!found)
 		return fault_set(f, ERR_NOT_FOUND, "", "no such device");
-	*out = (struct device_record){
-		.row = row,
-		.device_id = arena_strdup(a, stmt_text(q, 0)),
-		.name = arena_strdup(a, stmt_text(q, 1)),
-		.hardware = arena_strdup(a, stmt_text(q, 2)),
-		.capabilities = arena_strdup(a, stmt_text(q, 3)),
-		.release = arena_strdup(a, stmt_text(q, 4)),
-		.firmware = arena_strdup(a, stmt_text(q, 5)),
-		.report_boot = arena_strdup(a, stmt_text(q, 6)),
-		.attributes = arena_strdup(a, stmt_text(q, 19)),
-		.tags = arena_strdup(a, stmt_text(q, 20)),
-		.models = arena_strdup(a, stmt_text(q, 21)),
-		.running_counter = stmt_int(q, 7), .report_seq = stmt_int(q, 8),
-		.desired_revision = stmt_int(q, 9), .reported_revision = stmt_int(q, 10),
-		.desired_rev = stmt_int(q, 11), .sent_rev = stmt_int(q, 12), .revision = stmt_int(q, 13),
-		.last_seen_at = stmt_int(q, 14), .created_at = stmt_int(q, 15), .updated_at = stmt_int(q, 16),
-		.online = stmt_int(q, 17) != 0, .has_secret = stmt_int(q, 18) != 0,
-	};
+	struct device_record record;
+	read_record(q, row, &record);
+	fn(ctx, &record);
 	stmt_reset(q);
 	return ERR_OK;
+}
+
+struct record_copy {
+	struct arena *a;
+	struct device_record *out;
+};
+
+static void copy_record(void *ctx, const struct device_record *record)
+{
+	const struct record_copy *copy = ctx;
+	struct device_record *out = copy->out;
+	const char **texts[] = {&out->device_id, &out->name, &out->hardware, &out->capabilities, &out->release, &out->firmware, &out->report_boot,
+		&out->attributes, &out->tags, &out->models};
+	*out = *record;
+	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+		*texts[i] = arena_strdup(copy->a, *texts[i]);
+}
+
+enum err device_store_get(struct device_store *s, int64_t row, struct arena *a, struct device_record *out, struct fault *f)
+{
+	struct record_copy copy = {a, out};
+	return device_store_visit(s, row, copy_record, &copy, f);
 }
 
 enum err device_store_insert(struct device_store *s, const char *device_id, const char *name, const char *hardware, int64_t now_ms,
