@@ -200,6 +200,7 @@ static void a_clock_that_was_set_back_hides_no_silence(void **state)
 	world_device(&t->w, "talks", "h");
 	world_device(&t->w, "stops", "h");
 	tick(t, 0);
+	tick(t, 2 * 86400000); /* the server runs for longer than the clock goes back */
 	talk(t, "talks", 1, 20, 2000);
 	talk(t, "stops", 1, 20, 2000);
 	fleet_value(t, "talks", 20, "x", 1);
@@ -395,7 +396,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(one_fires_at_a_time), CASE(acknowledging_is_noted_once), CASE(lost_commits_are_forgotten), CASE(device_that_goes_takes_its_alerts),
 		CASE(resolved_ones_go_after_a_while), CASE(nothing_sorts_all_alerts), CASE(silence_by_own_habits), CASE(nobody_is_silent_while_the_broker_is_away), CASE(a_clock_that_was_set_back_hides_no_silence),
-		
+
 		CASE(silence_survives_a_restart), CASE(rule_fires_and_ends), CASE(rule_waits_for_its_time), CASE(rule_looks_at_its_devices_only),
 		CASE(rule_alerts_come_back_after_a_restart), CASE(rule_changes_end_its_alerts), CASE(rule_that_was_undone_is_no_rule),
 		CASE(many_breaches_are_worked_off),

@@ -216,9 +216,12 @@ static void one_device_does_not_use_up_the_names_of_all(void **state)
 	t->w.c.now_ms += 86400000; /* another day */
 	send_metrics(t, "dev-1", 301, 990, 20);
 	assert_int_equal(symbols_count_of(names, true), 60 + t->limits.new_names);
+	for (int i = 0; i < 5; i++) /* all of its share */
+		send_metrics(t, "dev-1", 302 + i, 8000 + 10 * i, 10);
+	assert_int_equal(symbols_count_of(names, true), 40 + 2 * t->limits.new_names);
 	t->w.c.now_ms -= 3 * (int64_t)86400000; /* a clock that goes back takes nothing */
-	send_metrics(t, "dev-1", 302, 8000, 10);
-	assert_int_equal(symbols_count_of(names, true), 70 + t->limits.new_names);
+	send_metrics(t, "dev-1", 310, 9000, 10);
+	assert_int_equal(symbols_count_of(names, true), 50 + 2 * t->limits.new_names);
 	t->limits.new_names = 0; /* no limit but the table's */
 	for (int i = 0; i < 100; i++)
 		send_metrics(t, "dev-1", 400 + i, 10 * i + 10000, 10);
