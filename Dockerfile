@@ -8,7 +8,7 @@ RUN make WERROR= && make install DESTDIR=/out PREFIX=/usr
 
 FROM debian:12-slim
 RUN apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-	ca-certificates curl libuv1 libmicrohttpd12 libmosquitto1 libsqlite3-0 libcjson1 libssl3 libcurl4 libinih1 libsystemd0 \
+	ca-certificates curl libuv1 libmicrohttpd12 libmosquitto1 libsqlite3-0 libcjson1 libssl3 libcurl4 libinih1 libsystemd0 libgnutls30 \
 	&& rm -rf /var/lib/apt/lists/* && useradd --system --home /var/lib/aviary --create-home aviary
 COPY --from=build /out /
 USER aviary

@@ -58,6 +58,9 @@ struct ddi_state *ddi_state_of(struct actions *x, const struct device_state *d);
 AVIARY_MUST_CHECK enum err ddi_refresh(struct call *c, struct device_state *d, struct ddi_state **out);
 const char *ddi_token(const struct ddi_state *st); /* token_len bytes */
 void ddi_changed(struct call *c, struct device_state *d);
+/* actions_able.c: the capabilities that its attributes tell; those of a device without such attributes stay as they are. */
+struct device_pair; /* store/device_store.h */
+AVIARY_MUST_CHECK enum err ddi_take_capabilities(struct call *c, struct device_state *d, const struct device_pair *pairs, size_t count);
 /* The window at now_ms; false: there is none any more. */
 bool ddi_window(struct ddi_state *st, int64_t now_ms, bool *is_open);
 

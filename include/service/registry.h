@@ -19,6 +19,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "core/names.h"
 #include "service/call.h"
 
 #define DEVICE_ID_MAX 64
@@ -145,6 +146,8 @@ AVIARY_MUST_CHECK enum err registry_attribute_is_shared(struct call *c, const ch
 AVIARY_MUST_CHECK enum err registry_model(struct call *c, const struct device_state *d, const char *model, const char **version);
 /* Its capabilities as JSON text in the arena ("{}" when it told none), and the firmware version it said it runs (NULL: not said). */
 AVIARY_MUST_CHECK enum err registry_capabilities(struct call *c, const struct device_state *d, const char **json);
+/* It tells other ones: a JSON object. */
+AVIARY_MUST_CHECK enum err registry_set_capabilities(struct call *c, struct device_state *d, struct slice text);
 AVIARY_MUST_CHECK enum err registry_firmware(struct call *c, const struct device_state *d, const char **firmware);
 
 /* What it can do, as a class of service/compats.h. */

@@ -157,6 +157,8 @@ enum err actions_set_attributes(struct call *c, struct device_state *d, enum att
 	e = take_hardware(c, d);
 	if (!e)
 		e = take_release(c, d);
+	if (!e)
+		e = ddi_take_capabilities(c, d, pairs, count);
 	return e ? e : event_append(c, "device.updated", resource_of(c, d), arena_printf(c->arena, "{\"id\":\"%s\"}", d->id));
 }
 

@@ -211,10 +211,10 @@ static enum err can_shadow(struct call *c, const struct device_state *d, const c
 	return e;
 }
 
-static enum err apply_capabilities(struct call *c, struct device_state *d, const struct device_report *report)
+enum err registry_set_capabilities(struct call *c, struct device_state *d, struct slice text)
 {
 	const char *json, *before;
-	enum err e = canonical(c, report->capabilities, &json);
+	enum err e = canonical(c, text, &json);
 	if (e == ERR_OK)
 		e = registry_capabilities(c, d, &before);
 	if (e != ERR_OK || strcmp(before, json) == 0)
@@ -247,7 +247,7 @@ enum err registry_apply_report(struct call *c, struct device_state *d, const str
 	if (e == ERR_OK && report->has_running)
 		e = apply_running(c, d, report);
 	if (e == ERR_OK && report->capabilities.len > 0)
-		e = apply_capabilities(c, d, report);
+		e = registry_set_capabilities(c, d, report->capabilities);
 	return e;
 }
 

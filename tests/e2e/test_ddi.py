@@ -147,6 +147,17 @@ def test_config_data_tells_hardware_and_the_release_before(server):
     assert device["hardware"] == "imx8" and device["running"]["release"] == "app-1.0.0"
 
 
+def test_config_data_tells_what_the_device_can_do(server):
+    d = register(server)
+    empty(d.put("configData", {"data": {"capability.runtime": "tflm", "capability.arena_bytes": "65536", "capability.ops": "CONV_2D@3, RELU@1", "capability.ops.2": "ADD@2",
+                                        "capability.input": '{"type":"int8"}', "serial": "7"}}))
+    assert server.get("/devices/dev1")["capabilities"] == {"runtime": "tflm", "arena_bytes": 65536, "ops": ["CONV_2D@3", "RELU@1", "ADD@2"], "input": {"type": "int8"}}
+    empty(d.put("configData", {"data": {"capability.arena_bytes": "1024"}}))
+    assert server.get("/devices/dev1")["capabilities"]["arena_bytes"] == 1024
+    empty(d.put("configData", {"data": {"capability.input": "{broken", "capability.": "x"}}))
+    assert server.get("/devices/dev1")["capabilities"]["input"] == "{broken", "a text that is no object: the capability counts as unknown"
+
+
 # ---- c.3, c.4: deployments ----
 
 def test_document_byte_for_byte(fleet):
