@@ -591,9 +591,9 @@ int main(void)
 		cmocka_unit_test(a_reboot_loop_is_named), cmocka_unit_test(a_corrupt_model_is_named), cmocka_unit_test(a_finding_survives_a_restart),
 		cmocka_unit_test(a_drifting_cohort_is_named), cmocka_unit_test(devices_that_report_seldom_take_part_in_drift),
 		cmocka_unit_test(a_bad_link_is_named), cmocka_unit_test(what_devices_say_they_are_is_kept),
-		cmocka_unit_test(what_is_bad_harms_nobody), cmocka_unit_test(what_was_offloaded_is_no_series), cmocka_unit_test(running_totals_page_nobody),
-		cmocka_unit_test(what_is_bad_harms_nobody), cmocka_unit_test(counts_below_nothing_are_refused), cmocka_unit_test(running_totals_page_nobody),
-		 cmocka_unit_test(unusual_values_are_ranked), cmocka_unit_test(a_deleted_device_is_forgotten),
+		cmocka_unit_test(what_is_bad_harms_nobody), cmocka_unit_test(what_was_offloaded_is_no_series),
+		cmocka_unit_test(counts_below_nothing_are_refused), cmocka_unit_test(running_totals_page_nobody),
+		cmocka_unit_test(unusual_values_are_ranked), cmocka_unit_test(a_deleted_device_is_forgotten),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
