@@ -192,7 +192,7 @@ static struct upstream_version_row version_of(struct scene *s, const char *versi
 
 static void until(struct scene *s, const char *version, const char *status)
 {
-	for (int i = 0; i < 200; i++) {
+	for (int i = 0; i < 3000; i++) {
 		if (strcmp(version_of(s, version).status, status) == 0)
 			return;
 		steps(s, 1);
