@@ -140,6 +140,8 @@ def test_cohorts_of_a_rollout(server, make_sim):
 def test_bad_reports_harm_nobody(make_server, broker, publisher):
     server = make_server(config={"limits": {"reports_per_second": 1, "reports_burst": 50, "metrics": 4}})
     add_devices(server, 3)
+    wait_for(lambda: server.metrics()["aviary_mqtt_connected"] == 1, 10, "both lines are connected")
+    time.sleep(0.5)  # and subscribed: what comes before is nobody's
     good = {"boot": "b1", "seq": 1, "metrics": {"x": 1}}
     publisher.send("dev-0", "telemetry", [good, {"boot": "b1", "seq": -2, "metrics": {"x": 1}}, {"seq": 3}, {**good, "seq": 4}])
     publisher.send("dev-0", "telemetry", b"\xff\xfe{")
