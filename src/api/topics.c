@@ -201,8 +201,7 @@ static void done_maintain(void *ctx)
 	t->maintain_at_ms = clock_mono_ms() + (t->result == ERR_OK && t->more ? 0 : MAINTAIN_EVERY_MS);
 	if (t->result != ERR_OK && !t->is_failing)
 		log_event(LOG_ERROR, "telemetry.maintain", "error=%s detail=%s", err_name(t->result), log_quote(t->fault.detail));
-	if (t->result == ERR_OK && t->more)
-		loop_request_tick(t->loop);
+	loop_request_tick(t->loop); /* a batch may have become due, or there is more to do */
 }
 
 /* A batch that failed goes first: its messages came first, and everything behind them waits at the broker. */
@@ -224,14 +223,13 @@ static void pump(struct topics *t)
 {
 	if (t->writer != WRITER_IDLE || write_due(t, false))
 		return;
-	if (telemetry_pending(t->s->telemetry) > 0) {
-		if (!loop_timer_is_active(t->timer))
-			loop_timer_start(t->timer, t->s->limits->batch_window_ms, 0);
-		return;
-	}
-	mqtt_flush_acks(t->lines[LINE_TELEMETRY]); /* of messages that brought nothing to store */
-	if (clock_mono_ms() >= t->maintain_at_ms)
+	bool is_pending = telemetry_pending(t->s->telemetry) > 0;
+	if (!is_pending)
+		mqtt_flush_acks(t->lines[LINE_TELEMETRY]); /* of messages that brought nothing to store */
+	if (clock_mono_ms() >= t->maintain_at_ms) /* also while a batch gathers: under steady load there is always one, and the log is to be regrouped */
 		submit(t, WRITER_MAINTAINING, work_maintain, done_maintain);
+	else if (is_pending && !loop_timer_is_active(t->timer))
+		loop_timer_start(t->timer, t->s->limits->batch_window_ms, 0);
 }
 
 /* ---- the tick ---- */
